@@ -1,0 +1,216 @@
+//! An account: credentials, what was bought on them, and what of it is left.
+//!
+//! Time is kept as an end in this boot's monotonic time while the account runs, and as a length while it stands still.
+//! Data is kept as a running total ([`Account::used`]) and the totals at which each purchase ends. So the kernel can be
+//! given the same numbers at any time, any number of times.
+
+use crate::gate::{GateId, Traffic};
+use crate::package::Limits;
+use crate::time::{BootId, Monotonic, Wall};
+use crate::units::{Bytes, Mac, Millis, Msisdn, PackageId, Password, Username};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, VecDeque};
+
+/// An account.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Account {
+    /// Its name.
+    pub username: Username,
+    /// Its password.
+    pub password: Password,
+    /// Its number in the kernel.
+    pub id: GateId,
+    /// The phone that paid last.
+    pub phone: Option<Msisdn>,
+    /// The package bought last.
+    pub package: PackageId,
+    /// What was bought, first to be used first; what is used up is taken away.
+    pub purchases: VecDeque<Purchase>,
+    /// The first purchase's time.
+    pub clock: Clock,
+    /// What each device that ever used the account sent and received on it: running totals.
+    pub traffic: BTreeMap<Mac, Traffic>,
+    /// The running total at which the first purchase began to be used: its data ends this much and its own data later.
+    pub data_start: Bytes,
+    /// Devices that are online on it.
+    pub online: BTreeMap<Mac, Online>,
+}
+
+/// Something bought, or several such that run as one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Purchase {
+    /// Which package it was.
+    pub package: PackageId,
+    /// What it gives in all.
+    pub limits: Limits,
+}
+
+/// The time of an account's first purchase.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "is", rename_all = "snake_case")]
+pub enum Clock {
+    /// There is no time limit.
+    Unlimited,
+    /// It stands still: nobody is online.
+    Stopped {
+        /// What is left.
+        left: Millis,
+    },
+    /// It runs.
+    Running {
+        /// The boot in which `ends` and `as_of` are.
+        boot: BootId,
+        /// When it ends.
+        ends: Monotonic,
+        /// When this was last written down: what a power cut may forget begins here, in the customer's favour.
+        as_of: Monotonic,
+        /// The same by the wall clock, for outages through which paid time goes on.
+        as_of_wall: Option<Wall>,
+    },
+}
+
+/// A device online on an account.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Online {
+    /// Since when, in the boot in which the account's clock runs.
+    pub since: Monotonic,
+    /// The same, for people.
+    pub since_wall: Option<Wall>,
+}
+
+impl Clock {
+    /// A clock with so much on it, standing still.
+    #[must_use]
+    pub fn stopped(time: Option<Millis>) -> Self {
+        time.map_or(Self::Unlimited, |left| Self::Stopped { left })
+    }
+
+    /// What is left at `at`; nothing where there is no limit.
+    #[must_use]
+    pub fn left(&self, at: Monotonic) -> Option<Millis> {
+        match self {
+            Self::Unlimited => None,
+            Self::Stopped { left } => Some(*left),
+            Self::Running { ends, .. } => Some(ends.since(at)),
+        }
+    }
+
+    /// When it ends by itself.
+    #[must_use]
+    pub fn ends(&self) -> Option<Monotonic> {
+        match self {
+            Self::Running { ends, .. } => Some(*ends),
+            Self::Unlimited | Self::Stopped { .. } => None,
+        }
+    }
+
+    /// Lets it run from `at` on.
+    pub fn start(&mut self, at: Monotonic, wall: Option<Wall>, boot: &BootId) {
+        if let Self::Stopped { left } = *self {
+            *self = Self::Running { boot: boot.clone(), ends: at.after(left), as_of: at, as_of_wall: wall };
+        }
+    }
+
+    /// Stops it at `at`.
+    pub fn stop(&mut self, at: Monotonic) {
+        if let Self::Running { ends, .. } = *self {
+            *self = Self::Stopped { left: ends.since(at) };
+        }
+    }
+
+    /// Adds time to it, running or not.
+    pub fn add(&mut self, time: Millis) {
+        match self {
+            Self::Unlimited => {}
+            Self::Stopped { left } => *left = left.plus(time),
+            Self::Running { ends, .. } => *ends = ends.after(time),
+        }
+    }
+}
+
+impl Account {
+    /// Bytes of all its devices, both directions, ever: a running total.
+    #[must_use]
+    pub fn used(&self) -> Bytes {
+        self.traffic.values().fold(Bytes::ZERO, |sum, traffic| sum.plus(traffic.total()))
+    }
+
+    /// The same by direction.
+    #[must_use]
+    pub fn traffic_sum(&self) -> Traffic {
+        self.traffic.values().fold(Traffic::default(), |sum, t| Traffic { up: sum.up.plus(t.up), down: sum.down.plus(t.down) })
+    }
+
+    /// What runs now, or would.
+    #[must_use]
+    pub fn limits(&self) -> Option<Limits> {
+        self.purchases.front().map(|purchase| purchase.limits)
+    }
+
+    /// The running total at which what runs now ends.
+    #[must_use]
+    pub fn data_end(&self) -> Option<Bytes> {
+        Some(self.data_start.plus(self.limits()?.data?))
+    }
+
+    /// Data left of what runs now; nothing where there is no limit.
+    #[must_use]
+    pub fn data_left(&self) -> Option<Bytes> {
+        Some(self.data_end()?.minus(self.used()))
+    }
+
+    /// Whether anything that was bought is left at `at`.
+    #[must_use]
+    pub fn open(&self, at: Monotonic) -> bool {
+        match self.purchases.len() {
+            0 => false,
+            1 => !self.first_is_used_up(at, false),
+            _ => true,
+        }
+    }
+
+    /// Whether the first purchase is used up at `at`; `depleted` where the kernel says that the data is: it stops a
+    /// packet short of the limit, so the counters alone would not tell.
+    #[must_use]
+    pub fn first_is_used_up(&self, at: Monotonic, depleted: bool) -> bool {
+        let time_up = self.clock.left(at).is_some_and(Millis::is_zero);
+        let data_up = self.data_left().is_some_and(|left| depleted || left.is_zero());
+        time_up || data_up
+    }
+
+    /// Adds a purchase: onto the last one where the two can run as one, behind it otherwise.
+    pub fn buy(&mut self, package: PackageId, limits: Limits, at: Monotonic) {
+        self.package = package.clone();
+        self.drop_used_up(at, false);
+        let only_one = self.purchases.len() == 1;
+        match self.purchases.back_mut() {
+            Some(last) if last.limits.adds_to(&limits) => {
+                last.package = package;
+                let sum = |a: Option<u64>, b: Option<u64>| Some(a?.saturating_add(b?));
+                last.limits.time = sum(last.limits.time.map(|t| t.0), limits.time.map(|t| t.0)).map(Millis);
+                last.limits.data = sum(last.limits.data.map(|d| d.0), limits.data.map(|d| d.0)).map(Bytes);
+                if let (true, Some(time)) = (only_one, limits.time) {
+                    self.clock.add(time);
+                }
+            }
+            Some(_) => self.purchases.push_back(Purchase { package, limits }),
+            None => {
+                self.clock = Clock::stopped(limits.time);
+                self.data_start = self.used();
+                self.purchases.push_back(Purchase { package, limits });
+            }
+        }
+    }
+
+    /// Takes away what is used up, and makes the next purchase the one that runs. The new clock stands still.
+    /// Gives back whether anything was taken.
+    pub fn drop_used_up(&mut self, at: Monotonic, depleted: bool) -> bool {
+        if self.purchases.is_empty() || !self.first_is_used_up(at, depleted) {
+            return false;
+        }
+        self.purchases.pop_front();
+        self.clock = Clock::stopped(self.limits().and_then(|limits| limits.time));
+        self.data_start = self.used();
+        true
+    }
+}

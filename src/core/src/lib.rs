@@ -1,0 +1,16 @@
+//! The rules of Lango. Pure code: what happened comes in as [`step::Input`], time as [`time::Now`], randomness as
+//! [`step::Entropy`]; what is to be done goes out as [`step::Effect`]. Nothing here waits, reads a clock or does I/O.
+#![forbid(unsafe_code)]
+
+pub mod account;
+pub mod gate;
+pub mod ledger;
+pub mod message;
+pub mod order;
+pub mod package;
+pub mod record;
+pub mod request;
+pub mod settings;
+pub mod step;
+pub mod time;
+pub mod units;

@@ -1,0 +1,68 @@
+//! A payment order: one wish of one device to buy one package.
+
+use crate::message::Reason;
+use crate::package::Package;
+use crate::time::{BootId, Monotonic, Wall};
+use crate::units::{Mac, MessageId, Millis, Msisdn, OrderId, Receipt, Shillings, Username};
+use serde::{Deserialize, Serialize};
+
+/// How long a customer waits for the outcome. A prompt lives about a minute and its callback takes up to half a minute
+/// more; after that the page says so, and money that still comes is served all the same.
+pub const PENDING_FOR: Millis = Millis::from_seconds(180);
+
+/// How long the page of a paid order shows the credentials (contract: 5 minutes).
+pub const CREDENTIALS_SHOWN_FOR: Millis = Millis::from_minutes(5);
+
+/// A payment order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Order {
+    /// Its id.
+    pub id: OrderId,
+    /// Who asked; the session goes to it.
+    pub device: Mac,
+    /// Who is asked to pay.
+    pub phone: Msisdn,
+    /// What is bought, as it was offered then: a price that changes meanwhile does not touch it.
+    pub package: Package,
+    /// When, for people.
+    pub created: Option<Wall>,
+    /// In which boot `since` was.
+    pub boot: BootId,
+    /// When it got its present state.
+    pub since: Monotonic,
+    /// The message that asked the relay, as long as the relay has not said that it has it.
+    pub asked_by: Option<MessageId>,
+    /// Where it stands.
+    pub state: OrderState,
+}
+
+/// Where an order stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "is", rename_all = "snake_case")]
+pub enum OrderState {
+    /// Asked, not decided.
+    Pending,
+    /// Money arrived and was served.
+    Paid {
+        /// M-Pesa's receipt.
+        receipt: Receipt,
+        /// What arrived.
+        amount: Shillings,
+        /// The account that has it.
+        account: Username,
+    },
+    /// Money arrived and waits for the operator: `lango payments` shows it.
+    Unserved {
+        /// M-Pesa's receipt.
+        receipt: Receipt,
+        /// What arrived.
+        amount: Shillings,
+    },
+    /// No money moved.
+    Failed {
+        /// Why.
+        reason: Reason,
+    },
+    /// Nothing was heard in time.
+    Expired,
+}

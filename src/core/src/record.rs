@@ -1,0 +1,139 @@
+//! What the store keeps, and its form there: one key and one JSON value a record, each with its version.
+
+use crate::account::Account;
+use crate::ledger::LedgerEntry;
+use crate::message::Up;
+use crate::order::Order;
+use crate::units::{Mac, Username};
+use serde::{Deserialize, Serialize};
+
+/// The version of the values below. A store written by a later program is refused, not guessed at.
+pub const VERSION: u8 = 1;
+
+/// What a device is to us beyond its session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Device {
+    /// Which.
+    pub mac: Mac,
+    /// The account that it bought or logged in to last.
+    pub account: Option<Username>,
+    /// Whether it goes online on that account by itself as soon as it is seen: its money arrived, or the power went,
+    /// while it was away.
+    pub waiting: bool,
+}
+
+/// Numbers that must never be given twice.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counters {
+    /// The next [`crate::gate::GateId`].
+    pub next_gate: u32,
+    /// The next [`crate::message::Up::seq`].
+    pub next_seq: u64,
+}
+
+/// One thing kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "record", content = "value", rename_all = "snake_case")]
+pub enum Record {
+    /// A payment order.
+    Order(Order),
+    /// An account.
+    Account(Account),
+    /// A device.
+    Device(Device),
+    /// A message that the relay has not acknowledged.
+    Outbox(Up),
+    /// Money that arrived.
+    Ledger(LedgerEntry),
+    /// Numbers.
+    Counters(Counters),
+}
+
+/// A record's key.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Key(pub String);
+
+/// A change of the store. Those of one step take effect together or not at all.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Change {
+    /// Keep this, in place of what had its key.
+    Put(Box<Record>),
+    /// Forget that.
+    Delete(Key),
+}
+
+/// Why a stored value cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum Unreadable {
+    /// Written by a later program.
+    #[error("the store's record {key} is of version {version}, this program reads {VERSION}: install the newer program again")]
+    Version {
+        /// Which.
+        key: String,
+        /// Its version.
+        version: u8,
+    },
+    /// Damaged.
+    #[error("the store's record {key} cannot be read: {cause}")]
+    Damaged {
+        /// Which.
+        key: String,
+        /// Why.
+        cause: serde_json::Error,
+    },
+}
+
+#[derive(Serialize)]
+struct Written<'a> {
+    v: u8,
+    #[serde(flatten)]
+    record: &'a Record,
+}
+
+#[derive(Deserialize)]
+struct Version {
+    v: u8,
+}
+
+impl Record {
+    /// Its key: no two records that live beside each other share one.
+    #[must_use]
+    pub fn key(&self) -> Key {
+        match self {
+            Self::Order(order) => Key(format!("order/{}", order.id)),
+            Self::Account(account) => Key(format!("account/{}", account.username)),
+            Self::Device(device) => Key(format!("device/{}", device.mac)),
+            Self::Outbox(up) => Self::outbox_key(up.seq),
+            Self::Ledger(entry) => Key(format!("ledger/{}", entry.receipt)),
+            Self::Counters(_) => Key("counters".to_owned()),
+        }
+    }
+
+    /// The key of the outbox entry with this sequence number; as text they sort as they were made.
+    #[must_use]
+    pub fn outbox_key(seq: u64) -> Key {
+        Key(format!("outbox/{seq:020}"))
+    }
+
+    /// Its stored form.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        // It cannot fail: the maps' keys are all text. An empty value would be refused at the next start.
+        serde_json::to_vec(&Written { v: VERSION, record: self }).unwrap_or_default()
+    }
+
+    /// Reads what [`Record::encode`] wrote.
+    ///
+    /// # Errors
+    /// When it is damaged or of a later version.
+    pub fn decode(key: &str, value: &[u8]) -> Result<Self, Unreadable> {
+        let damaged = |cause| Unreadable::Damaged { key: key.to_owned(), cause };
+        let Version { v } = serde_json::from_slice(value).map_err(damaged)?;
+        if v != VERSION {
+            return Err(Unreadable::Version { key: key.to_owned(), version: v });
+        }
+        serde_json::from_slice(value).map_err(damaged)
+    }
+}

@@ -1,0 +1,334 @@
+//! What customers (portal) and operators (control socket) ask, and what they are told.
+
+use crate::message::Reason;
+use crate::package::Package;
+use crate::time::Wall;
+use crate::units::{Bytes, Mac, Millis, Msisdn, OrderId, PackageId, Password, Receipt, Seconds, Shillings, Username};
+use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
+
+/// Ties an [`Answer`] to the asker that waits for it; chosen by the adapter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct AskId(pub u64);
+
+/// What may be asked. A `device` is known by its address on the LAN, never by what it says of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "ask", rename_all = "snake_case")]
+pub enum Request {
+    /// The price list.
+    Packages,
+    /// Buy a package: prompts the phone.
+    Pay {
+        /// Who buys.
+        device: Mac,
+        /// What.
+        package: PackageId,
+        /// Whose M-Pesa pays.
+        phone: Msisdn,
+    },
+    /// Where a payment of this device stands.
+    PaymentStatus {
+        /// Who asks.
+        device: Mac,
+        /// Which payment.
+        order: OrderId,
+    },
+    /// The device's newest payment that is pending, or was decided in the last five minutes:
+    /// a portal sheet that was closed and comes back finds it by this.
+    LatestPayment {
+        /// Who asks.
+        device: Mac,
+    },
+    /// Go online with credentials.
+    Login {
+        /// Who.
+        device: Mac,
+        /// As typed.
+        username: Username,
+        /// As typed.
+        password: Password,
+    },
+    /// Go offline; what is left stays on the account.
+    Logout {
+        /// Who.
+        device: Mac,
+    },
+    /// Is this device online?
+    CheckSession {
+        /// Who.
+        device: Mac,
+    },
+    /// Operator: how the router is.
+    Status,
+    /// Operator: who is online.
+    Sessions,
+    /// Operator: all accounts.
+    Accounts,
+    /// Operator: all payments, newest first.
+    Payments,
+    /// Operator: let a device online, as if it had bought the package.
+    Grant {
+        /// Who.
+        device: Mac,
+        /// What.
+        package: PackageId,
+    },
+    /// Operator: end a device's session, or all of an account's.
+    Kick {
+        /// Whose.
+        target: Target,
+    },
+}
+
+/// Whom a kick means.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Target {
+    /// One device.
+    Device(Mac),
+    /// All devices of an account.
+    Account(Username),
+}
+
+/// What is answered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "answer", content = "value", rename_all = "snake_case")]
+pub enum Answer {
+    /// The price list, in the operator's order.
+    Packages(Vec<Package>),
+    /// To [`Request::Pay`], [`Request::PaymentStatus`].
+    Payment(PaymentView),
+    /// To [`Request::LatestPayment`].
+    LatestPayment(Option<PaymentView>),
+    /// To [`Request::Login`], [`Request::Grant`].
+    Session(SessionView),
+    /// To [`Request::CheckSession`].
+    CheckSession(Option<SessionView>),
+    /// Done, and nothing to say.
+    Done,
+    /// To [`Request::Status`].
+    Status(StatusView),
+    /// To [`Request::Sessions`].
+    Sessions(Vec<OnlineView>),
+    /// To [`Request::Accounts`].
+    Accounts(Vec<AccountView>),
+    /// To [`Request::Payments`].
+    Payments(Vec<OperatorPaymentView>),
+    /// It cannot be done; nothing was changed.
+    Refused(Refusal),
+}
+
+/// Why something cannot be done: the `code` of the contract's errors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(tag = "code", rename_all = "snake_case")]
+pub enum Refusal {
+    /// No such package.
+    #[error("there is no such package")]
+    UnknownPackage,
+    /// The cloud cannot be reached; only payments need it.
+    #[error("M-Pesa payments are not possible right now; logging in still is")]
+    PaymentsOffline,
+    /// Too often, too fast.
+    #[error("too many requests")]
+    TooManyRequests {
+        /// When to try again.
+        retry_after: Seconds,
+    },
+    /// No such payment of this device.
+    #[error("there is no such payment of this device")]
+    UnknownPayment,
+    /// Wrong user name or password; which of them is not told.
+    #[error("the user name or the password is wrong")]
+    BadCredentials,
+    /// As many devices as the package allows are online.
+    #[error("as many devices as the package allows are online already")]
+    DeviceLimit,
+    /// Nothing is left on the account.
+    #[error("the time or the data of this account is used up")]
+    Expired,
+    /// The one to be kicked is not online.
+    #[error("no such device or account is online")]
+    NotOnline,
+    /// The record could not be stored, so nothing was done.
+    #[error("the router could not store it, so nothing was changed; try again")]
+    NotStored,
+}
+
+/// How a payment stands, for the customer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PaymentStatus {
+    /// The prompt is under way or waits for the PIN.
+    Pending,
+    /// The money arrived.
+    Paid,
+    /// No money moved.
+    Failed,
+    /// Nothing was heard in time. Money that still arrives is served.
+    Expired,
+}
+
+/// A payment, for the device that pays: the JSON of `GET /api/payments/ID/status`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PaymentView {
+    /// Its id.
+    pub payment: OrderId,
+    /// Where it stands.
+    pub status: PaymentStatus,
+    /// Why it failed.
+    pub reason: Option<Reason>,
+    /// M-Pesa's receipt, once paid.
+    pub receipt: Option<Receipt>,
+    /// Whether the device is online now.
+    pub connected: bool,
+    /// The account's name; shown for five minutes after payment.
+    pub username: Option<Username>,
+    /// Its password; shown for five minutes after payment.
+    pub password: Option<Password>,
+    /// What is bought. Not part of the contract's JSON.
+    #[serde(skip)]
+    pub package: Option<Package>,
+    /// Whose M-Pesa pays. Not part of the contract's JSON.
+    #[serde(skip)]
+    pub phone: Option<Msisdn>,
+}
+
+/// A session, as the contract's `SESSION`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionView {
+    /// The account.
+    pub username: Username,
+    /// The package bought last.
+    pub package: PackageId,
+    /// Since when the device is online; null while the router's clock is not set.
+    #[serde(with = "rfc3339")]
+    pub started_at: Option<Wall>,
+    /// Time left; null without a time limit.
+    pub seconds_remaining: Option<Seconds>,
+    /// Data left, up and down together; null without a data limit.
+    pub bytes_remaining: Option<Bytes>,
+    /// What this account's devices sent.
+    pub bytes_up: Bytes,
+    /// What this account's devices received.
+    pub bytes_down: Bytes,
+    /// Devices online on the account.
+    pub devices: u8,
+}
+
+/// How the router is, for the operator.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatusView {
+    /// The router's name.
+    pub name: String,
+    /// The program's version.
+    pub version: String,
+    /// How long since the daemon started.
+    pub running_for: Millis,
+    /// The wall clock, where it is set.
+    #[serde(with = "rfc3339")]
+    pub clock: Option<Wall>,
+    /// Whether the broker is connected.
+    pub broker: bool,
+    /// Whether the relay answered, so that payments can be had.
+    pub payments: bool,
+    /// Devices online.
+    pub devices_online: u32,
+    /// Accounts that have something left.
+    pub accounts_open: u32,
+    /// Payments under way.
+    pub payments_pending: u32,
+    /// Messages that the relay has not acknowledged.
+    pub outbox: u32,
+    /// Money that arrived and could not be served: look at `lango payments`.
+    pub unserved: u32,
+}
+
+/// One device online, for the operator.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OnlineView {
+    /// The device.
+    pub mac: Mac,
+    /// Its addresses.
+    pub addresses: Vec<IpAddr>,
+    /// Its session; the bytes are this device's own.
+    #[serde(flatten)]
+    pub session: SessionView,
+}
+
+/// One account, for the operator.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountView {
+    /// Its name.
+    pub username: Username,
+    /// The phone that paid last.
+    pub phone: Option<Msisdn>,
+    /// The package bought last.
+    pub package: PackageId,
+    /// Devices online.
+    pub online: u8,
+    /// Devices that may be.
+    pub devices: u8,
+    /// Time left of what runs now.
+    pub seconds_remaining: Option<Seconds>,
+    /// Data left of what runs now.
+    pub bytes_remaining: Option<Bytes>,
+    /// Purchases that begin when what runs now is used up.
+    pub queued: u32,
+    /// Whether anything is left.
+    pub open: bool,
+    /// What its devices sent.
+    pub bytes_up: Bytes,
+    /// What its devices received.
+    pub bytes_down: Bytes,
+}
+
+/// One payment, for the operator.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OperatorPaymentView {
+    /// Its id.
+    pub payment: OrderId,
+    /// When the customer asked.
+    #[serde(with = "rfc3339")]
+    pub created_at: Option<Wall>,
+    /// Who asked.
+    pub device: Mac,
+    /// Who pays.
+    pub phone: Msisdn,
+    /// What is bought.
+    pub package: PackageId,
+    /// Its price.
+    pub price: Shillings,
+    /// Where it stands.
+    pub status: PaymentStatus,
+    /// Why it failed.
+    pub reason: Option<Reason>,
+    /// M-Pesa's receipt.
+    pub receipt: Option<Receipt>,
+    /// What arrived.
+    pub amount: Option<Shillings>,
+    /// The account that it went to; null for money that arrived and is not served yet.
+    pub username: Option<Username>,
+}
+
+/// Times as people and programs read them: RFC 3339, or null.
+pub mod rfc3339 {
+    use crate::time::Wall;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    /// As RFC 3339 text, or null.
+    ///
+    /// # Errors
+    /// Only the serialiser's own.
+    pub fn serialize<S: Serializer>(wall: &Option<Wall>, s: S) -> Result<S::Ok, S::Error> {
+        wall.map(Wall::to_rfc3339).serialize(s)
+    }
+    /// From RFC 3339 text in UTC to the second, or null.
+    ///
+    /// # Errors
+    /// When it is no such text.
+    pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Wall>, D::Error> {
+        let Some(text) = Option::<String>::deserialize(d)? else { return Ok(None) };
+        Wall::from_rfc3339(&text).map(Some).ok_or_else(|| serde::de::Error::custom("a time must be as 2026-11-22T09:30:00Z"))
+    }
+}

@@ -1,0 +1,39 @@
+//! What the operator configured, as far as rules depend on it.
+
+use crate::package::Package;
+use crate::units::{PackageId, RouterName};
+use serde::{Deserialize, Serialize};
+
+/// What happens to paid time while the router is off.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outage {
+    /// It stands still.
+    #[default]
+    Pause,
+    /// It goes on.
+    Run,
+}
+
+/// The rules' settings.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settings {
+    /// The router's name in its fleet.
+    pub name: RouterName,
+    /// What is sold, in the operator's order.
+    pub packages: Vec<Package>,
+    /// What a power cut does to paid time.
+    pub outage: Outage,
+    /// Whether there is a relay in the config at all.
+    pub relay: bool,
+    /// The program's version, told to the relay and to operators.
+    pub version: String,
+}
+
+impl Settings {
+    /// The package of that id.
+    #[must_use]
+    pub fn package(&self, id: &PackageId) -> Option<&Package> {
+        self.packages.iter().find(|package| package.id == *id)
+    }
+}

@@ -1,0 +1,89 @@
+//! One step of the core: what comes in, and what is to be done. All of it can be written down and replayed.
+
+use crate::gate::{GateChange, Usage};
+use crate::message::{Down, Up};
+use crate::record::Change;
+use crate::request::{Answer, AskId, Request};
+use crate::settings::Settings;
+use crate::time::Now;
+use crate::units::{Mac, OrderId};
+use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
+
+/// Randomness for one step, from the operating system. Ids and credentials are cut from it.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entropy(pub [u8; 32]);
+
+impl std::fmt::Debug for Entropy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Entropy(***)") // passwords come from it
+    }
+}
+
+/// A line of a recording.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Step {
+    /// When.
+    pub now: Now,
+    /// With which randomness.
+    pub entropy: Entropy,
+    /// What happened.
+    pub input: Input,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Input {
+    /// Time passed: the moment of `poll_timeout` came.
+    Tick,
+    /// Somebody asks.
+    Ask(AskId, Request),
+    /// The relay said something; its signature is checked already.
+    Relay(Down),
+    /// The connection to the broker came or went.
+    Link {
+        /// Whether it is there.
+        connected: bool,
+    },
+    /// The broker says whether a relay is there (its presence topic).
+    RelayPresence {
+        /// Whether it is.
+        online: bool,
+    },
+    /// A device was seen under an address on the LAN, or is no longer.
+    Neighbour {
+        /// The device.
+        mac: Mac,
+        /// Its address.
+        address: IpAddr,
+        /// False where the kernel forgot it.
+        present: bool,
+    },
+    /// What the kernel counted.
+    Usage(Vec<Usage>),
+    /// The kernel says that an account's quota is used up.
+    Depleted(crate::gate::GateId),
+    /// The operator changed the config.
+    Reconfigured(Settings),
+}
+
+/// What is to be done, in this order within one step.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Effect {
+    /// Make it durable first. If that fails, nothing of the rest may happen.
+    Persist(Vec<Change>),
+    /// Then change the kernel, in one transaction.
+    Gate(Vec<GateChange>),
+    /// Read the kernel's counters and hand them in as [`Input::Usage`].
+    ReadUsage,
+    /// Send to the relay; what must arrive is in the outbox and will be asked for again.
+    Publish(Up),
+    /// Tell the asker.
+    Reply(AskId, Answer),
+    /// Tell whoever watches this payment that it changed.
+    PaymentChanged(OrderId),
+    /// One line for the log. Holds no phone number, password or amount.
+    Log(String),
+}

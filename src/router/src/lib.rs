@@ -1,0 +1,12 @@
+//! The program on the router: one loop (`daemon`), and an adapter for each thing outside.
+//!
+//! Adapters know `lango_core`'s types, never each other.
+#![recursion_limit = "256"]
+
+pub mod config;
+pub mod gate;
+pub mod neighbours;
+pub mod netlink;
+pub mod portal;
+pub mod store;
+pub mod sync;
