@@ -72,7 +72,9 @@ pub enum Clock {
 /// A device online on an account.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Online {
-    /// Since when, in the boot in which the account's clock runs.
+    /// The boot in which `since` is.
+    pub boot: BootId,
+    /// Since when.
     pub since: Monotonic,
     /// The same, for people.
     pub since_wall: Option<Wall>,
@@ -176,6 +178,12 @@ impl Account {
         let time_up = self.clock.left(at).is_some_and(Millis::is_zero);
         let data_up = self.data_left().is_some_and(|left| depleted || left.is_zero());
         time_up || data_up
+    }
+
+    /// Devices that may be online at once; at least one, so that an account which is used up can say so.
+    #[must_use]
+    pub fn device_limit(&self) -> u8 {
+        self.limits().map_or(1, |limits| limits.devices.max(1))
     }
 
     /// Adds a purchase: onto the last one where the two can run as one, behind it otherwise.

@@ -3,8 +3,11 @@
 #![forbid(unsafe_code)]
 
 pub mod account;
+pub mod credentials;
 pub mod gate;
+pub mod gateway;
 pub mod ledger;
+pub mod limiter;
 pub mod message;
 pub mod order;
 pub mod package;

@@ -32,6 +32,8 @@ pub struct Order {
     pub since: Monotonic,
     /// The message that asked the relay, as long as the relay has not said that it has it.
     pub asked_by: Option<MessageId>,
+    /// How many times the relay was asked: a request that came to it too late is made anew.
+    pub attempt: u8,
     /// Where it stands.
     pub state: OrderState,
 }

@@ -81,6 +81,14 @@ pub enum Request {
     },
 }
 
+impl Request {
+    /// Whether its answer shows, or settles, what was used: the kernel's counters are to be read before it is handed in.
+    #[must_use]
+    pub const fn needs_usage(&self) -> bool {
+        matches!(self, Self::Login { .. } | Self::CheckSession { .. } | Self::Sessions | Self::Accounts)
+    }
+}
+
 /// Whom a kick means.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -291,14 +299,14 @@ pub struct OperatorPaymentView {
     /// When the customer asked.
     #[serde(with = "rfc3339")]
     pub created_at: Option<Wall>,
-    /// Who asked.
-    pub device: Mac,
+    /// Who asked; null where the router does not know the order.
+    pub device: Option<Mac>,
     /// Who pays.
     pub phone: Msisdn,
     /// What is bought.
     pub package: PackageId,
-    /// Its price.
-    pub price: Shillings,
+    /// Its price then; null where the router does not know the order.
+    pub price: Option<Shillings>,
     /// Where it stands.
     pub status: PaymentStatus,
     /// Why it failed.

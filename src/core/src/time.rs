@@ -53,12 +53,7 @@ impl Wall {
         let seconds = self.0 / 1_000;
         let (days, in_day) = (seconds / 86_400, seconds % 86_400);
         let (year, month, day) = civil_from_days(days);
-        format!(
-            "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z",
-            in_day / 3_600,
-            in_day / 60 % 60,
-            in_day % 60
-        )
+        format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", in_day / 3_600, in_day / 60 % 60, in_day % 60)
     }
 }
 
@@ -137,7 +132,8 @@ mod tests {
 
     #[test]
     fn what_is_no_time_is_refused() {
-        for text in ["", "2026-11-22", "2026-02-30T00:00:00Z", "2026-11-22T24:00:00Z", "2026-11-22T09:30:00+03:00", "1969-12-31T23:59:59Z"] {
+        for text in ["", "2026-11-22", "2026-02-30T00:00:00Z", "2026-11-22T24:00:00Z", "2026-11-22T09:30:00+03:00", "1969-12-31T23:59:59Z"]
+        {
             assert_eq!(Wall::from_rfc3339(text), None, "{text} was taken");
         }
     }

@@ -1,0 +1,165 @@
+//! The way to the relay: whether it is there, what time it has, and what waits to be acknowledged.
+
+use super::Gateway;
+use crate::credentials;
+use crate::message::{Down, DownBody, Up, UpBody, VERSION};
+use crate::order::OrderState;
+use crate::step::Entropy;
+use crate::time::{Monotonic, Now, Wall};
+use crate::units::{MessageId, Millis};
+
+/// A hello that nobody answered is said again after this long.
+const HELLO_AGAIN: Millis = Millis::from_seconds(30);
+
+/// The relay is asked at most so often for one order.
+const ATTEMPTS: u8 = 4;
+
+/// What is known of the way to the relay.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Link {
+    connected: bool,
+    /// What the presence topic says; a relay that never said anything may be there all the same.
+    absent: bool,
+    hello: Option<Hello>,
+    welcomed: bool,
+    clock: Option<RelayClock>,
+}
+
+#[derive(Debug, Clone)]
+struct Hello {
+    nonce: MessageId,
+    again_at: Monotonic,
+}
+
+/// The relay's clock as it was at one moment of ours.
+#[derive(Debug, Clone, Copy)]
+struct RelayClock {
+    theirs: Wall,
+    ours: Monotonic,
+}
+
+impl Link {
+    /// Whether a payment could be asked for now.
+    pub(super) const fn can_pay(&self) -> bool {
+        self.connected && self.welcomed && !self.absent
+    }
+    pub(super) const fn connected(&self) -> bool {
+        self.connected
+    }
+    pub(super) fn timeout(&self) -> Option<Monotonic> {
+        self.hello.as_ref().map(|hello| hello.again_at)
+    }
+    /// The relay's time now, as reckoned from what it said last.
+    pub(super) fn relay_time(&self, now: Monotonic) -> Option<Wall> {
+        self.clock.map(|clock| Wall(clock.theirs.0.saturating_add(now.since(clock.ours).0)))
+    }
+}
+
+impl Gateway {
+    pub(super) fn link_changed(&mut self, connected: bool, now: Now, entropy: &Entropy) {
+        self.link.connected = connected;
+        self.link.welcomed = false;
+        self.link.hello = None;
+        if connected {
+            self.say_hello(now, entropy);
+        }
+    }
+
+    pub(super) fn relay_presence(&mut self, online: bool, now: Now, entropy: &Entropy) {
+        self.link.absent = !online;
+        if online && self.link.connected && !self.link.welcomed {
+            self.say_hello(now, entropy);
+        }
+        if !online {
+            self.link.welcomed = false;
+            self.link.hello = None; // nobody is there to answer: its presence will wake us
+        }
+    }
+
+    fn say_hello(&mut self, now: Now, entropy: &Entropy) {
+        let Some(nonce) = credentials::nonce(entropy) else { return };
+        self.link.hello = Some(Hello { nonce: nonce.clone(), again_at: now.monotonic.after(HELLO_AGAIN) });
+        let version = self.settings.version.clone();
+        self.publish_once(UpBody::Hello { nonce, version });
+    }
+
+    pub(super) fn say_hello_again(&mut self, now: Now, entropy: &Entropy) {
+        if self.link.timeout().is_some_and(|at| at <= now.monotonic) {
+            self.say_hello(now, entropy);
+        }
+    }
+
+    fn next_seq(&mut self) -> u64 {
+        let seq = self.counters.next_seq;
+        self.counters.next_seq = seq.saturating_add(1);
+        self.step.counters = true;
+        seq
+    }
+
+    /// Sends what need not arrive. Its number is not made durable: it is nothing that anybody remembers.
+    fn publish_once(&mut self, body: UpBody) {
+        let seq = self.counters.next_seq;
+        let Ok(id) = format!("{}-{seq}", body.topic().replace('_', "-")).parse() else { return };
+        self.step.publish.push(Up { v: VERSION, id, seq, body });
+    }
+
+    /// Sends what must arrive: kept until the relay says that it has it.
+    pub(super) fn publish_durably(&mut self, id: MessageId, body: UpBody) {
+        let up = Up { v: VERSION, id, seq: self.next_seq(), body };
+        self.step.outbox.insert(up.seq);
+        self.outbox.insert(up.seq, up.clone());
+        self.step.publish.push(up);
+    }
+
+    /// Takes a message out of the outbox, acknowledged or withdrawn.
+    pub(super) fn forget_message(&mut self, id: &MessageId) {
+        let Some(seq) = self.outbox.values().find(|up| up.id == *id).map(|up| up.seq) else { return };
+        self.outbox.remove(&seq);
+        self.step.outbox.insert(seq);
+        if let Some(order) = self.orders.values_mut().find(|order| order.asked_by.as_ref() == Some(id)) {
+            order.asked_by = None;
+            self.step.orders.insert(order.id.clone());
+        }
+    }
+
+    pub(super) fn relay_says(&mut self, down: Down, now: Now, entropy: &Entropy) {
+        let clock = RelayClock { theirs: down.at, ours: now.monotonic };
+        match down.body {
+            DownBody::Welcome { nonce } => {
+                if self.link.hello.as_ref().is_none_or(|hello| hello.nonce != nonce) {
+                    return; // an answer to an earlier hello: its time is old
+                }
+                self.link.hello = None;
+                self.link.welcomed = true;
+                self.link.absent = false;
+                self.link.clock = Some(clock);
+                self.step.publish.extend(self.outbox.values().cloned());
+                self.log("relay: it answers, payments are possible".to_owned());
+            }
+            DownBody::Ack { of } => of.iter().for_each(|id| self.forget_message(id)),
+            DownBody::Stale { order } => {
+                self.link.clock = Some(clock);
+                self.ask_again(&order, now);
+            }
+            DownBody::Payment(update) => {
+                self.payment_update(update, now, entropy);
+                self.publish_once(UpBody::Ack { of: vec![down.id] });
+            }
+        }
+    }
+
+    /// A request came too late to the relay, and nobody was prompted. Asks anew while the customer waits.
+    fn ask_again(&mut self, id: &crate::units::OrderId, now: Now) {
+        let Some(order) = self.orders.get_mut(id) else { return };
+        if let Some(message) = order.asked_by.take() {
+            self.forget_message(&message);
+        }
+        let Some(order) = self.orders.get_mut(id) else { return };
+        if order.state != OrderState::Pending || order.attempt >= ATTEMPTS {
+            return; // a pending order that may not be asked for again expires by itself
+        }
+        order.attempt += 1;
+        let order = order.clone();
+        self.request_payment(&order, now);
+    }
+}

@@ -1,0 +1,304 @@
+//! The gateway: all rules of a router in one state machine.
+//!
+//! [`Gateway::handle`] takes what happened and gives back what is to be done, in order. It never waits, and it never
+//! learns the outcome of an effect but as another input. What it decided is durable before anybody sees it: the first
+//! effect of a step is always [`Effect::Persist`], and where that fails the gateway is thrown away and loaded again.
+
+mod link;
+mod operator;
+mod payments;
+mod sessions;
+#[cfg(test)]
+mod tests;
+
+use crate::account::{Account, Clock};
+use crate::gate::{GateAccount, GateChange, GateDevice, GateId};
+use crate::ledger::LedgerEntry;
+use crate::limiter::Limiter;
+use crate::message::Up;
+use crate::order::Order;
+use crate::record::{Change, Counters, Device, Key, Record};
+use crate::request::{Answer, AskId, Request};
+use crate::settings::{Outage, Settings};
+use crate::step::{Effect, Entropy, Input};
+use crate::time::{BootId, Monotonic, Now};
+use crate::units::{Mac, Millis, OrderId, Receipt, Username};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+pub use sessions::CHECKPOINT_EVERY;
+
+/// Failed and forgotten orders are kept this long, for the operator.
+const KEEP_DEAD_ORDERS: Millis = Millis::from_minutes(24 * 60);
+
+/// The rules' whole state.
+#[derive(Debug, Clone)]
+pub struct Gateway {
+    settings: Settings,
+    boot: BootId,
+    started: Monotonic,
+
+    // What the store keeps.
+    orders: BTreeMap<OrderId, Order>,
+    accounts: BTreeMap<Username, Account>,
+    devices: BTreeMap<Mac, Device>,
+    outbox: BTreeMap<u64, Up>,
+    ledger: BTreeMap<Receipt, LedgerEntry>,
+    counters: Counters,
+
+    // What is learnt anew after each start.
+    neighbours: BTreeMap<IpAddr, Seen>,
+    link: link::Link,
+    pay_tries: Limiter,
+    login_tries: Limiter,
+    next_checkpoint: Option<Monotonic>,
+    checkpoint_wanted: bool,
+
+    step: Pending,
+}
+
+/// Under which device an address was seen last, and whether the kernel still holds it for reachable.
+#[derive(Debug, Clone, Copy)]
+struct Seen {
+    mac: Mac,
+    present: bool,
+}
+
+/// What the step under way has changed and wants done.
+#[derive(Debug, Clone, Default)]
+struct Pending {
+    orders: BTreeSet<OrderId>,
+    accounts: BTreeSet<Username>,
+    devices: BTreeSet<Mac>,
+    outbox: BTreeSet<u64>,
+    ledger: BTreeSet<Receipt>,
+    counters: bool,
+    gate: BTreeMap<GateId, Option<Username>>,
+    read_usage: bool,
+    publish: Vec<Up>,
+    replies: Vec<(AskId, Answer)>,
+    changed: BTreeSet<OrderId>,
+    log: Vec<String>,
+}
+
+impl Gateway {
+    /// The state that the store holds, as it is at the start of the daemon.
+    ///
+    /// After another boot (a power cut) nobody is online: accounts stand still with what is left of them, and their
+    /// devices go online by themselves as they are seen. The first step that follows makes that durable.
+    #[must_use]
+    pub fn load(settings: Settings, records: impl IntoIterator<Item = Record>, boot: BootId, now: Now) -> Self {
+        let mut gateway = Self {
+            settings,
+            boot,
+            started: now.monotonic,
+            orders: BTreeMap::new(),
+            accounts: BTreeMap::new(),
+            devices: BTreeMap::new(),
+            outbox: BTreeMap::new(),
+            ledger: BTreeMap::new(),
+            counters: Counters { next_gate: 1, next_seq: 1 },
+            neighbours: BTreeMap::new(),
+            link: link::Link::default(),
+            pay_tries: payments::tries(),
+            login_tries: sessions::tries(),
+            next_checkpoint: None,
+            checkpoint_wanted: false,
+            step: Pending::default(),
+        };
+        for record in records {
+            match record {
+                Record::Order(order) => drop(gateway.orders.insert(order.id.clone(), order)),
+                Record::Account(account) => drop(gateway.accounts.insert(account.username.clone(), account)),
+                Record::Device(device) => drop(gateway.devices.insert(device.mac, device)),
+                Record::Outbox(up) => drop(gateway.outbox.insert(up.seq, up)),
+                Record::Ledger(entry) => drop(gateway.ledger.insert(entry.receipt.clone(), entry)),
+                Record::Counters(counters) => gateway.counters = counters,
+            }
+        }
+        gateway.wake_up_after_outage(now);
+        gateway.schedule_checkpoint(now);
+        gateway
+    }
+
+    /// What follows from one thing that happened: effects, to be carried out in this order.
+    pub fn handle(&mut self, input: Input, now: Now, entropy: &Entropy) -> Vec<Effect> {
+        match input {
+            Input::Tick => {}
+            Input::Ask(ask, request) => {
+                let answer = self.answer(request, now, entropy);
+                self.step.replies.push((ask, answer));
+            }
+            Input::Relay(down) => self.relay_says(down, now, entropy),
+            Input::Link { connected } => self.link_changed(connected, now, entropy),
+            Input::RelayPresence { online } => self.relay_presence(online, now, entropy),
+            Input::Neighbour { mac, address, present } => self.neighbour(mac, address, present, now),
+            Input::Usage(usage) => self.usage(&usage, now),
+            Input::Depleted(id) => self.depleted(id, now),
+            Input::Reconfigured(settings) => self.settings = settings,
+        }
+        // Time passed, whatever the input was: nothing that is due waits for a tick of its own.
+        self.end_what_is_due(now);
+        self.expire_orders(now);
+        self.checkpoint(now);
+        self.say_hello_again(now, entropy);
+        self.finish(now)
+    }
+
+    /// When [`Input::Tick`] is wanted at the latest; nothing where only inputs can change anything.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Monotonic> {
+        let ends = self.accounts.values().filter(|account| !account.online.is_empty()).filter_map(|account| account.clock.ends());
+        ends.chain(self.order_timeouts()).chain(self.next_checkpoint).chain(self.link.timeout()).min()
+    }
+
+    /// The whole gate as it should be now: what a daemon that starts compares the kernel with.
+    #[must_use]
+    pub fn desired_gate(&self) -> Vec<GateAccount> {
+        self.accounts.values().filter_map(|account| self.gate_account(account)).collect()
+    }
+
+    /// The settings in force.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    fn answer(&mut self, request: Request, now: Now, entropy: &Entropy) -> Answer {
+        match request {
+            Request::Packages => Answer::Packages(self.settings.packages.clone()),
+            Request::Pay { device, package, phone } => self.pay(device, &package, phone, now, entropy),
+            Request::PaymentStatus { device, order } => self.payment_status(device, &order, now),
+            Request::LatestPayment { device } => Answer::LatestPayment(self.latest_payment(device, now)),
+            Request::Login { device, username, password } => self.login(device, &username, &password, now),
+            Request::Logout { device } => self.logout(device, now),
+            Request::CheckSession { device } => Answer::CheckSession(self.session_of(device, now)),
+            Request::Status => Answer::Status(self.status(now)),
+            Request::Sessions => Answer::Sessions(self.sessions(now)),
+            Request::Accounts => Answer::Accounts(self.account_views(now)),
+            Request::Payments => Answer::Payments(self.payment_views()),
+            Request::Grant { device, package } => self.grant(device, &package, now, entropy),
+            Request::Kick { target } => self.kick(&target, now),
+        }
+    }
+
+    fn wake_up_after_outage(&mut self, now: Now) {
+        for account in self.accounts.values_mut() {
+            let of_this_boot = account.online.values().all(|online| online.boot == self.boot);
+            if account.online.is_empty() || of_this_boot {
+                continue;
+            }
+            if let Clock::Running { ends, as_of, as_of_wall, .. } = account.clock {
+                let left = ends.since(as_of);
+                let outage = match (self.settings.outage, as_of_wall, now.wall) {
+                    (Outage::Run, Some(then), Some(today)) => Millis(today.0.saturating_sub(then.0)),
+                    // Where the clock does not tell how long it was, the customer is not made to pay for it.
+                    (Outage::Run, _, _) | (Outage::Pause, _, _) => Millis::ZERO,
+                };
+                account.clock = Clock::Stopped { left: left.minus(outage) };
+            }
+            for mac in std::mem::take(&mut account.online).into_keys() {
+                let device = Device { mac, account: Some(account.username.clone()), waiting: true };
+                self.devices.insert(mac, device);
+                self.step.devices.insert(mac);
+            }
+            self.step.accounts.insert(account.username.clone());
+        }
+        for order in self.orders.values_mut().filter(|order| order.boot != self.boot) {
+            order.boot = self.boot.clone();
+            order.since = now.monotonic;
+            if order.state != crate::order::OrderState::Pending {
+                // Whatever was shown for a while after it was decided has been shown long enough.
+                order.since = Monotonic(0);
+            }
+            self.step.orders.insert(order.id.clone());
+        }
+    }
+
+    fn gate_account(&self, account: &Account) -> Option<GateAccount> {
+        if account.online.is_empty() {
+            return None;
+        }
+        let limits = account.limits()?;
+        let devices = account.online.keys().map(|mac| {
+            let device = GateDevice { addresses: self.addresses_of(*mac), traffic: account.traffic.get(mac).copied().unwrap_or_default() };
+            (*mac, device)
+        });
+        Some(GateAccount {
+            id: account.id,
+            until: account.clock.ends(),
+            data_end: account.data_end(),
+            used: account.used(),
+            down: limits.down,
+            up: limits.up,
+            devices: devices.collect(),
+        })
+    }
+
+    fn touch_account(&mut self, username: &Username) {
+        self.step.accounts.insert(username.clone());
+    }
+
+    fn touch_gate(&mut self, username: &Username) {
+        if let Some(account) = self.accounts.get(username) {
+            self.step.gate.insert(account.id, Some(username.clone()));
+        }
+    }
+
+    fn log(&mut self, line: String) {
+        self.step.log.push(line);
+    }
+
+    /// Turns what the step left behind into effects, in the order in which they must happen.
+    fn finish(&mut self, now: Now) -> Vec<Effect> {
+        self.schedule_checkpoint(now);
+        let step = std::mem::take(&mut self.step);
+        let mut changes = Vec::new();
+        collect(&mut changes, &step.orders, &self.orders, |order| Record::Order(order.clone()), |id| Key(format!("order/{id}")));
+        collect(&mut changes, &step.accounts, &self.accounts, |a| Record::Account(a.clone()), |name| Key(format!("account/{name}")));
+        collect(&mut changes, &step.devices, &self.devices, |d| Record::Device(d.clone()), |mac| Key(format!("device/{mac}")));
+        collect(&mut changes, &step.outbox, &self.outbox, |up| Record::Outbox(up.clone()), |seq| Record::outbox_key(*seq));
+        collect(&mut changes, &step.ledger, &self.ledger, |e| Record::Ledger(e.clone()), |receipt| Key(format!("ledger/{receipt}")));
+        if step.counters {
+            changes.push(Change::Put(Box::new(Record::Counters(self.counters.clone()))));
+        }
+        let gate: Vec<GateChange> = step
+            .gate
+            .into_iter()
+            .map(|(id, username)| {
+                let account = username.and_then(|name| self.accounts.get(&name)).and_then(|account| self.gate_account(account));
+                account.map_or(GateChange::Remove(id), GateChange::Set)
+            })
+            .collect();
+
+        let mut effects = Vec::new();
+        if !changes.is_empty() {
+            effects.push(Effect::Persist(changes));
+        }
+        if !gate.is_empty() {
+            effects.push(Effect::Gate(gate));
+        }
+        if step.read_usage {
+            effects.push(Effect::ReadUsage);
+        }
+        effects.extend(step.publish.into_iter().map(Effect::Publish));
+        effects.extend(step.replies.into_iter().map(|(ask, answer)| Effect::Reply(ask, answer)));
+        effects.extend(step.changed.into_iter().map(Effect::PaymentChanged));
+        effects.extend(step.log.into_iter().map(Effect::Log));
+        effects
+    }
+}
+
+/// What became of each touched thing: kept as it is now, or forgotten.
+fn collect<K: Ord, V>(
+    changes: &mut Vec<Change>,
+    touched: &BTreeSet<K>,
+    all: &BTreeMap<K, V>,
+    record: impl Fn(&V) -> Record,
+    key: impl Fn(&K) -> Key,
+) {
+    changes.extend(touched.iter().map(|id| match all.get(id) {
+        Some(value) => Change::Put(Box::new(record(value))),
+        None => Change::Delete(key(id)),
+    }));
+}

@@ -1,0 +1,115 @@
+//! What operators see.
+
+use super::Gateway;
+use crate::order::OrderState;
+use crate::request::{AccountView, OnlineView, OperatorPaymentView, PaymentStatus, SessionView, StatusView};
+use crate::time::Now;
+use crate::units::Millis;
+
+fn count(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
+}
+
+impl Gateway {
+    pub(super) fn status(&self, now: Now) -> StatusView {
+        StatusView {
+            name: self.settings.name.to_string(),
+            version: self.settings.version.clone(),
+            running_for: now.monotonic.since(self.started),
+            clock: now.wall,
+            broker: self.link.connected(),
+            payments: self.settings.relay && self.link.can_pay(),
+            devices_online: count(self.accounts.values().map(|account| account.online.len()).sum()),
+            accounts_open: count(self.accounts.values().filter(|account| account.open(now.monotonic)).count()),
+            payments_pending: count(self.orders.values().filter(|order| order.state == OrderState::Pending).count()),
+            outbox: count(self.outbox.len()),
+            unserved: count(self.ledger.values().filter(|entry| entry.account.is_none()).count()),
+        }
+    }
+
+    pub(super) fn sessions(&self, now: Now) -> Vec<OnlineView> {
+        let online = self.accounts.values().flat_map(|account| account.online.iter().map(move |(mac, online)| (account, *mac, online)));
+        online
+            .map(|(account, mac, online)| {
+                let own = account.traffic.get(&mac).copied().unwrap_or_default();
+                let session = SessionView { bytes_up: own.up, bytes_down: own.down, ..Self::session_view(account, online, now) };
+                OnlineView { mac, addresses: self.addresses_of(mac).into_iter().collect(), session }
+            })
+            .collect()
+    }
+
+    pub(super) fn account_views(&self, now: Now) -> Vec<AccountView> {
+        self.accounts
+            .values()
+            .map(|account| {
+                let traffic = account.traffic_sum();
+                AccountView {
+                    username: account.username.clone(),
+                    phone: account.phone,
+                    package: account.package.clone(),
+                    online: u8::try_from(account.online.len()).unwrap_or(u8::MAX),
+                    devices: account.device_limit(),
+                    seconds_remaining: account.clock.left(now.monotonic).map(Millis::as_seconds_ceil),
+                    bytes_remaining: account.data_left(),
+                    queued: count(account.purchases.len().saturating_sub(1)),
+                    open: account.open(now.monotonic),
+                    bytes_up: traffic.up,
+                    bytes_down: traffic.down,
+                }
+            })
+            .collect()
+    }
+
+    /// All orders, and money for orders that this router does not know; newest first.
+    pub(super) fn payment_views(&self) -> Vec<OperatorPaymentView> {
+        let mut views: Vec<OperatorPaymentView> = self
+            .orders
+            .values()
+            .map(|order| {
+                let mut view = OperatorPaymentView {
+                    payment: order.id.clone(),
+                    created_at: order.created,
+                    device: Some(order.device),
+                    phone: order.phone,
+                    package: order.package.id.clone(),
+                    price: Some(order.package.price),
+                    status: PaymentStatus::Pending,
+                    reason: None,
+                    receipt: None,
+                    amount: None,
+                    username: None,
+                };
+                match &order.state {
+                    OrderState::Pending => {}
+                    OrderState::Failed { reason } => (view.status, view.reason) = (PaymentStatus::Failed, Some(*reason)),
+                    OrderState::Expired => view.status = PaymentStatus::Expired,
+                    OrderState::Paid { receipt, amount, account } => {
+                        (view.status, view.receipt, view.amount) = (PaymentStatus::Paid, Some(receipt.clone()), Some(*amount));
+                        view.username = Some(account.clone());
+                    }
+                    OrderState::Unserved { receipt, amount } => {
+                        (view.status, view.receipt, view.amount) = (PaymentStatus::Paid, Some(receipt.clone()), Some(*amount));
+                    }
+                }
+                view
+            })
+            .collect();
+        // One line a receipt: a second payment of one order, and money whose order or package nobody knows here.
+        let shown: std::collections::BTreeSet<_> = views.iter().filter_map(|view| view.receipt.clone()).collect();
+        views.extend(self.ledger.values().filter(|entry| !shown.contains(&entry.receipt)).map(|entry| OperatorPaymentView {
+            payment: entry.order.clone(),
+            created_at: entry.at,
+            device: None,
+            phone: entry.phone,
+            package: entry.package.clone(),
+            price: None,
+            status: PaymentStatus::Paid,
+            reason: None,
+            receipt: Some(entry.receipt.clone()),
+            amount: Some(entry.amount),
+            username: entry.account.clone(),
+        }));
+        views.sort_by(|a, b| b.created_at.cmp(&a.created_at).then_with(|| a.payment.cmp(&b.payment)));
+        views
+    }
+}

@@ -1,0 +1,309 @@
+//! Payments: from the wish to buy to money that became service, once.
+
+use super::Gateway;
+use crate::account::{Account, Clock};
+use crate::credentials;
+use crate::gate::GateId;
+use crate::ledger::LedgerEntry;
+use crate::limiter::Limiter;
+use crate::message::{Outcome, PaymentRequest, PaymentUpdate, Reason, UpBody};
+use crate::order::{CREDENTIALS_SHOWN_FOR, Order, OrderState, PENDING_FOR};
+use crate::package::Package;
+use crate::request::{Answer, PaymentStatus, PaymentView, Refusal};
+use crate::step::Entropy;
+use crate::time::{Monotonic, Now};
+use crate::units::{Bytes, Mac, Millis, Msisdn, OrderId, PackageId, Receipt, Shillings, Username};
+use std::collections::{BTreeMap, VecDeque};
+
+/// A device may start so many payments in each window: each is a prompt on somebody's phone.
+pub(super) const fn tries() -> Limiter {
+    Limiter::new(6, Millis::from_minutes(5))
+}
+
+impl Gateway {
+    pub(super) fn pay(&mut self, device: Mac, package: &PackageId, phone: Msisdn, now: Now, entropy: &Entropy) -> Answer {
+        let Some(package) = self.settings.package(package).cloned() else {
+            return Answer::Refused(Refusal::UnknownPackage);
+        };
+        let pending = self.orders.values().find(|o| o.device == device && o.state == OrderState::Pending && o.package.id == package.id);
+        if let Some(order) = pending {
+            return Answer::Payment(self.payment_view(order, now));
+        }
+        if !self.settings.relay || !self.link.can_pay() {
+            return Answer::Refused(Refusal::PaymentsOffline);
+        }
+        if let Err(retry_after) = self.pay_tries.check(device, now.monotonic) {
+            return Answer::Refused(Refusal::TooManyRequests { retry_after });
+        }
+        let Some(id) = credentials::order_id(entropy) else {
+            return Answer::Refused(Refusal::NotStored);
+        };
+        self.pay_tries.count(device, now.monotonic);
+        let order = Order {
+            id,
+            device,
+            phone,
+            package,
+            created: now.wall,
+            boot: self.boot.clone(),
+            since: now.monotonic,
+            asked_by: None,
+            attempt: 1,
+            state: OrderState::Pending,
+        };
+        self.orders.insert(order.id.clone(), order.clone());
+        self.request_payment(&order, now);
+        self.log(format!("payment {}: asked by {device} for {}", order.id, order.package.id));
+        Answer::Payment(self.payment_view(&order, now))
+    }
+
+    pub(super) fn request_payment(&mut self, order: &Order, now: Now) {
+        let Ok(message) = format!("pay-{}-{}", order.id, order.attempt).parse::<crate::units::MessageId>() else { return };
+        let body = UpBody::PaymentRequest(PaymentRequest {
+            order: order.id.clone(),
+            package: order.package.id.clone(),
+            label: order.package.label.clone(),
+            amount: order.package.price,
+            phone: order.phone,
+            device: order.device,
+            asked_at: self.link.relay_time(now.monotonic),
+        });
+        if let Some(order) = self.orders.get_mut(&order.id) {
+            order.asked_by = Some(message.clone());
+            self.step.orders.insert(order.id.clone());
+        }
+        self.publish_durably(message, body);
+    }
+
+    pub(super) fn payment_update(&mut self, update: PaymentUpdate, now: Now, entropy: &Entropy) {
+        match update.outcome {
+            Outcome::Failed { reason } => self.payment_failed(&update.order, reason, now),
+            Outcome::Paid { ref receipt, amount } => {
+                if self.ledger.contains_key(receipt) {
+                    return; // this money is served already, or waits for the operator
+                }
+                self.money_arrived(&update, receipt.clone(), amount, now, entropy);
+            }
+        }
+    }
+
+    fn payment_failed(&mut self, id: &OrderId, reason: Reason, now: Now) {
+        let Some(order) = self.orders.get(id) else { return };
+        match order.state {
+            OrderState::Pending | OrderState::Expired => {}
+            // Success is final, and a first reason stays.
+            OrderState::Paid { .. } | OrderState::Unserved { .. } | OrderState::Failed { .. } => return,
+        }
+        self.set_order(id, OrderState::Failed { reason }, now);
+        self.log(format!("payment {id}: failed, {reason:?}"));
+    }
+
+    fn money_arrived(&mut self, update: &PaymentUpdate, receipt: Receipt, amount: Shillings, now: Now, entropy: &Entropy) {
+        let known = self.orders.get(&update.order).cloned();
+        // An order that this router forgot, or never had: the relay says what was bought, for which device and number.
+        let order = known.or_else(|| {
+            let package = self.settings.package(&update.package)?.clone();
+            Some(Order {
+                id: update.order.clone(),
+                device: update.device,
+                phone: update.phone,
+                package,
+                created: now.wall,
+                boot: self.boot.clone(),
+                since: now.monotonic,
+                asked_by: None,
+                attempt: 0,
+                state: OrderState::Pending,
+            })
+        });
+        let served = order.as_ref().filter(|order| amount >= order.package.price);
+        let account = served.and_then(|order| {
+            let username = self.account_to_credit(order.device, Some(order.phone), &order.package, entropy)?;
+            self.credit(&username, order.device, Some(order.phone), &order.package, now);
+            Some(username)
+        });
+        let entry = LedgerEntry {
+            receipt: receipt.clone(),
+            order: update.order.clone(),
+            phone: update.phone,
+            package: update.package.clone(),
+            amount,
+            at: now.wall,
+            account: account.clone(),
+        };
+        self.step.ledger.insert(receipt.clone());
+        self.ledger.insert(receipt.clone(), entry);
+        if let Some(mut order) = order {
+            if let Some(message) = order.asked_by.take() {
+                self.forget_message(&message);
+            }
+            let id = order.id.clone();
+            // A second payment for an order that was paid already is served like the first; the order shows the first.
+            let shown_already = matches!(order.state, OrderState::Paid { .. });
+            self.orders.entry(id.clone()).or_insert(order);
+            if !shown_already {
+                let state = match account.clone() {
+                    Some(account) => OrderState::Paid { receipt, amount, account },
+                    None => OrderState::Unserved { receipt, amount },
+                };
+                self.set_order(&id, state, now);
+            }
+        }
+        match account {
+            Some(username) => self.log(format!("payment {}: paid, account {username}", update.order)),
+            None => self.log(format!("payment {}: money arrived that could not be served; see `lango payments`", update.order)),
+        }
+    }
+
+    fn set_order(&mut self, id: &OrderId, state: OrderState, now: Now) {
+        if let Some(order) = self.orders.get_mut(id) {
+            order.state = state;
+            order.since = now.monotonic;
+            order.boot = self.boot.clone();
+            self.step.orders.insert(id.clone());
+            self.step.changed.insert(id.clone());
+        }
+    }
+
+    /// Which account gets what a device bought: the one that it is online with; else the one that it used last, if the same
+    /// phone paid for it; else a new one. So buying again extends, and a second device that the same phone pays for has an
+    /// account of its own.
+    pub(super) fn account_to_credit(
+        &mut self,
+        device: Mac,
+        phone: Option<Msisdn>,
+        package: &Package,
+        entropy: &Entropy,
+    ) -> Option<Username> {
+        if let Some(online) = self.account_online(device) {
+            return Some(online);
+        }
+        let last = self.devices.get(&device).and_then(|device| device.account.as_ref()).and_then(|name| self.accounts.get(name));
+        if let Some(account) = last.filter(|account| account.phone == phone) {
+            return Some(account.username.clone());
+        }
+        let username = credentials::username(entropy, |name| self.accounts.contains_key(name))?;
+        let account = Account {
+            username: username.clone(),
+            password: credentials::password(entropy)?,
+            id: GateId(self.counters.next_gate),
+            phone,
+            package: package.id.clone(),
+            purchases: VecDeque::new(),
+            clock: Clock::Unlimited,
+            traffic: BTreeMap::new(),
+            data_start: Bytes::ZERO,
+            online: BTreeMap::new(),
+        };
+        self.counters.next_gate = self.counters.next_gate.wrapping_add(1).max(1);
+        self.step.counters = true;
+        self.accounts.insert(username.clone(), account);
+        Some(username)
+    }
+
+    /// Puts a purchase on an account, and its buyer online: now if it is here, else as soon as it is seen.
+    pub(super) fn credit(&mut self, username: &Username, device: Mac, phone: Option<Msisdn>, package: &Package, now: Now) {
+        let Some(account) = self.accounts.get_mut(username) else { return };
+        account.buy(package.id.clone(), package.limits, now.monotonic);
+        account.phone = phone.or(account.phone);
+        // A purchase may have taken the place of one that was just used up, whose clock stands still.
+        if !account.online.is_empty() {
+            account.clock.start(now.monotonic, now.wall, &self.boot);
+        }
+        self.touch_account(username);
+        self.touch_gate(username);
+        if self.is_here(device) {
+            self.make_room(username, device, now);
+            self.open_session(username, device, now);
+        } else {
+            self.bind(device, Some(username), true);
+            self.log(format!("session: {device} is away; it goes online on {username} when it is seen"));
+        }
+    }
+
+    pub(super) fn expire_orders(&mut self, now: Now) {
+        let due = |order: &Order| match order.state {
+            OrderState::Pending => order.since.after(PENDING_FOR) <= now.monotonic,
+            _ => false,
+        };
+        let expired: Vec<OrderId> = self.orders.values().filter(|order| due(order)).map(|order| order.id.clone()).collect();
+        for id in expired {
+            // A request that the relay never took must not prompt anybody long after the customer gave up.
+            if let Some(message) = self.orders.get_mut(&id).and_then(|order| order.asked_by.take()) {
+                self.forget_message(&message);
+            }
+            self.set_order(&id, OrderState::Expired, now);
+            self.log(format!("payment {id}: nothing was heard in time"));
+        }
+        let dead = |order: &Order| match order.state {
+            OrderState::Failed { .. } | OrderState::Expired => order.since.after(super::KEEP_DEAD_ORDERS) <= now.monotonic,
+            OrderState::Pending | OrderState::Paid { .. } | OrderState::Unserved { .. } => false,
+        };
+        let gone: Vec<OrderId> = self.orders.values().filter(|order| dead(order)).map(|order| order.id.clone()).collect();
+        for id in gone {
+            self.orders.remove(&id);
+            self.step.orders.insert(id);
+        }
+    }
+
+    pub(super) fn order_timeouts(&self) -> impl Iterator<Item = Monotonic> {
+        self.orders.values().filter(|order| order.state == OrderState::Pending).map(|order| order.since.after(PENDING_FOR))
+    }
+
+    pub(super) fn payment_status(&self, device: Mac, id: &OrderId, now: Now) -> Answer {
+        match self.orders.get(id).filter(|order| order.device == device) {
+            Some(order) => Answer::Payment(self.payment_view(order, now)),
+            None => Answer::Refused(Refusal::UnknownPayment),
+        }
+    }
+
+    pub(super) fn latest_payment(&self, device: Mac, now: Now) -> Option<PaymentView> {
+        let fresh = |order: &&Order| order.state == OrderState::Pending || self.decided_lately(order, now);
+        let mine = self.orders.values().filter(|order| order.device == device).filter(fresh);
+        // What is still open comes before what is decided, the newest first.
+        let newest = mine.max_by_key(|order| (order.state == OrderState::Pending, order.since))?;
+        Some(self.payment_view(newest, now))
+    }
+
+    fn decided_lately(&self, order: &Order, now: Now) -> bool {
+        order.boot == self.boot && order.since.0 > 0 && now.monotonic.since(order.since) < CREDENTIALS_SHOWN_FOR
+    }
+
+    fn payment_view(&self, order: &Order, now: Now) -> PaymentView {
+        let mut view = PaymentView {
+            payment: order.id.clone(),
+            status: PaymentStatus::Pending,
+            reason: None,
+            receipt: None,
+            connected: self.account_online(order.device).is_some(),
+            username: None,
+            password: None,
+            package: Some(order.package.clone()),
+            phone: Some(order.phone),
+        };
+        match &order.state {
+            OrderState::Pending => {}
+            OrderState::Failed { reason } => {
+                view.status = PaymentStatus::Failed;
+                view.reason = Some(*reason);
+            }
+            OrderState::Expired => {
+                view.status = PaymentStatus::Expired;
+                view.reason = Some(Reason::NoResponse);
+            }
+            OrderState::Unserved { receipt, .. } => {
+                view.status = PaymentStatus::Paid;
+                view.receipt = Some(receipt.clone());
+            }
+            OrderState::Paid { receipt, account, .. } => {
+                view.status = PaymentStatus::Paid;
+                view.receipt = Some(receipt.clone());
+                if let Some(account) = self.accounts.get(account).filter(|_| self.decided_lately(order, now)) {
+                    view.username = Some(account.username.clone());
+                    view.password = Some(account.password.clone());
+                }
+            }
+        }
+        view
+    }
+}

@@ -1,0 +1,291 @@
+//! Sessions: devices that go online and offline on accounts, and what is left of those.
+
+use super::{Gateway, Seen};
+use crate::account::{Account, Clock, Online};
+use crate::gate::{GateId, Usage};
+use crate::limiter::Limiter;
+use crate::record::Device;
+use crate::request::{Answer, Refusal, SessionView, Target};
+use crate::step::Entropy;
+use crate::time::{Monotonic, Now};
+use crate::units::{Mac, Millis, PackageId, Password, Username};
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+/// How often what was used is made durable while somebody is online: a power cut forgets at most this much, in the
+/// customer's favour, and the flash is written at most this often.
+pub const CHECKPOINT_EVERY: Millis = Millis::from_seconds(60);
+
+/// Addresses remembered at most; the kernel's own neighbour table is far smaller (gc_thresh3: 1024).
+const NEIGHBOURS: usize = 16_384;
+
+/// Failed logins of a device in each window.
+pub(super) const fn tries() -> Limiter {
+    Limiter::new(8, Millis::from_minutes(2))
+}
+
+impl Gateway {
+    pub(super) fn account_online(&self, device: Mac) -> Option<Username> {
+        // The device's own record names the account that it used last; no other can have it online.
+        let name = self.devices.get(&device)?.account.as_ref()?;
+        self.accounts.get(name).filter(|account| account.online.contains_key(&device)).map(|account| account.username.clone())
+    }
+
+    pub(super) fn is_here(&self, device: Mac) -> bool {
+        self.neighbours.values().any(|seen| seen.mac == device && seen.present)
+    }
+
+    pub(super) fn addresses_of(&self, device: Mac) -> BTreeSet<IpAddr> {
+        self.neighbours.iter().filter(|(_, seen)| seen.mac == device).map(|(address, _)| *address).collect()
+    }
+
+    pub(super) fn bind(&mut self, mac: Mac, account: Option<&Username>, waiting: bool) {
+        self.devices.insert(mac, Device { mac, account: account.cloned(), waiting });
+        self.step.devices.insert(mac);
+    }
+
+    pub(super) fn login(&mut self, device: Mac, username: &Username, password: &Password, now: Now) -> Answer {
+        if let Err(retry_after) = self.login_tries.check(device, now.monotonic) {
+            return Answer::Refused(Refusal::TooManyRequests { retry_after });
+        }
+        // Phones like to begin with a capital; made user names have none.
+        let username = username.as_str().to_lowercase().parse().unwrap_or_else(|_| username.clone());
+        let known = self.accounts.get(&username).filter(|account| account.password.matches(password));
+        let Some(account) = known else {
+            self.login_tries.count(device, now.monotonic);
+            return Answer::Refused(Refusal::BadCredentials);
+        };
+        if !account.open(now.monotonic) {
+            return Answer::Refused(Refusal::Expired);
+        }
+        let others = account.online.keys().filter(|mac| **mac != device).count();
+        if others >= usize::from(account.device_limit()) {
+            return Answer::Refused(Refusal::DeviceLimit);
+        }
+        self.open_session(&username, device, now);
+        self.session_of(device, now).map_or(Answer::Refused(Refusal::Expired), Answer::Session)
+    }
+
+    pub(super) fn logout(&mut self, device: Mac, now: Now) -> Answer {
+        if let Some(username) = self.account_online(device) {
+            self.close_session(&username, device, now);
+            self.log(format!("session: {device} logged out of {username}"));
+        }
+        Answer::Done
+    }
+
+    pub(super) fn grant(&mut self, device: Mac, package: &PackageId, now: Now, entropy: &Entropy) -> Answer {
+        let Some(package) = self.settings.package(package).cloned() else {
+            return Answer::Refused(Refusal::UnknownPackage);
+        };
+        // What the operator gives goes to the account that the device used last, whoever paid for that.
+        let last = self.devices.get(&device).and_then(|device| device.account.clone());
+        let phone = last.and_then(|name| self.accounts.get(&name)).and_then(|account| account.phone);
+        let Some(username) = self.account_to_credit(device, phone, &package, entropy) else {
+            return Answer::Refused(Refusal::NotStored);
+        };
+        self.log(format!("grant: {} for {device} by the operator, account {username}", package.id));
+        self.credit(&username, device, None, &package, now);
+        match self.session_of(device, now) {
+            Some(session) => Answer::Session(session),
+            None => Answer::Done, // it is away, and goes online when it is seen
+        }
+    }
+
+    pub(super) fn kick(&mut self, target: &Target, now: Now) -> Answer {
+        let sessions: Vec<(Username, Mac)> = match target {
+            Target::Device(mac) => self.account_online(*mac).map(|username| (username, *mac)).into_iter().collect(),
+            Target::Account(name) => {
+                let online = self.accounts.get(name).map(|account| account.online.keys().copied().collect::<Vec<_>>());
+                online.unwrap_or_default().into_iter().map(|mac| (name.clone(), mac)).collect()
+            }
+        };
+        if sessions.is_empty() {
+            return Answer::Refused(Refusal::NotOnline);
+        }
+        for (username, mac) in sessions {
+            self.close_session(&username, mac, now);
+            self.log(format!("session: {mac} on {username} ended by the operator"));
+        }
+        Answer::Done
+    }
+
+    /// Makes a place for a device that has just paid: whoever is online longest gives way.
+    pub(super) fn make_room(&mut self, username: &Username, device: Mac, now: Now) {
+        while let Some(account) = self.accounts.get(username) {
+            let others = account.online.iter().filter(|(mac, _)| **mac != device);
+            if others.clone().count() < usize::from(account.device_limit()) {
+                return;
+            }
+            let Some(longest) = others.min_by_key(|(_, online)| online.since).map(|(mac, _)| *mac) else { return };
+            self.close_session(username, longest, now);
+            self.log(format!("session: {longest} on {username} gave way to {device}, which paid"));
+        }
+    }
+
+    /// Lets a device online on an account that has something left.
+    pub(super) fn open_session(&mut self, username: &Username, device: Mac, now: Now) {
+        if let Some(before) = self.account_online(device).filter(|before| before != username) {
+            self.close_session(&before, device, now);
+        }
+        let Some(account) = self.accounts.get_mut(username) else { return };
+        account.drop_used_up(now.monotonic, false);
+        account.clock.start(now.monotonic, now.wall, &self.boot);
+        let boot = &self.boot;
+        account.online.entry(device).or_insert_with(|| Online { boot: boot.clone(), since: now.monotonic, since_wall: now.wall });
+        self.bind(device, Some(username), false);
+        self.touch_account(username);
+        self.touch_gate(username);
+        self.log(format!("session: {device} is online on {username}"));
+    }
+
+    /// Takes a device offline; what is left stays on the account. Its last counts come as usage when the kernel has let go.
+    pub(super) fn close_session(&mut self, username: &Username, device: Mac, now: Now) {
+        let Some(account) = self.accounts.get_mut(username) else { return };
+        if account.online.remove(&device).is_none() {
+            return;
+        }
+        if account.online.is_empty() {
+            account.clock.stop(now.monotonic);
+        }
+        self.bind(device, Some(username), false);
+        self.touch_account(username);
+        self.touch_gate(username);
+    }
+
+    pub(super) fn neighbour(&mut self, mac: Mac, address: IpAddr, present: bool, now: Now) {
+        let before = self.neighbours.get(&address).copied();
+        if !present && before.is_some_and(|seen| seen.mac != mac) {
+            return; // another device has it now
+        }
+        if self.neighbours.len() >= NEIGHBOURS && before.is_none() {
+            self.neighbours.retain(|_, seen| seen.present);
+            if self.neighbours.len() >= NEIGHBOURS {
+                return;
+            }
+        }
+        // An address that is not present stays the device's until another claims it: a phone that sleeps is not a phone
+        // that left, and answers to it must find the gate open before the kernel asks for its MAC again.
+        self.neighbours.insert(address, Seen { mac, present });
+        if before.is_none_or(|seen| seen.mac != mac) {
+            for device in before.map(|seen| seen.mac).into_iter().chain([mac]) {
+                if let Some(username) = self.account_online(device) {
+                    self.touch_gate(&username);
+                }
+            }
+        }
+        let waiting = self.devices.get(&mac).filter(|device| present && device.waiting).and_then(|device| device.account.clone());
+        if let Some(username) = waiting {
+            self.welcome_back(&username, mac, now);
+        }
+    }
+
+    fn welcome_back(&mut self, username: &Username, mac: Mac, now: Now) {
+        let free = self.accounts.get(username).filter(|account| account.open(now.monotonic));
+        match free.map(|account| account.online.len() < usize::from(account.device_limit())) {
+            Some(true) => self.open_session(username, mac, now),
+            // Another device took its place, or nothing is left: it may log in again itself.
+            Some(false) | None => self.bind(mac, Some(username), false),
+        }
+    }
+
+    pub(super) fn usage(&mut self, usage: &[Usage], now: Now) {
+        for Usage { id, mac, traffic } in usage {
+            let Some(account) = self.accounts.values_mut().find(|account| account.id == *id) else { continue };
+            let known = account.traffic.entry(*mac).or_default();
+            let newer = known.max(*traffic);
+            if newer == *known {
+                continue;
+            }
+            *known = newer;
+            // Last counts of a device that is offline come once; those of one that is online at each checkpoint.
+            if !account.online.contains_key(mac) {
+                self.step.accounts.insert(account.username.clone());
+            }
+        }
+        if std::mem::take(&mut self.checkpoint_wanted) {
+            for account in self.accounts.values_mut().filter(|account| !account.online.is_empty()) {
+                if let Clock::Running { as_of, as_of_wall, .. } = &mut account.clock {
+                    (*as_of, *as_of_wall) = (now.monotonic, now.wall);
+                }
+                self.step.accounts.insert(account.username.clone());
+            }
+        }
+    }
+
+    pub(super) fn depleted(&mut self, id: GateId, now: Now) {
+        let account = self.accounts.values().find(|account| account.id == id && !account.online.is_empty());
+        // An event that was on its way while the limit was raised: the kernel was asked since, and there is plenty left.
+        let near_the_end = |account: &&Account| account.data_left().is_some_and(|left| left.0 <= 65_536);
+        if let Some(username) = account.filter(near_the_end).map(|account| account.username.clone()) {
+            self.first_purchase_ended(&username, true, now);
+        }
+    }
+
+    pub(super) fn end_what_is_due(&mut self, now: Now) {
+        let due = self.accounts.values().filter(|account| !account.online.is_empty() && account.first_is_used_up(now.monotonic, false));
+        for username in due.map(|account| account.username.clone()).collect::<Vec<_>>() {
+            self.first_purchase_ended(&username, false, now);
+        }
+    }
+
+    fn first_purchase_ended(&mut self, username: &Username, depleted: bool, now: Now) {
+        let Some(account) = self.accounts.get_mut(username) else { return };
+        account.drop_used_up(now.monotonic, depleted);
+        if account.purchases.is_empty() {
+            for device in account.online.keys().copied().collect::<Vec<_>>() {
+                self.close_session(username, device, now);
+            }
+            self.log(format!("session: {username} is used up"));
+        } else {
+            account.clock.start(now.monotonic, now.wall, &self.boot);
+            self.make_room_for_none(username, now);
+            self.log(format!("session: {username} goes on with its next purchase"));
+        }
+        self.touch_account(username);
+        self.touch_gate(username);
+    }
+
+    /// The next purchase may allow fewer devices than the one before.
+    fn make_room_for_none(&mut self, username: &Username, now: Now) {
+        while let Some(account) = self.accounts.get(username) {
+            if account.online.len() <= usize::from(account.device_limit()) {
+                return;
+            }
+            let Some(newest) = account.online.iter().max_by_key(|(_, online)| online.since).map(|(mac, _)| *mac) else { return };
+            self.close_session(username, newest, now);
+        }
+    }
+
+    pub(super) fn schedule_checkpoint(&mut self, now: Now) {
+        let somebody = self.accounts.values().any(|account| !account.online.is_empty());
+        self.next_checkpoint = somebody.then(|| self.next_checkpoint.unwrap_or(now.monotonic.after(CHECKPOINT_EVERY)));
+    }
+
+    pub(super) fn checkpoint(&mut self, now: Now) {
+        if self.next_checkpoint.is_some_and(|at: Monotonic| at <= now.monotonic) {
+            self.next_checkpoint = Some(now.monotonic.after(CHECKPOINT_EVERY));
+            self.checkpoint_wanted = true;
+            self.step.read_usage = true;
+        }
+    }
+
+    pub(super) fn session_of(&self, device: Mac, now: Now) -> Option<SessionView> {
+        let account = self.accounts.get(&self.account_online(device)?)?;
+        Some(Self::session_view(account, account.online.get(&device)?, now))
+    }
+
+    pub(super) fn session_view(account: &Account, online: &Online, now: Now) -> SessionView {
+        let traffic = account.traffic_sum();
+        SessionView {
+            username: account.username.clone(),
+            package: account.package.clone(),
+            started_at: online.since_wall.or_else(|| now.wall_at(online.since)),
+            seconds_remaining: account.clock.left(now.monotonic).map(Millis::as_seconds_ceil),
+            bytes_remaining: account.data_left(),
+            bytes_up: traffic.up,
+            bytes_down: traffic.down,
+            devices: u8::try_from(account.online.len()).unwrap_or(u8::MAX),
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! Kills, power cuts, and phones that are away.
+
+use super::world::*;
+use crate::request::{Answer, PaymentStatus, Request};
+use crate::settings::Outage;
+use crate::step::{Effect, Input};
+use crate::units::{Bytes, Seconds};
+
+#[test]
+fn a_daemon_that_starts_again_wants_the_gate_that_it_left() {
+    let mut world = World::ready();
+    world.buys(ALICE, "both", "NLJ7RT61SV");
+    world.pass(10 * MINUTE);
+    let left = world.gateway.desired_gate();
+    world.killed();
+    world.arrives(ALICE, 100);
+    assert_eq!(world.gateway.desired_gate(), left);
+    assert_eq!(world.session(ALICE).unwrap().seconds_remaining, Some(Seconds(50 * 60)));
+}
+
+#[test]
+fn what_ended_while_the_daemon_was_dead_has_ended() {
+    let mut world = World::ready();
+    world.buys(ALICE, "hour", "NLJ7RT61SV");
+    world.at += 2 * HOUR;
+    world.killed();
+    assert_eq!(world.session(ALICE), None);
+    assert!(world.gateway.desired_gate().is_empty());
+}
+
+#[test]
+fn a_payment_in_flight_survives_a_kill() {
+    let mut world = World::ready();
+    let order = world.pay(ALICE, "hour");
+    world.killed();
+    assert_eq!(world.status(ALICE, &order).status, PaymentStatus::Pending);
+    world.arrives(ALICE, 100);
+    world.connect();
+    world.paid(&order, "hour", ALICE, "NLJ7RT61SV", 10);
+    assert!(world.in_gate(ALICE).is_some());
+}
+
+#[test]
+fn a_step_that_was_not_stored_did_not_happen() {
+    let mut world = World::ready();
+    let order = world.pay(ALICE, "hour");
+    let store = world.store.clone();
+    world.paid(&order, "hour", ALICE, "NLJ7RT61SV", 10);
+    world.store = store; // the disk was full: the daemon throws the gateway away and loads what is there
+    world.killed();
+    assert_eq!(world.status(ALICE, &order).status, PaymentStatus::Pending);
+    assert!(world.gateway.desired_gate().is_empty());
+    world.arrives(ALICE, 100);
+    world.paid(&order, "hour", ALICE, "NLJ7RT61SV", 10);
+    assert_eq!(world.in_gate(ALICE).unwrap().until.unwrap().0, world.at + HOUR, "and the resent message grants once");
+}
+
+#[test]
+fn paid_time_stands_still_while_the_power_is_off() {
+    let mut world = World::ready();
+    world.buys(ALICE, "both", "NLJ7RT61SV");
+    world.used(ALICE, 1_000_000, 9_000_000);
+    world.pass(10 * MINUTE);
+    world.power_cut(8 * HOUR, settings());
+    assert!(world.gateway.desired_gate().is_empty(), "nobody is there yet");
+    world.pass(5 * MINUTE); // access points and phones take their time
+    world.arrives(ALICE, 100);
+    let session = world.session(ALICE).expect("online again without a tap");
+    assert_eq!(session.seconds_remaining, Some(Seconds(50 * 60)));
+    assert_eq!(session.bytes_remaining, Some(Bytes(90_000_000)));
+    assert_eq!(world.in_gate(ALICE).unwrap().devices[&ALICE].traffic.total(), Bytes(10_000_000));
+}
+
+#[test]
+fn a_power_cut_forgets_at_most_a_checkpoint_and_in_the_customer_s_favour() {
+    let mut world = World::ready();
+    world.buys(ALICE, "hour", "NLJ7RT61SV");
+    world.pass(10 * MINUTE + 59_000);
+    world.power_cut(HOUR, settings());
+    world.arrives(ALICE, 100);
+    let left = world.session(ALICE).unwrap().seconds_remaining.unwrap().0;
+    assert!((49 * 60..=50 * 60).contains(&left), "{left}");
+    assert!(left > 49 * 60, "not less than what was left when the power went");
+}
+
+#[test]
+fn paid_time_goes_on_where_the_operator_wants_it() {
+    let run = crate::settings::Settings { outage: Outage::Run, ..settings() };
+    let mut world = World::ready();
+    world.step(Input::Reconfigured(run.clone()));
+    world.buys(ALICE, "hour", "NLJ7RT61SV");
+    world.pass(10 * MINUTE);
+    world.power_cut(20 * MINUTE, run.clone());
+    world.arrives(ALICE, 100);
+    assert_eq!(world.session(ALICE).unwrap().seconds_remaining, Some(Seconds(30 * 60)));
+    world.power_cut(40 * MINUTE, run);
+    world.arrives(ALICE, 100);
+    assert_eq!(world.session(ALICE), None, "it ended meanwhile");
+}
+
+#[test]
+fn money_waits_for_a_phone_that_is_away() {
+    for how in ["asleep", "power cut"] {
+        let mut world = World::ready();
+        let order = world.pay(ALICE, "hour");
+        match how {
+            "asleep" => world.leaves(ALICE, 100),
+            _ => world.power_cut(MINUTE, settings()),
+        }
+        world.paid(&order, "hour", ALICE, "NLJ7RT61SV", 10);
+        assert!(world.gate.is_empty(), "{how}: its time does not run without it");
+        world.pass(5 * HOUR);
+        world.killed();
+        world.arrives(ALICE, 100);
+        assert_eq!(world.in_gate(ALICE).expect(how).until.unwrap().0, world.at + HOUR, "{how}");
+    }
+}
+
+#[test]
+fn who_was_kicked_does_not_come_back_by_itself() {
+    let mut world = World::ready();
+    world.buys(ALICE, "hour", "NLJ7RT61SV");
+    world.ask(Request::Kick { target: crate::request::Target::Device(ALICE) });
+    world.leaves(ALICE, 100);
+    world.arrives(ALICE, 100);
+    assert!(world.gate.is_empty());
+}
+
+#[test]
+fn a_replaced_phone_does_not_push_out_the_one_that_took_its_place() {
+    let mut world = World::ready();
+    let view = world.buys(ALICE, "hour", "NLJ7RT61SV");
+    world.power_cut(MINUTE, settings());
+    world.arrives(BOB, 101);
+    assert!(matches!(world.login(BOB, &view), Answer::Refused(_)) || world.in_gate(BOB).is_some());
+    world.arrives(ALICE, 100);
+    assert_eq!(world.gate.len(), 1);
+}
+
+#[test]
+fn usage_is_written_once_a_checkpoint_however_often_it_is_read() {
+    let mut world = World::ready();
+    world.buys(ALICE, "mega", "NLJ7RT61SV");
+    let id = world.in_gate(ALICE).unwrap().id;
+    for n in 1..100 {
+        let traffic = crate::gate::Traffic { up: Bytes(n), down: Bytes(n) };
+        let effects = world.step(Input::Usage(vec![crate::gate::Usage { id, mac: ALICE, traffic }]));
+        assert!(effects.is_empty(), "{effects:?}");
+    }
+    world.at += MINUTE;
+    assert_eq!(world.step(Input::Tick), [Effect::ReadUsage]);
+    assert!(matches!(world.step(Input::Usage(Vec::new())).as_slice(), [Effect::Persist(_)]));
+}

@@ -1,0 +1,310 @@
+//! A world for the stories: it carries effects out as the daemon does, and remembers what was said.
+
+use crate::gate::{GateAccount, GateChange, GateId, Traffic, Usage};
+use crate::gateway::Gateway;
+use crate::message::{Down, DownBody, Outcome, PaymentUpdate, Reason, Up, UpBody, VERSION};
+use crate::package::{Limits, Package};
+use crate::record::{Change, Record};
+use crate::request::{Answer, AskId, PaymentView, Request, SessionView};
+use crate::settings::{Outage, Settings};
+use crate::step::{Effect, Entropy, Input};
+use crate::time::{BootId, Monotonic, Now, Wall};
+use crate::units::{Bytes, Mac, Millis, OrderId, Shillings};
+use std::collections::BTreeMap;
+
+pub const ALICE: Mac = Mac([2, 0, 0, 0, 0, 0xa]);
+pub const BOB: Mac = Mac([2, 0, 0, 0, 0, 0xb]);
+pub const PHONE: &str = "0712345678";
+pub const MINUTE: u64 = 60_000;
+pub const HOUR: u64 = 60 * MINUTE;
+
+pub struct World {
+    pub gateway: Gateway,
+    pub store: BTreeMap<String, Vec<u8>>,
+    pub gate: BTreeMap<GateId, GateAccount>,
+    pub sent: Vec<Up>,
+    pub log: Vec<String>,
+    pub at: u64,
+    pub wall: Option<u64>,
+    pub boot: BootId,
+    /// The kernel's neighbour table.
+    neighbours: BTreeMap<u8, (Mac, bool)>,
+    asks: u64,
+    dice: u64,
+    relay_seq: u64,
+}
+
+pub fn package(id: &str, price: u64, minutes: Option<u64>, megabytes: Option<u64>, devices: u8) -> Package {
+    Package {
+        id: id.parse().unwrap(),
+        label: id.to_owned(),
+        price: Shillings(price),
+        limits: Limits {
+            time: minutes.map(Millis::from_minutes),
+            data: megabytes.map(Bytes::from_megabytes),
+            down: None,
+            up: None,
+            devices,
+        },
+    }
+}
+
+pub fn settings() -> Settings {
+    Settings {
+        name: "kibera-7".parse().unwrap(),
+        packages: vec![
+            package("hour", 10, Some(60), None, 1),
+            package("mega", 20, None, Some(100), 1),
+            package("both", 30, Some(60), Some(100), 1),
+            package("family", 50, Some(60), None, 3),
+        ],
+        outage: Outage::Pause,
+        relay: true,
+        version: "0.1.0".to_owned(),
+    }
+}
+
+impl World {
+    /// A router that just started, with nothing known and nobody there.
+    pub fn new() -> Self {
+        let boot = BootId("boot-1".to_owned());
+        let now = Now { monotonic: Monotonic(10_000), wall: Some(Wall(1_795_340_000_000)) };
+        Self {
+            gateway: Gateway::load(settings(), [], boot.clone(), now),
+            store: BTreeMap::new(),
+            gate: BTreeMap::new(),
+            sent: Vec::new(),
+            log: Vec::new(),
+            at: 10_000,
+            wall: Some(1_795_340_000_000),
+            boot,
+            neighbours: BTreeMap::new(),
+            asks: 0,
+            dice: 0,
+            relay_seq: 0,
+        }
+    }
+
+    /// Online with the relay, and Alice's phone on the Wi-Fi.
+    pub fn ready() -> Self {
+        let mut world = Self::new();
+        world.connect();
+        world.arrives(ALICE, 100);
+        world
+    }
+
+    pub fn now(&self) -> Now {
+        Now { monotonic: Monotonic(self.at), wall: self.wall.map(Wall) }
+    }
+
+    /// One step; its effects are carried out, and given back.
+    pub fn step(&mut self, input: Input) -> Vec<Effect> {
+        self.dice += 1;
+        let mut seed = self.dice.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let entropy = Entropy(std::array::from_fn(|_| {
+            seed ^= seed << 13;
+            seed ^= seed >> 7;
+            seed ^= seed << 17;
+            u8::try_from(seed >> 56).unwrap()
+        }));
+        let effects = self.gateway.handle(input, self.now(), &entropy);
+        self.carry_out(&effects);
+        effects
+    }
+
+    fn carry_out(&mut self, effects: &[Effect]) {
+        let rank = |effect: &Effect| match effect {
+            Effect::Persist(_) => 0,
+            Effect::Gate(_) => 1,
+            Effect::ReadUsage => 2,
+            Effect::Publish(_) => 3,
+            Effect::Reply(..) => 4,
+            Effect::PaymentChanged(_) => 5,
+            Effect::Log(_) => 6,
+        };
+        assert!(effects.is_sorted_by_key(rank), "effects out of order: {effects:?}");
+        for effect in effects {
+            match effect {
+                Effect::Persist(changes) => {
+                    for change in changes {
+                        match change {
+                            Change::Put(record) => drop(self.store.insert(record.key().0, record.encode())),
+                            Change::Delete(key) => drop(self.store.remove(&key.0)),
+                        }
+                    }
+                }
+                Effect::Gate(changes) => {
+                    for change in changes {
+                        match change {
+                            GateChange::Set(account) => drop(self.gate.insert(account.id, account.clone())),
+                            GateChange::Remove(id) => drop(self.gate.remove(id)),
+                        }
+                    }
+                }
+                Effect::Publish(up) => self.sent.push(up.clone()),
+                Effect::Log(line) => {
+                    assert!(!line.contains("712345678") && !line.contains("254"), "a phone number in the log: {line}");
+                    self.log.push(line.clone());
+                }
+                Effect::ReadUsage | Effect::Reply(..) | Effect::PaymentChanged(_) => {}
+            }
+        }
+    }
+
+    /// Time passes; whatever is due on the way happens when it is due.
+    pub fn pass(&mut self, milliseconds: u64) {
+        let end = self.at + milliseconds;
+        while let Some(due) = self.gateway.poll_timeout().filter(|due| due.0 <= end) {
+            self.jump_to(due.0.max(self.at));
+            let effects = self.step(Input::Tick);
+            if effects.contains(&Effect::ReadUsage) {
+                self.step(Input::Usage(Vec::new()));
+            }
+        }
+        self.jump_to(end);
+    }
+
+    fn jump_to(&mut self, at: u64) {
+        self.wall = self.wall.map(|wall| wall + (at - self.at));
+        self.at = at;
+    }
+
+    pub fn ask(&mut self, request: Request) -> Answer {
+        self.asks += 1;
+        let ask = AskId(self.asks);
+        let effects = self.step(Input::Ask(ask, request));
+        let reply = effects.into_iter().find_map(|effect| match effect {
+            Effect::Reply(to, answer) if to == ask => Some(answer),
+            _ => None,
+        });
+        reply.expect("every question gets an answer")
+    }
+
+    pub fn arrives(&mut self, mac: Mac, host: u8) {
+        self.seen(mac, host, true);
+    }
+
+    pub fn leaves(&mut self, mac: Mac, host: u8) {
+        self.seen(mac, host, false);
+    }
+
+    fn seen(&mut self, mac: Mac, host: u8, present: bool) {
+        self.neighbours.insert(host, (mac, present));
+        self.step(Input::Neighbour { mac, address: [10, 77, 0, host].into(), present });
+    }
+
+    /// The broker connects, and the relay answers the hello.
+    pub fn connect(&mut self) {
+        let effects = self.step(Input::Link { connected: true });
+        let nonce = effects.iter().find_map(|effect| match effect {
+            Effect::Publish(Up { body: UpBody::Hello { nonce, .. }, .. }) => Some(nonce.clone()),
+            _ => None,
+        });
+        self.relay(DownBody::Welcome { nonce: nonce.expect("a hello at each connection") });
+    }
+
+    pub fn relay(&mut self, body: DownBody) -> Vec<Effect> {
+        self.relay_seq += 1;
+        let down = Down {
+            v: VERSION,
+            id: format!("m-{}", self.relay_seq).parse().unwrap(),
+            seq: self.relay_seq,
+            router: "kibera-7".parse().unwrap(),
+            at: Wall(1_900_000_000_000 + self.at), // the relay's clock is not ours
+            body,
+        };
+        self.step(Input::Relay(down))
+    }
+
+    pub fn pay(&mut self, device: Mac, package: &str) -> OrderId {
+        match self.try_pay(device, package) {
+            Answer::Payment(view) => view.payment,
+            other => panic!("expected a payment, got {other:?}"),
+        }
+    }
+
+    pub fn try_pay(&mut self, device: Mac, package: &str) -> Answer {
+        self.ask(Request::Pay { device, package: package.parse().unwrap(), phone: PHONE.parse().unwrap() })
+    }
+
+    /// Safaricom confirmed it, says the relay.
+    pub fn paid(&mut self, order: &OrderId, package: &str, device: Mac, receipt: &str, amount: u64) -> Vec<Effect> {
+        self.outcome(order, package, device, Outcome::Paid { receipt: receipt.parse().unwrap(), amount: Shillings(amount) })
+    }
+
+    pub fn failed(&mut self, order: &OrderId, device: Mac, reason: Reason) -> Vec<Effect> {
+        self.outcome(order, "hour", device, Outcome::Failed { reason })
+    }
+
+    fn outcome(&mut self, order: &OrderId, package: &str, device: Mac, outcome: Outcome) -> Vec<Effect> {
+        let (package, phone) = (package.parse().unwrap(), PHONE.parse().unwrap());
+        self.relay(DownBody::Payment(PaymentUpdate { order: order.clone(), package, device, phone, outcome }))
+    }
+
+    /// The device buys the package and it is paid at once.
+    pub fn buys(&mut self, device: Mac, package: &str, receipt: &str) -> PaymentView {
+        let order = self.pay(device, package);
+        self.paid(&order, package, device, receipt, 1_000);
+        self.status(device, &order)
+    }
+
+    pub fn status(&mut self, device: Mac, order: &OrderId) -> PaymentView {
+        match self.ask(Request::PaymentStatus { device, order: order.clone() }) {
+            Answer::Payment(view) => view,
+            other => panic!("expected a payment, got {other:?}"),
+        }
+    }
+
+    pub fn session(&mut self, device: Mac) -> Option<SessionView> {
+        match self.ask(Request::CheckSession { device }) {
+            Answer::CheckSession(session) => session,
+            other => panic!("expected a session, got {other:?}"),
+        }
+    }
+
+    pub fn login(&mut self, device: Mac, view: &PaymentView) -> Answer {
+        let (username, password) = (view.username.clone().unwrap(), view.password.clone().unwrap());
+        self.ask(Request::Login { device, username, password })
+    }
+
+    /// The kernel counted so many bytes in all for the device.
+    pub fn used(&mut self, device: Mac, up: u64, down: u64) {
+        let id = self.gate.values().find(|account| account.devices.contains_key(&device)).expect("a device in the gate").id;
+        self.step(Input::Usage(vec![Usage { id, mac: device, traffic: Traffic { up: Bytes(up), down: Bytes(down) } }]));
+    }
+
+    pub fn in_gate(&self, device: Mac) -> Option<&GateAccount> {
+        self.gate.values().find(|account| account.devices.contains_key(&device))
+    }
+
+    pub fn records(&self) -> Vec<Record> {
+        self.store.iter().map(|(key, value)| Record::decode(key, value).expect("what was written can be read")).collect()
+    }
+
+    /// `kill -9`: the daemon starts again from the store, in the same boot; the kernel keeps its gate.
+    pub fn killed(&mut self) {
+        self.gateway = Gateway::load(settings(), self.records(), self.boot.clone(), self.now());
+        self.sent.clear();
+        self.step(Input::Tick);
+        // The daemon hands in what the gate and the neighbour table of the kernel still know.
+        for (host, (mac, present)) in self.neighbours.clone() {
+            self.seen(mac, host, present);
+        }
+    }
+
+    /// The power goes, and comes back after so long: another boot, an empty kernel, nobody seen yet.
+    pub fn power_cut(&mut self, milliseconds: u64, settings: Settings) {
+        self.wall = self.wall.map(|wall| wall + milliseconds);
+        self.at = 5_000;
+        self.boot = BootId(format!("{}+", self.boot.0));
+        self.gate.clear();
+        self.neighbours.clear();
+        self.sent.clear();
+        self.gateway = Gateway::load(settings, self.records(), self.boot.clone(), self.now());
+        self.step(Input::Tick);
+    }
+
+    pub fn requests_sent(&self) -> usize {
+        self.sent.iter().filter(|up| matches!(up.body, UpBody::PaymentRequest(_))).count()
+    }
+}

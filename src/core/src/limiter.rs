@@ -1,0 +1,84 @@
+//! How often a device may try: so many times in a window, each device for itself.
+
+use crate::time::Monotonic;
+use crate::units::{Mac, Millis, Seconds};
+use std::collections::BTreeMap;
+
+/// Devices remembered at most. A flood of made-up addresses pushes out the oldest windows, never the router's memory.
+const REMEMBERED: usize = 4096;
+
+/// Counts tries of devices.
+#[derive(Debug, Clone)]
+pub struct Limiter {
+    window: Millis,
+    at_most: u16,
+    tries: BTreeMap<Mac, (Monotonic, u16)>,
+}
+
+impl Limiter {
+    /// At most `at_most` tries a device in each `window`.
+    #[must_use]
+    pub const fn new(at_most: u16, window: Millis) -> Self {
+        Self { window, at_most, tries: BTreeMap::new() }
+    }
+
+    /// Whether the device may try now; otherwise how long it has to wait.
+    ///
+    /// # Errors
+    /// The time until its window ends.
+    pub fn check(&self, device: Mac, now: Monotonic) -> Result<(), Seconds> {
+        match self.tries.get(&device) {
+            Some((began, count)) if now.since(*began) < self.window && *count >= self.at_most => {
+                Err(self.window.minus(now.since(*began)).as_seconds_ceil())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Counts one try of the device.
+    pub fn count(&mut self, device: Mac, now: Monotonic) {
+        let window = self.window;
+        if self.tries.len() >= REMEMBERED && !self.tries.contains_key(&device) {
+            self.tries.retain(|_, (began, _)| now.since(*began) < window);
+            if self.tries.len() >= REMEMBERED {
+                let oldest = self.tries.iter().min_by_key(|(_, (began, _))| *began).map(|(mac, _)| *mac);
+                oldest.and_then(|mac| self.tries.remove(&mac));
+            }
+        }
+        let entry = self.tries.entry(device).or_insert((now, 0));
+        if now.since(entry.0) >= window {
+            *entry = (now, 0);
+        }
+        entry.1 = entry.1.saturating_add(1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_is_limited_and_its_neighbour_is_not() {
+        let (a, b) = (Mac([2, 0, 0, 0, 0, 1]), Mac([2, 0, 0, 0, 0, 2]));
+        let mut limiter = Limiter::new(3, Millis(60_000));
+        for at in [0, 10, 20] {
+            assert_eq!(limiter.check(a, Monotonic(at)), Ok(()));
+            limiter.count(a, Monotonic(at));
+        }
+        assert_eq!(limiter.check(a, Monotonic(1_000)), Err(Seconds(59)));
+        assert_eq!(limiter.check(b, Monotonic(1_000)), Ok(()));
+        assert_eq!(limiter.check(a, Monotonic(60_000)), Ok(()));
+        limiter.count(a, Monotonic(60_000));
+        assert_eq!(limiter.check(a, Monotonic(60_001)), Ok(()));
+    }
+
+    #[test]
+    fn a_flood_of_addresses_is_bounded() {
+        let mut limiter = Limiter::new(1, Millis(60_000));
+        for n in 0..10_000u32 {
+            let [a, b, c, d] = n.to_be_bytes();
+            limiter.count(Mac([2, 0, a, b, c, d]), Monotonic(u64::from(n)));
+        }
+        assert!(limiter.tries.len() <= REMEMBERED);
+    }
+}
