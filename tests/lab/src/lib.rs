@@ -1,1 +1,14 @@
-//! To be written.
+//! The world in a box: real hosts in network namespaces, real DHCP, DNS and MQTT, a simulated Safaricom, and the
+//! shipped programs in the middle. The demo and the end-to-end tests both run in it.
+
+pub mod dns;
+pub mod dnsmasq;
+pub mod http;
+pub mod internet;
+pub mod net;
+pub mod phone;
+pub mod process;
+pub mod rights;
+pub mod tool;
+pub mod wait;
+pub mod world;

@@ -1,0 +1,2 @@
+//! One customer's way.
+fn main() {}

@@ -1,0 +1,2 @@
+//! The simulated Safaricom as a program.
+fn main() {}
