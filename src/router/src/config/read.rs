@@ -1,0 +1,203 @@
+//! From sections to settings: what each section may hold, what it must, and what must fit together. Pure.
+
+use super::options::{Options, Shown, hint};
+use super::settings::{Config, Gateway, Radius, Relay};
+use super::uci::{Fault, File, Section};
+use super::values::{self, Endpoint, Rule};
+use lango_core::package::{Limits, Package};
+use lango_core::settings::Outage;
+use lango_core::units::{Bytes, Invalid, Kbps, Millis, PackageId, RouterName, Seconds, Shillings};
+use std::path::PathBuf;
+
+const SECTIONS: [&str; 4] = ["gateway", "relay", "radius", "package"];
+
+/// Ten years: a longer time is a slip of the finger.
+const MAX_MINUTES: u64 = 10 * 365 * 24 * 60;
+/// A petabyte, for the same reason.
+const MAX_MEGABYTES: u64 = 1_000_000_000;
+
+pub(super) fn config(file: &File) -> Result<Config, Vec<Fault>> {
+    let mut faults = Vec::new();
+    if let Some(package) = file.package.as_ref().filter(|package| package.text != "lango") {
+        faults.push(Fault::new(
+            package.line,
+            "this is another program's file, by its package line",
+            "write package 'lango', or take the line out",
+        ));
+    }
+    for section in &file.sections {
+        if !SECTIONS.contains(&section.kind.as_str()) {
+            faults.push(Fault::new(section.line, format!("there is no section type '{}'", section.kind), hint(&section.kind, &SECTIONS)));
+        }
+    }
+    let gateway_section = only(file, "gateway", &mut faults);
+    if gateway_section.is_none() {
+        faults.push(Fault::new(1, "there is no gateway section", "add: config gateway 'main', with its name, lan and wan"));
+    }
+    let gateway = gateway_section.and_then(|section| gather(gateway(section), &mut faults));
+    let relay = only(file, "relay", &mut faults).map(|section| gather(relay(section), &mut faults));
+    let name = gateway.as_ref().map(|gateway| gateway.name.as_str());
+    let radius = only(file, "radius", &mut faults).map(|section| gather(radius(section, name), &mut faults));
+    let sold: Vec<_> = file.sections.iter().filter(|section| section.kind == "package").collect();
+    if let (true, None, Some(section)) = (sold.is_empty(), &radius, gateway_section) {
+        let right = "add a package section, or a radius section for accounts that are sold elsewhere";
+        faults.push(Fault::new(section.line, "nothing is sold: there is no package section", right));
+    }
+    let packages = sold.into_iter().filter_map(|section| gather(package(section), &mut faults)).collect();
+    faults.sort_by_key(|fault| fault.line);
+    match (gateway, faults.is_empty()) {
+        (Some(gateway), true) => Ok(Config { gateway, relay: relay.flatten(), radius: radius.flatten(), packages }),
+        _ => Err(faults),
+    }
+}
+
+/// A section as its type, where nothing in it is wrong, and what is.
+type Outcome<T> = (Option<T>, Vec<Fault>);
+
+fn gather<T>((part, more): Outcome<T>, faults: &mut Vec<Fault>) -> Option<T> {
+    faults.extend(more);
+    part
+}
+
+/// The section of a type that there can be one of.
+fn only<'a>(file: &'a File, kind: &str, faults: &mut Vec<Fault>) -> Option<&'a Section> {
+    let mut all = file.sections.iter().filter(|section| section.kind == kind);
+    let first = all.next()?;
+    for other in all {
+        faults.push(Fault::new(
+            other.line,
+            format!("this is a second {kind} section (line {} has the first)", first.line),
+            "keep one of them",
+        ));
+    }
+    Some(first)
+}
+
+fn gateway(section: &Section) -> Outcome<Gateway> {
+    let mut options = Options::of(section);
+    let name = options.required("name", Shown::Yes, "kibera-7", core_value::<RouterName>);
+    let lan = options.required_list("lan", "br-lan", values::interface);
+    let wan = options.required("wan", Shown::Yes, "wan", values::interface);
+    let portal_port = options.optional("portal_port", Shown::Yes, values::port).unwrap_or(8088);
+    let portal_host = options.optional("portal_host", Shown::Yes, values::host_name).or_else(|| values::host_name("portal.lan").ok());
+    let store = options.optional("store", Shown::Yes, values::path).unwrap_or_else(|| PathBuf::from("/etc/lango/store"));
+    let control = options.optional("control", Shown::Yes, values::socket_path).unwrap_or_else(|| PathBuf::from("/var/run/lango.sock"));
+    let leases = options.optional("leases", Shown::Yes, values::path).unwrap_or_else(|| PathBuf::from("/tmp/dhcp.leases"));
+    let outage = options.optional("outage", Shown::Yes, outage).unwrap_or_default();
+    let allow = options.list("allow", values::host_name);
+
+    if let Some(wan) = wan.as_ref().filter(|wan| lan.contains(wan)) {
+        options.fault(
+            options.line_of("wan"),
+            format!("'{wan}' is the way out and a customers' interface at once"),
+            "lan and wan must be different interfaces",
+        );
+    }
+    if let Some(twice) = lan.iter().enumerate().find_map(|(index, name)| lan.get(..index)?.contains(name).then_some(name)) {
+        options.fault(options.line_of("lan"), format!("'{twice}' stands twice in lan"), "name each interface once");
+    }
+    let faults = options.finish();
+    let gateway =
+        (|| Some(Gateway { name: name?, lan, wan: wan?, portal_port, portal_host: portal_host?, store, control, leases, outage, allow }))();
+    (gateway, faults)
+}
+
+fn relay(section: &Section) -> Outcome<Relay> {
+    let mut options = Options::of(section);
+    // Not shown: people write user name and password into a URL.
+    let broker = options.required("broker", Shown::Never, "mqtts://mqtt.example.org:8883", values::broker);
+    let username = options.required("username", Shown::Yes, "kibera-7", values::printable);
+    let password = options.required("password", Shown::Never, "…", values::secret);
+    let ca = options.optional("ca", Shown::Yes, values::path);
+    let relay_key = options.required("relay_key", Shown::Never, "…", values::ed25519_key);
+    if let Some(broker) = broker.as_ref().filter(|broker| options.has("ca") && !broker.tls) {
+        options.fault(
+            options.line_of("ca"),
+            "'ca' has no use without TLS",
+            format!("write the broker as mqtts://{}, or take ca out", broker.at.host),
+        );
+    }
+    let faults = options.finish();
+    let relay = (|| Some(Relay { broker: broker?, username: username?, password: password?, ca, relay_key: relay_key? }))();
+    (relay, faults)
+}
+
+fn radius(section: &Section, router: Option<&str>) -> Outcome<Radius> {
+    let mut options = Options::of(section);
+    let server = |port| move |text: &str| -> Result<Endpoint, Rule> { values::radius_server(text, port) };
+    let servers = options.required_list("server", "192.0.2.10:1812", server(1812));
+    let accounting = options.list("accounting", server(1813));
+    let secret = options.required("secret", Shown::Never, "…", values::secret);
+    let nas_identifier = options.optional("nas_identifier", Shown::Yes, values::printable);
+    let interim = options.optional("interim", Shown::Yes, |text| {
+        values::number(text, 60..=86_400).map(Seconds).ok_or("seconds from 60 to 86400, in digits")
+    });
+    let coa_port = options.optional("coa_port", Shown::Yes, values::port);
+    let faults = options.finish();
+    let radius = secret.map(|secret| Radius {
+        servers,
+        accounting,
+        secret,
+        nas_identifier: nas_identifier.or_else(|| router.map(str::to_owned)).unwrap_or_default(),
+        interim: interim.unwrap_or(Seconds(300)),
+        coa_port,
+    });
+    (radius, faults)
+}
+
+fn package(section: &Section) -> Outcome<Package> {
+    let mut options = Options::of(section);
+    let id = match section.name.as_deref().map(core_value::<PackageId>) {
+        Some(Ok(id)) => Some(id),
+        Some(Err(rule)) => {
+            options.fault(section.line, "the package's name cannot be its id", format!("it must be {rule}"));
+            None
+        }
+        None => {
+            options.fault(section.line, "this package has no name", "write config package 'hour': the name is the package's id");
+            None
+        }
+    };
+    let label = options.required("label", Shown::Yes, "1 hour", values::label);
+    let price = options.required("price", Shown::Yes, "10", |text| {
+        values::number(text, 1..=500_000).map(Shillings).ok_or("whole shillings from 1 to 500000, in digits")
+    });
+    let time = options.optional("minutes", Shown::Yes, |text| {
+        values::number(text, 1..=MAX_MINUTES).map(Millis::from_minutes).ok_or("whole minutes from 1 to 5256000 (ten years), in digits")
+    });
+    let data = options.optional("megabytes", Shown::Yes, |text| {
+        values::number(text, 1..=MAX_MEGABYTES).map(Bytes::from_megabytes).ok_or("whole megabytes from 1 to 1000000000, in digits")
+    });
+    let down = options.optional("down_kbps", Shown::Yes, speed);
+    let up = options.optional("up_kbps", Shown::Yes, speed);
+    let devices = options.optional("devices", Shown::Yes, |text| {
+        values::number(text, 1..=16).and_then(|number| u8::try_from(number).ok()).ok_or("a number of devices from 1 to 16, in digits")
+    });
+    if !options.has("minutes") && !options.has("megabytes") {
+        options.fault(
+            options.line(),
+            format!("{} never ends: it has neither minutes nor megabytes", section.title()),
+            "give it at least one of the two",
+        );
+    }
+    let faults = options.finish();
+    let limits = Limits { time, data, down, up, devices: devices.unwrap_or(1) };
+    let package = (|| Some(Package { id: id?, label: label?, price: price?, limits }))();
+    (package, faults)
+}
+
+fn speed(text: &str) -> Result<Kbps, Rule> {
+    values::number(text, 64..=10_000_000).map(Kbps).ok_or("kilobits a second from 64 to 10000000, in digits")
+}
+
+fn outage(text: &str) -> Result<Outage, Rule> {
+    match text {
+        "pause" => Ok(Outage::Pause),
+        "run" => Ok(Outage::Run),
+        _ => Err("'pause' (paid time stands still while the router is off) or 'run' (it goes on)"),
+    }
+}
+
+fn core_value<T: std::str::FromStr<Err = Invalid>>(text: &str) -> Result<T, Rule> {
+    text.parse().map_err(|invalid: Invalid| invalid.rule)
+}

@@ -1,0 +1,91 @@
+//! The router's settings, typed. What is in here is valid.
+
+use super::values::{Broker, Endpoint, HostName, Interface, Secret};
+use lango_core::package::Package;
+use lango_core::settings::{Outage, Settings};
+use lango_core::units::{RouterName, Seconds};
+use std::path::PathBuf;
+
+/// A whole configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// The router itself.
+    pub gateway: Gateway,
+    /// The way to the cloud. Without it there are no M-Pesa payments; all else works.
+    pub relay: Option<Relay>,
+    /// A RADIUS server. Without it all accounts are local.
+    pub radius: Option<Radius>,
+    /// What is sold, in the file's order.
+    pub packages: Vec<Package>,
+}
+
+/// The router itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gateway {
+    /// Its name in the fleet.
+    pub name: RouterName,
+    /// The customers' interfaces: at least one, each once.
+    pub lan: Vec<Interface>,
+    /// The way out; none of `lan`.
+    pub wan: Interface,
+    /// The portal's TCP port.
+    pub portal_port: u16,
+    /// The name that the portal's pages use.
+    pub portal_host: HostName,
+    /// The database's directory.
+    pub store: PathBuf,
+    /// The control socket.
+    pub control: PathBuf,
+    /// dnsmasq's lease file.
+    pub leases: PathBuf,
+    /// What a power cut does to paid time.
+    pub outage: Outage,
+    /// The walled garden: hosts that a captive device reaches.
+    pub allow: Vec<HostName>,
+}
+
+/// The way to the cloud.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Relay {
+    /// The MQTT broker.
+    pub broker: Broker,
+    /// The router's user name there.
+    pub username: String,
+    /// The router's password there.
+    pub password: Secret,
+    /// A PEM file of certificates to trust, in place of the system's. Only with TLS.
+    pub ca: Option<PathBuf>,
+    /// The relay's Ed25519 public key: what is not signed with it is refused.
+    pub relay_key: [u8; 32],
+}
+
+/// A RADIUS server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Radius {
+    /// Authentication servers, first choice first; at least one.
+    pub servers: Vec<Endpoint>,
+    /// Accounting servers, first choice first; none: no accounting.
+    pub accounting: Vec<Endpoint>,
+    /// The secret shared with all of them.
+    pub secret: Secret,
+    /// NAS-Identifier (RFC 2865 section 5.32).
+    pub nas_identifier: String,
+    /// Between two interim accounting updates (RFC 2869 section 5.16: at least 60).
+    pub interim: Seconds,
+    /// The UDP port on which disconnects are taken (RFC 5176); none: none are.
+    pub coa_port: Option<u16>,
+}
+
+impl Config {
+    /// As far as the rules depend on it.
+    #[must_use]
+    pub fn settings(&self) -> Settings {
+        Settings {
+            name: self.gateway.name.clone(),
+            packages: self.packages.clone(),
+            outage: self.gateway.outage,
+            relay: self.relay.is_some(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! The values of single options: from text to a type that is valid, or the rule that it breaks. Pure.
+//!
+//! A rule is the end of the sentence "it must be …", so that every message says what would be right.
+
+use base64::Engine as _;
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr};
+use std::path::PathBuf;
+
+/// What a value must be.
+pub(super) type Rule = &'static str;
+
+/// A secret in clear. `Debug` hides it; it has no `Display`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The secret in clear, for the one who sends it. Never for a log.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(***)")
+    }
+}
+
+/// The name of a network interface (Linux: 1 to 15 bytes, without `/`, `:` and white space; not `.` or `..`).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Interface(String);
+
+/// A DNS name in lower case, or an IPv4 address (RFC 1123 section 2.1; at most 253 characters).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct HostName(String);
+
+macro_rules! text {
+    ($name:ident) => {
+        impl $name {
+            /// The text itself.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+text!(Interface);
+text!(HostName);
+
+/// A host and a port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    /// A DNS name or an IP address, IPv6 without its brackets.
+    pub host: String,
+    /// 1 to 65535.
+    pub port: u16,
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') { write!(f, "[{}]:{}", self.host, self.port) } else { write!(f, "{}:{}", self.host, self.port) }
+    }
+}
+
+/// Where the MQTT broker is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Broker {
+    /// `mqtts://`: TLS; `mqtt://`: in clear, for a broker on the same machine or in a tunnel.
+    pub tls: bool,
+    /// Its host and port (8883 with TLS and 1883 without, where none is given).
+    pub at: Endpoint,
+}
+
+impl fmt::Display for Broker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}", if self.tls { "mqtts" } else { "mqtt" }, self.at)
+    }
+}
+
+pub(super) fn secret(text: &str) -> Result<Secret, Rule> {
+    if text.len() > 256 || text.chars().any(char::is_control) {
+        return Err("at most 256 bytes, on one line");
+    }
+    Ok(Secret(text.to_owned()))
+}
+
+/// A user name towards a server: RADIUS carries 253 bytes (RFC 2865 section 5), MQTT more.
+pub(super) fn printable(text: &str) -> Result<String, Rule> {
+    if text.len() > 253 || text.chars().any(char::is_control) {
+        return Err("at most 253 bytes, on one line");
+    }
+    Ok(text.to_owned())
+}
+
+pub(super) fn label(text: &str) -> Result<String, Rule> {
+    if text.trim().is_empty() || text.chars().count() > 40 || text.chars().any(char::is_control) {
+        return Err("1 to 40 characters that customers can read");
+    }
+    Ok(text.to_owned())
+}
+
+pub(super) fn interface(text: &str) -> Result<Interface, Rule> {
+    let accepted = |byte: u8| byte.is_ascii_graphic() && byte != b'/' && byte != b':';
+    if text.len() > 15 || text == "." || text == ".." || !text.bytes().all(accepted) {
+        return Err("a network interface's name, as br-lan (1 to 15 characters)");
+    }
+    Ok(Interface(text.to_owned()))
+}
+
+pub(super) fn host_name(text: &str) -> Result<HostName, Rule> {
+    let label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    if text.len() > 253 || !text.split('.').all(label) {
+        return Err("a host's name or IPv4 address alone, as safaricom.co.ke: no http://, no port, no path, no *");
+    }
+    Ok(HostName(text.to_ascii_lowercase()))
+}
+
+/// An absolute path.
+pub(super) fn path(text: &str) -> Result<PathBuf, Rule> {
+    if !text.starts_with('/') || text.chars().any(char::is_control) {
+        return Err("a path from the root on, as /etc/lango/store");
+    }
+    Ok(PathBuf::from(text))
+}
+
+/// A unix socket's path: the kernel's address holds 107 bytes (`unix(7)`).
+pub(super) fn socket_path(text: &str) -> Result<PathBuf, Rule> {
+    path(text).ok().filter(|_| text.len() <= 107).ok_or("a path from the root on of at most 107 bytes, as /var/run/lango.sock")
+}
+
+/// Digits only: `parse` alone would take a leading plus.
+pub(super) fn number(text: &str, range: std::ops::RangeInclusive<u64>) -> Option<u64> {
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|number| digits && range.contains(number))
+}
+
+pub(super) fn port(text: &str) -> Result<u16, Rule> {
+    const RULE: Rule = "a port, 1 to 65535";
+    number(text, 1..=65_535).and_then(|port| u16::try_from(port).ok()).ok_or(RULE)
+}
+
+/// `HOST`, `HOST:PORT`, `[IPV6]` or `[IPV6]:PORT`.
+fn endpoint(text: &str, default_port: u16) -> Option<Endpoint> {
+    let (host, behind) = if let Some(bracketed) = text.strip_prefix('[') {
+        let (address, behind) = bracketed.split_once(']')?;
+        address.parse::<Ipv6Addr>().ok()?;
+        (address.to_owned(), behind)
+    } else {
+        let end = text.find(':').unwrap_or(text.len());
+        let (host, behind) = text.split_at_checked(end)?;
+        (host_name(host).ok()?.0, behind)
+    };
+    let port = if behind.is_empty() { default_port } else { port(behind.strip_prefix(':')?).ok()? };
+    Some(Endpoint { host, port })
+}
+
+pub(super) fn broker(text: &str) -> Result<Broker, Rule> {
+    const RULE: Rule = "mqtts://HOST:PORT or mqtt://HOST:PORT with nothing else in it (user name and password are options of their own)";
+    let (tls, rest, port) = match (text.strip_prefix("mqtts://"), text.strip_prefix("mqtt://")) {
+        (Some(rest), _) => (true, rest, 8883),
+        (_, Some(rest)) => (false, rest, 1883),
+        _ => return Err(RULE),
+    };
+    Ok(Broker { tls, at: endpoint(rest, port).ok_or(RULE)? })
+}
+
+pub(super) fn radius_server(text: &str, default_port: u16) -> Result<Endpoint, Rule> {
+    // A bare IPv6 address cannot carry a port, and so needs no brackets either.
+    if let Ok(IpAddr::V6(address)) = text.parse() {
+        return Ok(Endpoint { host: address.to_string(), port: default_port });
+    }
+    endpoint(text, default_port).ok_or("HOST:PORT, as 192.0.2.10:1812 or [2001:db8::10]:1812")
+}
+
+pub(super) fn ed25519_key(text: &str) -> Result<[u8; 32], Rule> {
+    const RULE: Rule = "the 44 characters that `lango-relay router add` printed (32 bytes in base64)";
+    base64::engine::general_purpose::STANDARD.decode(text).ok().and_then(|bytes| bytes.try_into().ok()).ok_or(RULE)
+}
