@@ -66,6 +66,8 @@ pub enum Input {
     Depleted(crate::gate::GateId),
     /// The operator changed the config.
     Reconfigured(Settings),
+    /// The daemon is about to stop: what was used is to be made durable now.
+    Stopping,
 }
 
 /// What is to be done, in this order within one step.

@@ -136,6 +136,7 @@ impl Gateway {
             Input::Usage(usage) => self.usage(&usage, now),
             Input::Depleted(id) => self.depleted(id, now),
             Input::Reconfigured(settings) => self.settings = settings,
+            Input::Stopping => self.next_checkpoint = self.next_checkpoint.map(|_| now.monotonic),
         }
         // Time passed, whatever the input was: nothing that is due waits for a tick of its own.
         self.end_what_is_due(now);

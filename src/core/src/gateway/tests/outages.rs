@@ -151,3 +151,16 @@ fn usage_is_written_once_a_checkpoint_however_often_it_is_read() {
     assert_eq!(world.step(Input::Tick), [Effect::ReadUsage]);
     assert!(matches!(world.step(Input::Usage(Vec::new())).as_slice(), [Effect::Persist(_)]));
 }
+
+#[test]
+fn a_daemon_that_stops_writes_down_what_was_used() {
+    let mut world = World::ready();
+    assert_eq!(world.step(Input::Stopping), [], "nobody is online");
+    world.buys(ALICE, "hour", "NLJ7RT61SV");
+    world.pass(30_000);
+    assert_eq!(world.step(Input::Stopping), [Effect::ReadUsage]);
+    world.step(Input::Usage(Vec::new()));
+    world.power_cut(HOUR, settings());
+    world.arrives(ALICE, 100);
+    assert_eq!(world.session(ALICE).unwrap().seconds_remaining, Some(Seconds(3600 - 30)));
+}
