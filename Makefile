@@ -1,0 +1,52 @@
+# Lango: what there is to do with it. Each of these installs first what it needs and is missing (tools/setup.sh).
+
+TARGETS ?= armv7-unknown-linux-musleabihf aarch64-unknown-linux-musl
+target_folder := $(abspath $(or $(CARGO_TARGET_DIR),target))
+programs := $(target_folder)/lab
+
+# The lab runs the programs as they are shipped, at a speed that says something: profile "lab" of Cargo.toml.
+build_programs = cargo build --profile lab -p lango -p lango-relay
+# Ordinary users get network namespaces of their own, where the kernel allows it.
+cargo_test = cargo --config "target.'cfg(unix)'.runner = '$(CURDIR)/tools/with-rights.sh'" test
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint router sizes clean setup
+
+help: ## what there is
+	@echo 'Lango, the software inside a prepaid Wi-Fi router.'
+	@echo
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
+
+demo: ## one customer's way through the real parts; AUTO=1: ends by itself, 0 only if all of it was seen
+	@tools/setup.sh build lab
+	@echo 'Building (the first time takes some minutes)'
+	@$(build_programs) -p lango-lab
+	@LANGO_BIN_DIR=$(programs) $(programs)/lango-demo $(if $(AUTO),--auto)
+
+test: ## all tests: units, the rules, and the whole path in the lab
+	@tools/setup.sh build lab
+	$(cargo_test) --workspace --exclude lango-lab
+	$(build_programs)
+	LANGO_BIN_DIR=$(programs) $(cargo_test) -p lango-lab
+
+lint: ## formatting, clippy, and what comes in from outside (licences, bans, sources)
+	@tools/setup.sh build lint
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	@tools/deny.sh
+	shellcheck tools/*.sh .ci/run
+
+router: ## static programs for the routers' processors, and their sizes; TARGETS='…' for others
+	@tools/setup.sh build cross
+	@tools/router.sh $(TARGETS)
+	@tools/sizes.sh
+
+sizes: ## sizes of the routers' programs that are built
+	@tools/sizes.sh
+
+setup: ## only installs what is missing, for all of these
+	@tools/setup.sh build lab lint cross
+
+clean: ## removes what was built here; what is kept outside the repository stays (tools/paths.sh)
+	cargo clean
+	rm -rf out

@@ -1,0 +1,7 @@
+# Where the tools' own things are kept: outside the repository, so that a fresh clone finds them again. Sourced, not run.
+# shellcheck shell=bash disable=SC2034
+LANGO_CACHE=${LANGO_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/lango}
+# Programs built for this project, in bin/.
+LANGO_TOOLS=$LANGO_CACHE/tools
+# Compiler, linker and libraries for the routers' processors.
+LANGO_CROSS=$LANGO_CACHE/cross

@@ -1,0 +1,144 @@
+#!/usr/bin/env bash
+# Installs what is missing on this machine, and nothing that is there. Quick when nothing is missing.
+#
+#   tools/setup.sh [build] [lab] [lint] [cross]     (none: build and lab)
+#
+#   build   what compiles Lango          lab     what the demo and the end-to-end tests run: real DHCP, DNS, MQTT, nftables
+#   lint    formatter, clippy, deny      cross   what builds for the routers' processors (tools/cross.sh)
+#
+# System packages come by apt-get on Debian and its kin, as root or through sudo. Elsewhere it says what is missing.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+MINIMUM_RUST=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+CARGO_DENY_VERSION=0.20.2
+# shellcheck source=tools/paths.sh
+. tools/paths.sh
+
+say() { printf '  %s\n' "$*" >&2; }
+die() { printf '\nset-up: %s\n' "$*" >&2; exit 1; }
+
+missing=()   # Debian packages
+root=()      # what makes a command run as root
+want() { # PACKAGE PROGRAM: the package is wanted where the program is not found
+  command -v "$2" >/dev/null || missing+=("$1")
+}
+at_least() { [ "$(printf '%s\n%s\n' "$1" "$2" | sort -V | head -n 1)" = "$1" ]; }
+
+find_build() {
+  want make make
+  # The crate ring brings C code. A compiler without the C library's headers is no use.
+  printf '#include <stdio.h>\nint main(void) { return 0; }\n' | cc -x c - -o /dev/null 2>/dev/null || missing+=(gcc libc6-dev)
+  # Debian's own Rust where there is none. Where there is one, it is left alone: see check_rust.
+  command -v cargo >/dev/null || missing+=(rustc-web cargo-web)
+}
+
+find_lab() {
+  want iproute2 ip
+  want nftables nft
+  want dnsmasq-base dnsmasq
+  want mosquitto mosquitto
+  want mosquitto-clients mosquitto_pub
+  want udhcpc udhcpc
+  want iputils-ping ping
+  want curl curl
+}
+
+find_lint() {
+  want shellcheck shellcheck
+  if ! command -v rustup >/dev/null; then
+    want rustfmt-web rustfmt
+    want rust-web-clippy cargo-clippy
+  fi
+}
+
+find_cross() {
+  python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
+  want xz-utils xz
+  tools/cross.sh check 2>/dev/null || missing+=(rustc-web rust-web-src)
+}
+
+install_missing() {
+  [ ${#missing[@]} -gt 0 ] || return 0
+  local packages
+  mapfile -t packages < <(printf '%s\n' "${missing[@]}" | sort -u)
+  command -v apt-get >/dev/null ||
+    die "this machine has no apt-get. Install what these Debian packages hold, by your system's own means: ${packages[*]}"
+  if [ "$(id -u)" != 0 ]; then
+    command -v sudo >/dev/null || die "as root, run: apt-get install ${packages[*]}"
+    root=(sudo)
+  fi
+  say "installing: ${packages[*]}"
+  local log; log=$(mktemp)
+  local apt=("${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=600 -o Acquire::Retries=3)
+  # Debian starts the broker at once, and at each boot. The lab starts its own; nobody asked for one on this machine.
+  local broker=no
+  case " $packages" in *" mosquitto "*) broker=yes; hold_services ;; esac
+  if ! { "${apt[@]}" update && "${apt[@]}" install -y --no-install-recommends $packages; } 2>&1 </dev/null | tee "$log" | sed -un 's/^Setting up/  set up:/p' >&2; then
+    release_services
+    tail -n 20 "$log" >&2
+    die "apt-get could not install: ${packages[*]} (its last lines are above, all of them in $log)"
+  fi
+  rm -f "$log"
+  release_services
+  if [ $broker = yes ] && [ -d /run/systemd/system ]; then
+    "${root[@]}" systemctl disable --quiet mosquitto.service || say "mosquitto.service could not be disabled: it will start at the next boot"
+  fi
+}
+
+# policy-rc.d is Debian's way to let packages be installed without starting their services. An operator's own stays.
+policy=/usr/sbin/policy-rc.d
+held=no
+hold_services() {
+  [ -e $policy ] && return
+  held=yes
+  trap release_services EXIT
+  printf '#!/bin/sh\nexit 101\n' | "${root[@]}" tee $policy >/dev/null
+  "${root[@]}" chmod 755 $policy
+}
+release_services() {
+  [ $held = yes ] || return 0
+  held=no
+  "${root[@]}" rm -f $policy
+}
+
+check_rust() {
+  local version
+  version=$(cargo --version 2>/dev/null | cut -d' ' -f2) || true
+  [ -n "$version" ] || die "Rust is missing: install $MINIMUM_RUST or newer as https://rustup.rs says (as the same user), and try again"
+  at_least "$MINIMUM_RUST" "${version%%-*}" ||
+    die "Rust $MINIMUM_RUST or newer is wanted and this is $version. With rustup: rustup update stable"
+}
+
+check_lint() {
+  if ! { cargo fmt --version && cargo clippy --version; } >/dev/null 2>&1; then
+    say "adding rustfmt and clippy to the toolchain"
+    rustup component add rustfmt clippy || die "cargo fmt or cargo clippy is missing, and rustup could not add them"
+  fi
+  [ -x "$LANGO_TOOLS/bin/cargo-deny" ] || command -v cargo-deny >/dev/null || install_deny
+}
+
+install_deny() {
+  say "building cargo-deny $CARGO_DENY_VERSION into $LANGO_TOOLS (once; some minutes)"
+  # Out of this folder: the project's toolchain and target directory are not its business.
+  (cd / && env -u CARGO_TARGET_DIR cargo install --quiet --locked --root "$LANGO_TOOLS" "cargo-deny@$CARGO_DENY_VERSION")
+}
+
+[ $# -gt 0 ] || set -- build lab
+# Programs for the administrator are not on every user's PATH.
+PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
+for part in "$@"; do
+  case $part in
+    build | lab | lint | cross) "find_$part" ;;
+    *) die "there is no part '$part': build, lab, lint and cross are known" ;;
+  esac
+done
+install_missing
+hash -r
+check_rust
+for part in "$@"; do
+  case $part in
+    lint) check_lint ;;
+    cross) tools/cross.sh check ;;
+  esac
+done
