@@ -73,8 +73,9 @@ install_missing() {
   local apt=("${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=600 -o Acquire::Retries=3)
   # Debian starts the broker at once, and at each boot. The lab starts its own; nobody asked for one on this machine.
   local broker=no
-  case " $packages" in *" mosquitto "*) broker=yes; hold_services ;; esac
-  if ! { "${apt[@]}" update && "${apt[@]}" install -y --no-install-recommends $packages; } 2>&1 </dev/null | tee "$log" | sed -un 's/^Setting up/  set up:/p' >&2; then
+  case " ${packages[*]} " in *" mosquitto "*) broker=yes; hold_services ;; esac
+  # An index that cannot be fetched need not be the one that is wanted: the installation decides.
+  if ! { "${apt[@]}" update || true; "${apt[@]}" install -y --no-install-recommends "${packages[@]}"; } 2>&1 </dev/null | tee "$log" | sed -un 's/^Setting up/  set up:/p' >&2; then
     release_services
     tail -n 20 "$log" >&2
     die "apt-get could not install: ${packages[*]} (its last lines are above, all of them in $log)"
