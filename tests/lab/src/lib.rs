@@ -9,6 +9,7 @@ pub mod net;
 pub mod phone;
 pub mod process;
 pub mod rights;
+pub mod safaricom;
 pub mod tool;
 pub mod wait;
 pub mod world;
