@@ -5,6 +5,7 @@
 //! effect of a step is always [`Effect::Persist`], and where that fails the gateway is thrown away and loaded again.
 
 mod link;
+mod neighbours;
 mod operator;
 mod payments;
 mod sessions;
@@ -24,7 +25,6 @@ use crate::step::{Effect, Entropy, Input};
 use crate::time::{BootId, Monotonic, Now};
 use crate::units::{Mac, Millis, OrderId, Receipt, Username};
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 
 pub use sessions::CHECKPOINT_EVERY;
 
@@ -47,7 +47,9 @@ pub struct Gateway {
     counters: Counters,
 
     // What is learnt anew after each start.
-    neighbours: BTreeMap<IpAddr, Seen>,
+    /// Whose number in the kernel is whose.
+    numbers: BTreeMap<GateId, Username>,
+    neighbours: neighbours::Neighbours,
     link: link::Link,
     pay_tries: Limiter,
     login_tries: Limiter,
@@ -55,13 +57,6 @@ pub struct Gateway {
     checkpoint_wanted: bool,
 
     step: Pending,
-}
-
-/// Under which device an address was seen last, and whether the kernel still holds it for reachable.
-#[derive(Debug, Clone, Copy)]
-struct Seen {
-    mac: Mac,
-    present: bool,
 }
 
 /// What the step under way has changed and wants done.
@@ -98,7 +93,8 @@ impl Gateway {
             outbox: BTreeMap::new(),
             ledger: BTreeMap::new(),
             counters: Counters { next_gate: 1, next_seq: 1 },
-            neighbours: BTreeMap::new(),
+            numbers: BTreeMap::new(),
+            neighbours: neighbours::Neighbours::default(),
             link: link::Link::default(),
             pay_tries: payments::tries(),
             login_tries: sessions::tries(),
@@ -109,7 +105,10 @@ impl Gateway {
         for record in records {
             match record {
                 Record::Order(order) => drop(gateway.orders.insert(order.id.clone(), order)),
-                Record::Account(account) => drop(gateway.accounts.insert(account.username.clone(), account)),
+                Record::Account(account) => {
+                    gateway.numbers.insert(account.id, account.username.clone());
+                    gateway.accounts.insert(account.username.clone(), account);
+                }
                 Record::Device(device) => drop(gateway.devices.insert(device.mac, device)),
                 Record::Outbox(up) => drop(gateway.outbox.insert(up.seq, up)),
                 Record::Ledger(entry) => drop(gateway.ledger.insert(entry.receipt.clone(), entry)),
@@ -222,7 +221,10 @@ impl Gateway {
         }
         let limits = account.limits()?;
         let devices = account.online.keys().map(|mac| {
-            let device = GateDevice { addresses: self.addresses_of(*mac), traffic: account.traffic.get(mac).copied().unwrap_or_default() };
+            let device = GateDevice {
+                addresses: self.neighbours.addresses_of(*mac),
+                traffic: account.traffic.get(mac).copied().unwrap_or_default(),
+            };
             (*mac, device)
         });
         Some(GateAccount {

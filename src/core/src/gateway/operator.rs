@@ -33,7 +33,7 @@ impl Gateway {
             .map(|(account, mac, online)| {
                 let own = account.traffic.get(&mac).copied().unwrap_or_default();
                 let session = SessionView { bytes_up: own.up, bytes_down: own.down, ..Self::session_view(account, online, now) };
-                OnlineView { mac, addresses: self.addresses_of(mac).into_iter().collect(), session }
+                OnlineView { mac, addresses: self.neighbours.addresses_of(mac).into_iter().collect(), session }
             })
             .collect()
     }

@@ -197,6 +197,7 @@ impl Gateway {
         };
         self.counters.next_gate = self.counters.next_gate.wrapping_add(1).max(1);
         self.step.counters = true;
+        self.numbers.insert(account.id, username.clone());
         self.accounts.insert(username.clone(), account);
         Some(username)
     }
@@ -212,7 +213,7 @@ impl Gateway {
         }
         self.touch_account(username);
         self.touch_gate(username);
-        if self.is_here(device) {
+        if self.neighbours.is_here(device) {
             self.make_room(username, device, now);
             self.open_session(username, device, now);
         } else {

@@ -1,6 +1,6 @@
 //! Sessions: devices that go online and offline on accounts, and what is left of those.
 
-use super::{Gateway, Seen};
+use super::Gateway;
 use crate::account::{Account, Clock, Online};
 use crate::gate::{GateId, Usage};
 use crate::limiter::Limiter;
@@ -9,15 +9,11 @@ use crate::request::{Answer, Refusal, SessionView, Target};
 use crate::step::Entropy;
 use crate::time::{Monotonic, Now};
 use crate::units::{Mac, Millis, PackageId, Password, Username};
-use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 /// How often what was used is made durable while somebody is online: a power cut forgets at most this much, in the
 /// customer's favour, and the flash is written at most this often.
 pub const CHECKPOINT_EVERY: Millis = Millis::from_seconds(60);
-
-/// Addresses remembered at most; the kernel's own neighbour table is far smaller (gc_thresh3: 1024).
-const NEIGHBOURS: usize = 16_384;
 
 /// Failed logins of a device in each window.
 pub(super) const fn tries() -> Limiter {
@@ -29,14 +25,6 @@ impl Gateway {
         // The device's own record names the account that it used last; no other can have it online.
         let name = self.devices.get(&device)?.account.as_ref()?;
         self.accounts.get(name).filter(|account| account.online.contains_key(&device)).map(|account| account.username.clone())
-    }
-
-    pub(super) fn is_here(&self, device: Mac) -> bool {
-        self.neighbours.values().any(|seen| seen.mac == device && seen.present)
-    }
-
-    pub(super) fn addresses_of(&self, device: Mac) -> BTreeSet<IpAddr> {
-        self.neighbours.iter().filter(|(_, seen)| seen.mac == device).map(|(address, _)| *address).collect()
     }
 
     pub(super) fn bind(&mut self, mac: Mac, account: Option<&Username>, waiting: bool) {
@@ -154,24 +142,9 @@ impl Gateway {
     }
 
     pub(super) fn neighbour(&mut self, mac: Mac, address: IpAddr, present: bool, now: Now) {
-        let before = self.neighbours.get(&address).copied();
-        if !present && before.is_some_and(|seen| seen.mac != mac) {
-            return; // another device has it now
-        }
-        if self.neighbours.len() >= NEIGHBOURS && before.is_none() {
-            self.neighbours.retain(|_, seen| seen.present);
-            if self.neighbours.len() >= NEIGHBOURS {
-                return;
-            }
-        }
-        // An address that is not present stays the device's until another claims it: a phone that sleeps is not a phone
-        // that left, and answers to it must find the gate open before the kernel asks for its MAC again.
-        self.neighbours.insert(address, Seen { mac, present });
-        if before.is_none_or(|seen| seen.mac != mac) {
-            for device in before.map(|seen| seen.mac).into_iter().chain([mac]) {
-                if let Some(username) = self.account_online(device) {
-                    self.touch_gate(&username);
-                }
+        for device in self.neighbours.seen(mac, address, present) {
+            if let Some(username) = self.account_online(device) {
+                self.touch_gate(&username);
             }
         }
         let waiting = self.devices.get(&mac).filter(|device| present && device.waiting).and_then(|device| device.account.clone());
@@ -191,7 +164,7 @@ impl Gateway {
 
     pub(super) fn usage(&mut self, usage: &[Usage], now: Now) {
         for Usage { id, mac, traffic } in usage {
-            let Some(account) = self.accounts.values_mut().find(|account| account.id == *id) else { continue };
+            let Some(account) = self.numbers.get(id).and_then(|name| self.accounts.get_mut(name)) else { continue };
             let known = account.traffic.entry(*mac).or_default();
             let newer = known.max(*traffic);
             if newer == *known {
@@ -214,7 +187,7 @@ impl Gateway {
     }
 
     pub(super) fn depleted(&mut self, id: GateId, now: Now) {
-        let account = self.accounts.values().find(|account| account.id == id && !account.online.is_empty());
+        let account = self.numbers.get(&id).and_then(|name| self.accounts.get(name)).filter(|account| !account.online.is_empty());
         // An event that was on its way while the limit was raised: the kernel was asked since, and there is plenty left.
         let near_the_end = |account: &&Account| account.data_left().is_some_and(|left| left.0 <= 65_536);
         if let Some(username) = account.filter(near_the_end).map(|account| account.username.clone()) {
