@@ -8,5 +8,6 @@ pub mod gate;
 pub mod neighbours;
 pub mod netlink;
 pub mod portal;
+pub mod retry;
 pub mod store;
 pub mod sync;
