@@ -1,0 +1,103 @@
+//! The whole: the world with Lango in it. A test starts one and reads like a story.
+
+use crate::broker::Broker;
+use crate::internet::Internet;
+use crate::phone::Phone;
+use crate::relay::{Credentials, Relay};
+use crate::router::{self, Lango};
+use crate::safaricom::Safaricom;
+use crate::safaricom::daraja::Merchant;
+use crate::world::{SAFARICOM4, World};
+use anyhow::{Context, Result};
+use std::net::SocketAddr;
+
+/// The whole. Fields are dropped in this order: programs first, their world last.
+pub struct Lab {
+    /// The program on the router.
+    pub lango: Lango,
+    /// The program in the cloud.
+    pub relay: Relay,
+    /// The broker between them.
+    pub broker: Broker,
+    /// Who moves the money.
+    pub safaricom: Safaricom,
+    /// What the relay gave the router.
+    pub credentials: Credentials,
+    /// Everything else.
+    pub world: World,
+}
+
+impl Lab {
+    /// Everything started and payments possible, with the lab's packages; stops the test when it is not.
+    #[must_use]
+    pub fn start() -> Self {
+        Self::selling(router::PACKAGES)
+    }
+
+    /// The same with other packages.
+    #[must_use]
+    pub fn selling(packages: &str) -> Self {
+        Self::build(packages, &mut |_| {}).unwrap_or_else(|e| panic!("{e:#}"))
+    }
+
+    /// Builds and starts everything; `tell` hears what is done at each step.
+    ///
+    /// # Errors
+    /// When something does not start: with the end of its log.
+    pub fn build(packages: &str, tell: &mut dyn FnMut(&str)) -> Result<Self> {
+        tell("hosts and cables: network namespaces, veth pairs, dnsmasq, the internet host");
+        let world = World::build()?;
+        tell("Safaricom (simulated)");
+        let merchant = Merchant::sandbox();
+        let safaricom = Safaricom::start(Some(&world.cloud), SocketAddr::new(SAFARICOM4.parse()?, 80), merchant.clone())?;
+        tell("lango-relay router add: the router's credentials");
+        let relay = Relay::new(&world.cloud, &world.folder, &merchant)?;
+        let credentials = relay.add_router(router::NAME)?;
+        tell("mosquitto, with a password and an ACL for the router");
+        let broker = Broker::new(&world.cloud, &world.folder)?;
+        broker.add_user(&credentials.username, &credentials.password)?;
+        broker.start()?;
+        tell("lango-relay run");
+        relay.start()?;
+        tell("lango run, and its way to the relay");
+        let lango = Lango::new(&world.router, &world.folder, &credentials.section, packages)?;
+        lango.start()?;
+        lango.await_payments().with_context(|| relay.program.tail(40))?;
+        Ok(Self { lango, relay, broker, safaricom, credentials, world })
+    }
+
+    /// A new phone near the router. It has joined nothing yet.
+    #[must_use]
+    pub fn phone(&self) -> Phone {
+        self.world.phone()
+    }
+
+    /// A new phone that has joined.
+    #[must_use]
+    pub fn joined_phone(&self) -> Phone {
+        let phone = self.phone();
+        phone.join();
+        phone
+    }
+
+    /// The internet host.
+    #[must_use]
+    pub fn internet(&self) -> &Internet {
+        &self.world.internet
+    }
+
+    /// Compares what Safaricom moved with what the router served: each receipt served once, and nothing without one.
+    ///
+    /// # Panics
+    /// When they differ.
+    pub fn money_is_service(&self) {
+        let mut moved: Vec<String> = self.safaricom.money().into_iter().map(|paid| paid.receipt).collect();
+        let payments = self.lango.payments().unwrap_or_else(|e| panic!("{e:#}"));
+        let list = payments.as_array().cloned().unwrap_or_else(|| payments["payments"].as_array().cloned().unwrap_or_default());
+        let served = list.iter().filter(|p| p["username"].is_string() && p["status"] == "paid");
+        let mut served: Vec<String> = served.filter_map(|p| p["receipt"].as_str().map(str::to_owned)).collect();
+        moved.sort();
+        served.sort();
+        assert_eq!(moved, served, "left: receipts that Safaricom moved money for; right: receipts that the router served");
+    }
+}

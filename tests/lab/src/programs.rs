@@ -1,0 +1,28 @@
+//! The shipped programs, found where cargo built them: the lab runs the same binaries that operators run.
+
+use anyhow::{Result, bail};
+use std::path::PathBuf;
+
+/// Names the folder where the shipped programs are, when it is not this program's own.
+pub const VARIABLE: &str = "LANGO_BIN_DIR";
+
+/// The path of a shipped program: in the folder that [`VARIABLE`] names, or beside this program.
+///
+/// # Errors
+/// When it was not built; the message says how.
+pub fn find(name: &str) -> Result<PathBuf> {
+    if let Some(folder) = std::env::var_os(VARIABLE) {
+        let path = std::path::absolute(PathBuf::from(&folder).join(name))?;
+        if !path.is_file() {
+            bail!("{VARIABLE} is {}, and there is no {name} in it: build it there first", folder.display());
+        }
+        return Ok(path);
+    }
+    let me = std::env::current_exe()?;
+    // Tests lie one folder deeper.
+    let found = me.ancestors().skip(1).take(2).map(|folder| folder.join(name)).find(|path| path.is_file());
+    match found {
+        Some(path) => Ok(path),
+        None => bail!("{name} is not built beside {}: run cargo build -p lango -p lango-relay with the same profile", me.display()),
+    }
+}

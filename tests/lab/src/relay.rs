@@ -1,0 +1,129 @@
+//! The shipped `lango-relay`, run as an operator runs it: a config file and its command line.
+
+use crate::broker::{self, RELAY, RELAY_PASSWORD};
+use crate::net::Namespace;
+use crate::process::Program;
+use crate::programs;
+use crate::safaricom::daraja::Merchant;
+use crate::world::{CLOUD4, SAFARICOM4};
+use anyhow::{Context, Result};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Where Safaricom's callbacks arrive.
+pub const PORT: u16 = 8090;
+
+/// The relay.
+pub struct Relay {
+    /// Its process.
+    pub program: Program,
+    cloud: Namespace,
+    config: PathBuf,
+    binary: PathBuf,
+}
+
+/// A router's credentials, as `lango-relay router add` makes them.
+#[derive(Debug, Clone)]
+pub struct Credentials {
+    /// The config section, word for word as it was printed.
+    pub section: String,
+    /// The broker's user name.
+    pub username: String,
+    /// The broker's password.
+    pub password: String,
+}
+
+impl Relay {
+    /// Writes its config. [`Relay::start`] starts it.
+    ///
+    /// # Errors
+    /// When it is not built, or the config cannot be written.
+    pub fn new(cloud: &Namespace, folder: &Path, merchant: &Merchant) -> Result<Self> {
+        let home = folder.join("relay");
+        std::fs::create_dir(&home)?;
+        let config = home.join("lango-relay.toml");
+        std::fs::write(&config, config_text(&home, merchant))?;
+        let binary = programs::find("lango-relay")?;
+        let args = ["run", "--config", config.to_str().context("the lab's folder is text")?];
+        let program = Program::new(cloud, &binary, &args, &folder.join("relay.log"));
+        Ok(Self { program, cloud: cloud.clone(), config, binary })
+    }
+
+    /// Starts it, and waits until it takes callbacks.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub fn start(&self) -> Result<()> {
+        self.program.start()?;
+        let address = SocketAddr::new(CLOUD4.parse()?, PORT);
+        self.program.ready_when("the relay to take callbacks", || {
+            self.cloud.run(|| TcpStream::connect_timeout(&address, Duration::from_secs(1))).is_ok()
+        })
+    }
+
+    /// Runs its command line: `lango-relay ARGS --config FILE`; gives back what it printed.
+    ///
+    /// # Errors
+    /// When it fails: with what it said.
+    pub fn command(&self, args: &[&str]) -> Result<String> {
+        let config = self.config.to_str().context("the lab's folder is text")?;
+        let binary = self.binary.to_str().context("its path is text")?;
+        self.cloud.exec(binary, &[args, &["--config", config]].concat())
+    }
+
+    /// Makes a router's credentials.
+    ///
+    /// # Errors
+    /// When the relay refuses, or prints no config section.
+    pub fn add_router(&self, name: &str) -> Result<Credentials> {
+        let printed = self.command(&["router", "add", name])?;
+        let start = printed.find("config relay").with_context(|| format!("no config section in {printed:?}"))?;
+        let section = printed[start..].to_owned();
+        let option = |name: &str| {
+            let value =
+                section.lines().find_map(|line| line.trim().strip_prefix("option ")?.strip_prefix(name)?.trim().strip_prefix('\''))?;
+            Some(value.split('\'').next()?.to_owned())
+        };
+        let username = option("username").context("no user name in the printed section")?;
+        let password = option("password").context("no password in the printed section")?;
+        Ok(Credentials { section, username, password })
+    }
+
+    /// Its payments, as `lango-relay payments --json` prints them.
+    ///
+    /// # Errors
+    /// When it fails.
+    pub fn payments(&self) -> Result<serde_json::Value> {
+        Ok(serde_json::from_str(&self.command(&["payments", "--json"])?)?)
+    }
+}
+
+fn config_text(home: &Path, merchant: &Merchant) -> String {
+    let Merchant { consumer_key, consumer_secret, shortcode, passkey, transaction_type, .. } = merchant;
+    format!(
+        r#"listen = "{CLOUD4}:{PORT}"
+public_url = "http://{CLOUD4}:{PORT}"
+database = "sqlite://{home}/relay.db"
+signing_key = "{home}/signing.key"
+
+[mqtt]
+broker = "mqtt://{CLOUD4}:{broker}"
+username = "{RELAY}"
+password = "{RELAY_PASSWORD}"
+
+[mpesa]
+base_url = "http://{SAFARICOM4}"
+consumer_key = "{consumer_key}"
+consumer_secret = "{consumer_secret}"
+shortcode = "{shortcode}"
+passkey = "{passkey}"
+transaction_type = "{transaction_type}"
+
+[sms]
+provider = "none"
+"#,
+        home = home.display(),
+        broker = broker::PORT,
+    )
+}
