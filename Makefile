@@ -21,7 +21,7 @@ demo: ## one customer's way through the real parts; AUTO=1: ends by itself, 0 on
 	@tools/setup.sh build lab
 	@echo 'Building (the first time takes some minutes)'
 	@$(build_programs) -p lango-lab
-	@LANGO_BIN_DIR=$(programs) $(programs)/lango-demo $(if $(AUTO),--auto)
+	@LANGO_BIN_DIR=$(programs) $(programs)/lango-demo $(if $(filter-out 0,$(AUTO)),--auto)
 
 test: ## all tests: units, the rules, and the whole path in the lab
 	@tools/setup.sh build lab
