@@ -1,2 +1,100 @@
-//! To be written.
-fn main() {}
+//! `lango-relay`: reads the command line and the config, does what is asked, and says with its exit code how it went.
+
+use lango_relay::args::{self, Args, Command};
+use lango_relay::config::{self, Config};
+use lango_relay::{commands, daemon, logger};
+use std::process::ExitCode;
+
+/// sysexits.h
+const USAGE: u8 = 64;
+const UNAVAILABLE: u8 = 69;
+const BUG: u8 = 70;
+const NO_PERMISSION: u8 = 77;
+const CONFIG: u8 = 78;
+
+fn main() -> ExitCode {
+    let args = match args::parse(std::env::args_os().skip(1)) {
+        Ok(args) => args,
+        Err(wrong) => {
+            eprintln!("lango-relay: {wrong}\n\n{}", args::HELP);
+            return ExitCode::from(USAGE);
+        }
+    };
+    match args.command {
+        Command::Help => {
+            print!("{}", args::HELP);
+            return ExitCode::SUCCESS;
+        }
+        Command::Version => {
+            println!("lango-relay {}", env!("CARGO_PKG_VERSION"));
+            return ExitCode::SUCCESS;
+        }
+        _ => {}
+    }
+    let config = match read_config(&args) {
+        Ok(config) => config,
+        Err(exit) => return exit,
+    };
+    // Everything that speaks TLS here does it with ring, which signs, too.
+    if rustls::crypto::ring::default_provider().install_default().is_err() {
+        eprintln!("lango-relay: a TLS library is installed already");
+        return ExitCode::from(BUG);
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("lango-relay: the system gives no threads: {error}");
+            return ExitCode::from(UNAVAILABLE);
+        }
+    };
+    match runtime.block_on(execute(args, config)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("lango-relay: {error:#}");
+            ExitCode::from(exit_code(&error))
+        }
+    }
+}
+
+fn read_config(args: &Args) -> Result<Config, ExitCode> {
+    let shown = args.config.display();
+    let text = std::fs::read_to_string(&args.config).map_err(|error| {
+        eprintln!("lango-relay: the config {shown} cannot be read: {error} (another one: --config FILE)");
+        ExitCode::from(if error.kind() == std::io::ErrorKind::PermissionDenied { NO_PERMISSION } else { CONFIG })
+    })?;
+    config::parse(&text).map_err(|mistakes| {
+        for mistake in mistakes {
+            // `check` is asked for them; to the others they are in the way.
+            if args.command == Command::Check { println!("{shown}:{mistake}") } else { eprintln!("{shown}:{mistake}") }
+        }
+        ExitCode::from(CONFIG)
+    })
+}
+
+async fn execute(args: Args, config: Config) -> anyhow::Result<()> {
+    match args.command {
+        Command::Run => {
+            logger::start();
+            daemon::run(config).await
+        }
+        Command::RouterAdd(name) => commands::router_add(&config, &name).await,
+        Command::RouterShow(name) => commands::router_show(&config, &name).await,
+        Command::RouterList => commands::router_list(&config, args.json).await,
+        Command::RouterAcl => commands::router_acl(&config).await,
+        Command::Payments => commands::payments(&config, args.json).await,
+        Command::Retry(payment) => commands::retry(&config, &payment).await,
+        // The config is good, or we were not here.
+        Command::Check | Command::Help | Command::Version => Ok(()),
+    }
+}
+
+fn exit_code(error: &anyhow::Error) -> u8 {
+    let io = error.chain().find_map(|cause| cause.downcast_ref::<std::io::Error>());
+    if io.is_some_and(|io| io.kind() == std::io::ErrorKind::PermissionDenied) {
+        NO_PERMISSION
+    } else if error.chain().any(|cause| cause.is::<commands::Misused>()) {
+        USAGE
+    } else {
+        UNAVAILABLE
+    }
+}

@@ -1,0 +1,288 @@
+//! What an operator types beside the running daemon. All of it works on the ledger itself.
+
+use crate::clock;
+use crate::config::Config;
+use crate::ledger::{Ledger, Router};
+use crate::payment::{Event, Payment, State};
+use crate::secret;
+use crate::signer::Signer;
+use anyhow::{Context, bail};
+use lango_core::time::Wall;
+use lango_core::units::{Receipt, RouterName};
+use serde_json::{Value, json};
+use std::time::{Duration, Instant};
+
+/// What was asked for does not exist, or exists already.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Misused(String);
+
+/// `retry` waits so long for the running daemon.
+const RETRY_WAITS: Duration = Duration::from_secs(15);
+
+/// The ledger of a relay that ran, or had a router added, before: looking at it must not make one.
+async fn existing(config: &Config) -> anyhow::Result<Ledger> {
+    let path = config.database.display();
+    std::fs::metadata(&config.database)
+        .with_context(|| format!("there is no ledger {path} yet: `lango-relay router add NAME` makes it"))?;
+    Ledger::open(&config.database).await
+}
+
+/// Adds a router and prints what to put where.
+///
+/// # Errors
+/// When there is one of that name, or it cannot be stored.
+pub async fn router_add(config: &Config, name: &RouterName) -> anyhow::Result<()> {
+    let signer = Signer::open(&config.signing_key)?;
+    let ledger = Ledger::open(&config.database).await?;
+    if !ledger.add_router(name, &secret::password()?, clock::now()).await? {
+        return Err(Misused(format!("there is a router {name} already: `lango-relay router show {name}` prints its section again")).into());
+    }
+    print_router(config, &signer, &ledger, name).await
+}
+
+/// Prints a router's section again.
+///
+/// # Errors
+/// When there is none of that name.
+pub async fn router_show(config: &Config, name: &RouterName) -> anyhow::Result<()> {
+    let signer = Signer::open(&config.signing_key)?;
+    print_router(config, &signer, &existing(config).await?, name).await
+}
+
+async fn print_router(config: &Config, signer: &Signer, ledger: &Ledger, name: &RouterName) -> anyhow::Result<()> {
+    let Some(router) = ledger.router(name).await? else {
+        return Err(Misused(format!("there is no router {name}: `lango-relay router add {name}` adds it")).into());
+    };
+    print!("{}", section(&config.public_broker, &router, &signer.public_key()));
+    ledger.close().await;
+    Ok(())
+}
+
+/// The UCI section; the broker's side stands above it, as comments, so that the whole can be pasted.
+fn section(broker: &str, router: &Router, relay_key: &str) -> String {
+    let (name, password) = (&router.name, router.password.reveal());
+    let acl: String = acl(name).lines().map(|line| format!("#   {line}\n")).collect();
+    format!(
+        "# At the broker, once: its user, and what it may do (mosquitto's acl_file; then reload mosquitto):\n\
+         #   mosquitto_passwd -b /etc/mosquitto/passwd {name} {password}\n\
+         {acl}\
+         # On the router, in /etc/config/lango:\n\
+         config relay 'relay'\n\
+         \toption broker '{broker}'\n\
+         \toption username '{name}'\n\
+         \toption password '{password}'\n\
+         \toption relay_key '{relay_key}'\n"
+    )
+}
+
+/// What a router may do at the broker: speak under its own name, hear what is for it, and see whether the relay is there.
+fn acl(name: &RouterName) -> String {
+    format!("user {name}\ntopic write lango/v1/{name}/up/#\ntopic read lango/v1/{name}/down/#\ntopic read lango/v1/relay/presence\n")
+}
+
+/// Prints the broker's whole access list: the relay's own, and every router's.
+///
+/// # Errors
+/// When the ledger cannot be read.
+pub async fn router_acl(config: &Config) -> anyhow::Result<()> {
+    let relay = &config.broker.username;
+    println!("user {relay}\ntopic read lango/v1/+/up/#\ntopic write lango/v1/+/down/#\ntopic write lango/v1/relay/presence");
+    for router in existing(config).await?.routers().await? {
+        print!("\n{}", acl(&router.name));
+    }
+    Ok(())
+}
+
+/// Lists the routers.
+///
+/// # Errors
+/// When the ledger cannot be read.
+pub async fn router_list(config: &Config, as_json: bool) -> anyhow::Result<()> {
+    let routers = existing(config).await?.routers().await?;
+    let time = |wall: Option<Wall>| wall.map(Wall::to_rfc3339);
+    if as_json {
+        let all: Vec<Value> = routers
+            .iter()
+            .map(|router| json!({"router": router.name, "added_at": time(Some(router.added_at)), "hello_at": time(router.hello_at), "version": router.version}))
+            .collect();
+        println!("{}", Value::from(all));
+        return Ok(());
+    }
+    let rows = routers.iter().map(|router| {
+        let seen = time(router.hello_at).unwrap_or_else(|| "never".to_owned());
+        [router.name.to_string(), router.added_at.to_rfc3339(), seen, router.version.clone().unwrap_or_else(|| "-".to_owned())]
+    });
+    print!("{}", table(["ROUTER", "ADDED", "LAST HELLO", "VERSION"], rows));
+    Ok(())
+}
+
+/// For people and programs: whether it is open, and how it ended.
+fn status(state: State) -> &'static str {
+    match state {
+        State::Requested | State::Prompting | State::Prompted | State::Confirmed => "pending",
+        State::Paid => "paid",
+        State::Failed(_) => "failed",
+        State::NeedsReview => "needs_review",
+    }
+}
+
+/// Lists the payments.
+///
+/// # Errors
+/// When the ledger cannot be read.
+pub async fn payments(config: &Config, as_json: bool) -> anyhow::Result<()> {
+    let payments = existing(config).await?.payments().await?;
+    if as_json {
+        println!("{}", Value::from(payments.iter().map(as_object).collect::<Vec<_>>()));
+        return Ok(());
+    }
+    let rows = payments.iter().map(|payment| {
+        let text = |receipt: &Option<Receipt>| receipt.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string);
+        let mut note = payment.reason_name().unwrap_or_default();
+        if let Some(flag) = &payment.flag {
+            note = format!("{note} look at it: {flag}").trim().to_owned();
+        }
+        [
+            payment.received_at.to_rfc3339(),
+            payment.router.to_string(),
+            payment.order.to_string(),
+            payment.package.to_string(),
+            payment.amount.to_string(),
+            payment.phone.digits(),
+            status(payment.state).to_owned(),
+            text(&payment.receipt),
+            note,
+        ]
+    });
+    print!("{}", table(["ASKED", "ROUTER", "PAYMENT", "PACKAGE", "KSH", "PHONE", "STATUS", "RECEIPT", "NOTE"], rows));
+    Ok(())
+}
+
+fn as_object(payment: &Payment) -> Value {
+    let time = |wall: Option<Wall>| wall.map(Wall::to_rfc3339);
+    json!({
+        "payment": payment.order,
+        "router": payment.router,
+        "package": payment.package,
+        "amount": payment.amount,
+        "phone": payment.phone,
+        "device": payment.device,
+        "status": status(payment.state),
+        "state": payment.state_name(),
+        "reason": payment.reason_name(),
+        "code": payment.code,
+        "receipt": payment.receipt,
+        "mpesa_receipt": payment.mpesa_receipt,
+        "checkout_request_id": payment.checkout,
+        "asked_at": time(Some(payment.asked_at)),
+        "received_at": time(Some(payment.received_at)),
+        "prompted_at": time(payment.prompted_at),
+        "decided_at": time(payment.decided_at),
+        "look_at": payment.flag,
+    })
+}
+
+/// Asks Safaricom about a payment now: the running daemon does, which has the one token.
+///
+/// # Errors
+/// When there is no such payment, nothing to ask, or no daemon that asks.
+pub async fn retry(config: &Config, text: &str) -> anyhow::Result<()> {
+    let ledger = existing(config).await?;
+    let (router, order) = text.split_once('/').map_or((None, text), |(router, order)| (Some(router), order));
+    let mut found = ledger.payments_of_order(order).await?;
+    found.retain(|payment| router.is_none_or(|router| payment.router.as_str() == router));
+    let payment = match &*found {
+        [] => return Err(Misused(format!("there is no payment {text}: `lango-relay payments` shows them")).into()),
+        [payment] => payment,
+        _ => return Err(Misused(format!("several routers have a payment {order}: write ROUTER/{order}")).into()),
+    };
+    if payment.state == State::Paid {
+        println!("{text} is paid, receipt {}; there is nothing to ask.", payment.receipt.as_ref().map_or("unknown", Receipt::as_str));
+        return Ok(());
+    }
+    if payment.checkout.is_none() {
+        bail!(
+            "{text}: Safaricom never confirmed a prompt for it, so there is nothing to ask about; look for the money in M-Pesa's own statement"
+        );
+    }
+    let key = payment.key();
+    let due = loop {
+        let mut change = ledger.begin().await?;
+        let (payment, revision) = change.payment(&key).await?;
+        let now = clock::now();
+        let step = payment.on(&Event::Retry, now);
+        if change.save(&step.payment, revision).await? {
+            change.record(&key, revision + 1, now, "retry", step.payment.state_name(), step.payment.code.as_deref()).await?;
+            change.commit().await?;
+            break step.payment.due;
+        }
+    };
+    let asked = Instant::now();
+    let latest = loop {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let mut now = ledger.payments_of_order(order).await?;
+        now.retain(|payment| payment.key() == key);
+        let Some(latest) = now.pop() else { bail!("payment {text} is gone") };
+        if latest.state != payment.state || asked.elapsed() > RETRY_WAITS {
+            break latest;
+        }
+    };
+    if latest.due == due {
+        bail!("no running lango-relay took it up; Safaricom is asked as soon as one runs");
+    }
+    println!("{text}: {}", status(latest.state));
+    Ok(())
+}
+
+/// Columns as wide as they need to be, two spaces between them.
+fn table<const N: usize>(head: [&str; N], rows: impl Iterator<Item = [String; N]>) -> String {
+    let mut lines = vec![head.map(str::to_owned)];
+    lines.extend(rows);
+    let widths: Vec<usize> = (0..N).map(|column| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0)).collect();
+    let mut text = String::new();
+    for line in &lines {
+        let cells: Vec<String> = line.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        text.push_str(cells.join("  ").trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lango_core::units::Password;
+
+    #[test]
+    fn what_a_router_is_given() {
+        let router = Router {
+            name: "kibera-7".parse().unwrap(),
+            password: Password::new("k7m2p9").unwrap(),
+            added_at: Wall::EARLIEST,
+            hello_at: None,
+            version: None,
+        };
+        assert_eq!(
+            section("mqtts://mqtt.example.org:8883", &router, "11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="),
+            "# At the broker, once: its user, and what it may do (mosquitto's acl_file; then reload mosquitto):\n\
+             #   mosquitto_passwd -b /etc/mosquitto/passwd kibera-7 k7m2p9\n\
+             #   user kibera-7\n\
+             #   topic write lango/v1/kibera-7/up/#\n\
+             #   topic read lango/v1/kibera-7/down/#\n\
+             #   topic read lango/v1/relay/presence\n\
+             # On the router, in /etc/config/lango:\n\
+             config relay 'relay'\n\
+             \toption broker 'mqtts://mqtt.example.org:8883'\n\
+             \toption username 'kibera-7'\n\
+             \toption password 'k7m2p9'\n\
+             \toption relay_key '11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo='\n"
+        );
+    }
+
+    #[test]
+    fn tables_line_up() {
+        let rows = [["a".to_owned(), "1".to_owned()], ["long name".to_owned(), String::new()]];
+        assert_eq!(table(["NAME", "N"], rows.into_iter()), "NAME       N\na          1\nlong name\n");
+    }
+}

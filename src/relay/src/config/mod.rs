@@ -1,0 +1,332 @@
+//! The relay's config: TOML in, a valid [`Config`] out, or every mistake with its line.
+
+mod raw;
+
+use crate::daraja::Credentials;
+use crate::daraja::wire::{Account, Merchant};
+use lango_core::units::Password;
+use raw::{Mpesa, Mqtt, Raw};
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use toml::Spanned;
+use url::Url;
+
+/// Words that Daraja refuses in a callback's address (portal, MpesaExpressSimulate), in whatever case.
+const FORBIDDEN_WORDS: [&str; 8] = ["m-pesa", "mpesa", "safaricom", "exe", "exec", "cmd", "sql", "query"];
+
+/// A config that can be used.
+pub struct Config {
+    /// Where callbacks arrive.
+    pub listen: SocketAddr,
+    /// How Safaricom reaches that, without a slash at the end.
+    pub public_url: String,
+    /// The SQLite file.
+    pub database: PathBuf,
+    /// The signing key's file.
+    pub signing_key: PathBuf,
+    /// The broker.
+    pub broker: Broker,
+    /// What routers are told as the broker's address.
+    pub public_broker: String,
+    /// M-Pesa.
+    pub mpesa: Credentials,
+    /// What is configured and not done by this version, to be said at the start.
+    pub not_yet: Vec<&'static str>,
+}
+
+/// The broker and our account there.
+pub struct Broker {
+    /// Its address, as configured.
+    pub url: String,
+    /// Host name or address.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// Whether to speak TLS.
+    pub tls: bool,
+    /// A certificate authority of its own, in PEM; the system's otherwise.
+    pub ca: Option<PathBuf>,
+    /// Our user name, and our client id.
+    pub username: String,
+    /// Our password.
+    pub password: Password,
+}
+
+/// One thing that is wrong, and what would be right.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mistake {
+    /// From 1.
+    pub line: usize,
+    /// In words for the operator.
+    pub text: String,
+}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.line, self.text)
+    }
+}
+
+struct Checker<'a> {
+    text: &'a str,
+    mistakes: Vec<Mistake>,
+}
+
+/// Reads a config.
+///
+/// # Errors
+/// With every mistake that was found.
+pub fn parse(text: &str) -> Result<Config, Vec<Mistake>> {
+    let mut checker = Checker { text, mistakes: Vec::new() };
+    let raw: Raw = match toml::from_str(text) {
+        Ok(raw) => raw,
+        Err(error) => {
+            let at = error.span().map_or(0, |span| span.start);
+            // serde names what is wrong and, for an unknown key, the known ones; over several lines at times.
+            checker.mistake(at, error.message().split_whitespace().collect::<Vec<_>>().join(" "));
+            return Err(checker.mistakes);
+        }
+    };
+    match checker.check(&raw) {
+        Some(config) if checker.mistakes.is_empty() => Ok(config),
+        _ => Err(checker.mistakes),
+    }
+}
+
+impl Checker<'_> {
+    fn mistake(&mut self, offset: usize, text: impl Into<String>) {
+        let line = self.text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1;
+        self.mistakes.push(Mistake { line, text: text.into() });
+    }
+
+    fn wrong<T>(&mut self, value: &Spanned<T>, text: impl Into<String>) {
+        self.mistake(value.span().start, text);
+    }
+
+    /// All parts are looked at before any of them stops it.
+    fn check(&mut self, raw: &Raw) -> Option<Config> {
+        let broker = self.broker(&raw.mqtt);
+        let public_broker = match &raw.mqtt.public_broker {
+            Some(url) => self.broker_url(url, "public_broker").map(|_| url.get_ref().clone()),
+            None => Some(raw.mqtt.broker.get_ref().clone()),
+        };
+        let mpesa = self.mpesa(&raw.mpesa);
+        let public_url = self.public_url(&raw.public_url, raw.mpesa.base_url.get_ref());
+        let listen = raw.listen.get_ref().parse().ok();
+        if listen.is_none() {
+            self.wrong(&raw.listen, "listen must be an address and a port, as \"0.0.0.0:8090\"");
+        }
+        let database = self.database(&raw.database);
+        let signing_key = self.path(&raw.signing_key, "signing_key");
+        let mut not_yet = Vec::new();
+        if let Some(sms) = &raw.sms
+            && self.sms(sms)
+        {
+            not_yet.push("sms: this version sends no SMS; the portal's page shows the credentials");
+        }
+        if let Some(radius) = &raw.radius_sql {
+            match Url::parse(radius.database.get_ref()) {
+                Ok(url) if matches!(url.scheme(), "postgres" | "mysql") => {
+                    not_yet.push("radius_sql: this version writes no RADIUS accounts; accounts are the routers' own");
+                }
+                _ => self.wrong(&radius.database, "database must be the RADIUS server's, as \"postgres://user:password@host/radius\""),
+            }
+        }
+        Some(Config {
+            listen: listen?,
+            public_url: public_url?,
+            database: database?,
+            signing_key: signing_key?,
+            broker: broker?,
+            public_broker: public_broker?,
+            mpesa: mpesa?,
+            not_yet,
+        })
+    }
+
+    fn path(&mut self, value: &Spanned<String>, key: &str) -> Option<PathBuf> {
+        if value.get_ref().is_empty() {
+            self.wrong(value, format!("{key} must be the path of a file, as \"/var/lib/lango-relay/signing.key\""));
+            return None;
+        }
+        Some(PathBuf::from(value.get_ref()))
+    }
+
+    fn database(&mut self, value: &Spanned<String>) -> Option<PathBuf> {
+        let text = value.get_ref();
+        let path = text.strip_prefix("sqlite://").filter(|path| path.starts_with('/') && path.len() > 1 && !path.contains(['?', '#', '%']));
+        if path.is_none() {
+            let wrong = match text.split_once("://") {
+                Some(("postgres" | "postgresql", _)) => {
+                    "this version keeps its ledger in SQLite: database must be as \"sqlite:///var/lib/lango-relay/relay.db\""
+                }
+                _ => "database must be \"sqlite://\" and the absolute path of a file, as \"sqlite:///var/lib/lango-relay/relay.db\"",
+            };
+            self.wrong(value, wrong);
+        }
+        path.map(PathBuf::from)
+    }
+
+    /// The base of the callback addresses: Daraja refuses more addresses than it says.
+    fn public_url(&mut self, value: &Spanned<String>, daraja: &str) -> Option<String> {
+        let text = value.get_ref().trim_end_matches('/');
+        let url = match Url::parse(text) {
+            Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() && url.query().is_none() && url.fragment().is_none() => {
+                url
+            }
+            _ => {
+                self.wrong(value, "public_url must be the address at which Safaricom reaches this program, as \"https://pay.example.org\"");
+                return None;
+            }
+        };
+        let lower = text.to_ascii_lowercase();
+        if lower != text {
+            self.wrong(value, "public_url must be in lower case: Safaricom refuses callback addresses with capitals");
+        } else if let Some(word) = FORBIDDEN_WORDS.iter().find(|word| lower.contains(**word)) {
+            self.wrong(
+                value,
+                format!("public_url must not contain \"{word}\": Safaricom refuses callback addresses with that word in them"),
+            );
+        } else if url.scheme() == "http" && daraja.starts_with("https:") {
+            self.wrong(value, "public_url must begin with https://: Safaricom calls back over TLS only");
+        } else {
+            return Some(text.to_owned());
+        }
+        None
+    }
+
+    fn broker_url(&mut self, value: &Spanned<String>, key: &str) -> Option<(String, u16, bool)> {
+        let url = Url::parse(value.get_ref()).ok();
+        let parts = url.as_ref().and_then(|url| {
+            let tls = match url.scheme() {
+                "mqtts" => true,
+                "mqtt" => false,
+                _ => return None,
+            };
+            let bare = url.username().is_empty() && url.password().is_none() && matches!(url.path(), "" | "/") && url.query().is_none();
+            // Brackets are a URL's way to write IPv6 addresses, not a connection's.
+            let host = url.host_str().filter(|_| bare)?.trim_matches(['[', ']']).to_owned();
+            Some((host, url.port().unwrap_or(if tls { 8883 } else { 1883 }), tls))
+        });
+        if parts.is_none() {
+            self.wrong(
+                value,
+                format!("{key} must be a broker's address, as \"mqtts://mqtt.example.org:8883\" (or \"mqtt://…\" without TLS)"),
+            );
+        }
+        parts
+    }
+
+    fn broker(&mut self, mqtt: &Mqtt) -> Option<Broker> {
+        let parts = self.broker_url(&mqtt.broker, "broker");
+        let username = mqtt.username.get_ref();
+        let name_holds =
+            !username.is_empty() && username.len() <= 64 && username.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
+        if !name_holds {
+            self.wrong(&mqtt.username, "username must be 1 to 64 letters, digits, '-', '_' or '.': it is also the client id at the broker");
+        }
+        let password = self.password(&mqtt.password, "password");
+        let ca = match &mqtt.ca {
+            Some(path) => Some(self.path(path, "ca")?),
+            None => None,
+        };
+        let (host, port, tls) = parts?;
+        if let Some(path) = mqtt.ca.as_ref().filter(|_| !tls) {
+            self.wrong(path, "ca is of use with an mqtts:// broker only: change the broker's address, or leave it out");
+        }
+        Some(Broker {
+            url: mqtt.broker.get_ref().clone(),
+            host,
+            port,
+            tls,
+            ca,
+            username: username.clone(),
+            password: password.filter(|_| name_holds)?,
+        })
+    }
+
+    fn password(&mut self, value: &Spanned<String>, key: &str) -> Option<Password> {
+        let password = Password::new(value.get_ref()).ok();
+        if password.is_none() {
+            self.wrong(value, format!("{key} must be 1 to 128 characters"));
+        }
+        password
+    }
+
+    fn digits(&mut self, value: &Spanned<String>, what: &str, from: usize, to: usize) -> Option<String> {
+        let text = value.get_ref();
+        let good = (from..=to).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit()) && !text.starts_with('0');
+        if !good {
+            self.wrong(value, format!("{what} must be {from} to {to} digits in quotes, as \"174379\""));
+        }
+        good.then(|| text.clone())
+    }
+
+    fn mpesa(&mut self, mpesa: &Mpesa) -> Option<Credentials> {
+        let text = mpesa.base_url.get_ref().trim_end_matches('/');
+        let base = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host() && url.query().is_none());
+        if base.is_none() {
+            self.wrong(
+                &mpesa.base_url,
+                "base_url must be Daraja's address: \"https://api.safaricom.co.ke\", or \"https://sandbox.safaricom.co.ke\" for trials",
+            );
+        }
+        let shortcode = self.digits(&mpesa.shortcode, "shortcode", 5, 7);
+        let consumer_secret = self.password(&mpesa.consumer_secret, "consumer_secret");
+        for (value, key) in [(&mpesa.consumer_key, "consumer_key"), (&mpesa.passkey, "passkey")] {
+            if value.get_ref().is_empty() || !value.get_ref().bytes().all(|b| b.is_ascii_graphic()) {
+                self.wrong(value, format!("{key} must be as the Daraja portal shows it, without spaces"));
+            }
+        }
+        let account = match (mpesa.transaction_type.get_ref().as_str(), &mpesa.till) {
+            ("CustomerPayBillOnline", None) => Some(Account::PayBill),
+            ("CustomerPayBillOnline", Some(till)) => {
+                self.wrong(till, "till belongs to transaction_type = \"CustomerBuyGoodsOnline\": change that, or leave the till out");
+                None
+            }
+            ("CustomerBuyGoodsOnline", Some(till)) => self.digits(till, "till", 5, 8).map(|till| Account::BuyGoods { till }),
+            ("CustomerBuyGoodsOnline", None) => {
+                self.wrong(&mpesa.transaction_type, "CustomerBuyGoodsOnline needs till = \"…\", the till number that gets the money");
+                None
+            }
+            _ => {
+                self.wrong(&mpesa.transaction_type, "transaction_type must be \"CustomerPayBillOnline\" or \"CustomerBuyGoodsOnline\"");
+                None
+            }
+        };
+        Some(Credentials {
+            base_url: base.map(|_| text.to_owned())?,
+            consumer_key: mpesa.consumer_key.get_ref().clone(),
+            consumer_secret: consumer_secret?,
+            merchant: Merchant { shortcode: shortcode?, passkey: mpesa.passkey.get_ref().clone(), account: account? },
+        })
+    }
+
+    /// Whether SMS are wanted.
+    fn sms(&mut self, sms: &raw::Sms) -> bool {
+        let provider = sms.provider.get_ref().as_str();
+        if provider == "none" {
+            return false;
+        }
+        if !matches!(provider, "africastalking" | "twilio") {
+            self.wrong(&sms.provider, "provider must be \"africastalking\", \"twilio\" or \"none\"");
+            return false;
+        }
+        for (value, key) in [(&sms.username, "username"), (&sms.api_key, "api_key")] {
+            if value.as_ref().is_none_or(|text| text.get_ref().is_empty()) {
+                self.wrong(&sms.provider, format!("provider \"{provider}\" needs {key} = \"…\""));
+            }
+        }
+        if let Some(url) = sms.base_url.as_ref().filter(|url| Url::parse(url.get_ref()).is_err()) {
+            self.wrong(url, "base_url must be the SMS gateway's address, as \"https://api.africastalking.com\"");
+        }
+        if let Some(sender) = sms.sender.as_ref().filter(|sender| sender.get_ref().is_empty()) {
+            self.wrong(sender, "sender must be the registered sender's name; leave it out for the gateway's own");
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,104 @@
+//! The contract's config is taken; each mistake is told with its line and what would be right.
+
+use super::*;
+
+/// As docs/relay.md shows it.
+const GOOD: &str = r#"listen = "0.0.0.0:8090"
+public_url = "https://pay.example.org"
+database = "sqlite:///var/lib/lango-relay/relay.db"
+signing_key = "/var/lib/lango-relay/signing.key"
+
+[mqtt]
+broker = "mqtts://mqtt.example.org"
+username = "relay"
+password = "a-password"
+
+[mpesa]
+base_url = "https://api.safaricom.co.ke"
+consumer_key = "key"
+consumer_secret = "secret"
+shortcode = "174379"
+passkey = "passkey"
+transaction_type = "CustomerPayBillOnline"
+
+[sms]
+provider = "africastalking"
+base_url = "https://api.africastalking.com"
+username = "me"
+api_key = "key"
+sender = "HOTSPOT"
+
+[radius_sql]
+database = "postgres://radius@localhost/radius"
+"#;
+
+#[test]
+fn the_contracts_config() {
+    let config = parse(GOOD).map_err(|mistakes| format!("{mistakes:?}")).unwrap();
+    assert_eq!((config.broker.host.as_str(), config.broker.port, config.broker.tls), ("mqtt.example.org", 8883, true));
+    assert_eq!(config.database, PathBuf::from("/var/lib/lango-relay/relay.db"));
+    assert_eq!(config.public_broker, "mqtts://mqtt.example.org");
+    assert_eq!(config.mpesa.merchant.account, Account::PayBill);
+    assert_eq!(config.not_yet.len(), 2);
+    let till = GOOD.replace("\"CustomerPayBillOnline\"", "\"CustomerBuyGoodsOnline\"\ntill = \"5251234\"");
+    assert_eq!(parse(&till).ok().unwrap().mpesa.merchant.account, Account::BuyGoods { till: "5251234".to_owned() });
+    let plain = GOOD.replace("mqtts://mqtt.example.org", "mqtt://[::1]:1884");
+    let broker = parse(&plain).ok().unwrap().broker;
+    assert_eq!((broker.host.as_str(), broker.port, broker.tls), ("::1", 1884, false));
+}
+
+#[test]
+fn one_mistake_one_line() {
+    for (right, wrong, line, said) in [
+        ("listen = \"0.0.0.0:8090\"", "listen = \"8090\"", 1, "as \"0.0.0.0:8090\""),
+        ("listen = \"0.0.0.0:8090\"", "listen = 8090", 1, "expected a string"),
+        ("listen = \"0.0.0.0:8090\"", "listen = \"0.0.0.0:8090\"\nlisten = \"\"", 2, "duplicate key"),
+        ("https://pay.example.org", "pay.example.org", 2, "as \"https://pay.example.org\""),
+        ("https://pay.example.org", "http://pay.example.org", 2, "https://"),
+        ("https://pay.example.org", "https://Pay.example.org", 2, "lower case"),
+        ("https://pay.example.org", "https://mpesa.example.org", 2, "\"mpesa\""),
+        ("https://pay.example.org", "https://pay.example.org/sqlite", 2, "\"sql\""),
+        ("sqlite:///var/lib/lango-relay/relay.db", "postgres://localhost/relay", 3, "this version keeps its ledger in SQLite"),
+        ("sqlite:///var/lib/lango-relay/relay.db", "relay.db", 3, "as \"sqlite:///"),
+        ("/var/lib/lango-relay/signing.key", "", 4, "signing_key must be the path"),
+        ("mqtts://mqtt.example.org", "tcp://mqtt.example.org", 7, "as \"mqtts://"),
+        ("mqtts://mqtt.example.org", "mqtts://me:secret@mqtt.example.org", 7, "as \"mqtts://"),
+        ("username = \"relay\"", "user = \"relay\"", 8, "unknown field `user`, expected one of `broker`"),
+        ("username = \"relay\"", "username = \"a/b\"", 8, "1 to 64 letters"),
+        ("password = \"a-password\"", "password = \"\"", 9, "1 to 128 characters"),
+        ("https://api.safaricom.co.ke", "api.safaricom.co.ke", 12, "https://api.safaricom.co.ke"),
+        ("shortcode = \"174379\"", "shortcode = \"17437\u{661}\"", 15, "5 to 7 digits"),
+        ("passkey = \"passkey\"", "passkey = \"pass key\"", 16, "without spaces"),
+        ("CustomerPayBillOnline", "CustomerPayBill", 17, "\"CustomerBuyGoodsOnline\""),
+        ("CustomerPayBillOnline", "CustomerBuyGoodsOnline", 17, "needs till"),
+        (
+            "transaction_type = \"CustomerPayBillOnline\"",
+            "transaction_type = \"CustomerPayBillOnline\"\ntill = \"5251234\"",
+            18,
+            "leave the till out",
+        ),
+        ("provider = \"africastalking\"", "provider = \"pigeon\"", 20, "\"twilio\""),
+        ("postgres://radius@localhost/radius", "radius", 27, "postgres://"),
+        ("[sms]", "[sms", 19, ""),
+    ] {
+        assert!(GOOD.contains(right), "{right}");
+        let mistakes = parse(&GOOD.replacen(right, wrong, 1)).err().unwrap_or_else(|| panic!("{wrong} was taken"));
+        assert_eq!(mistakes.len(), 1, "{wrong}: {mistakes:?}");
+        assert_eq!(mistakes[0].line, line, "{mistakes:?}");
+        assert!(mistakes[0].text.contains(said), "{mistakes:?}");
+    }
+}
+
+#[test]
+fn all_mistakes_are_told_at_once_and_no_secret_is_repeated() {
+    let text = GOOD.replace("0.0.0.0:8090", "x").replace("174379", "1").replace("key = \"key\"", "key = \"hush hush\"");
+    let mistakes = parse(&text).err().unwrap();
+    assert!(mistakes.len() >= 3, "{mistakes:?}");
+    assert!(!format!("{mistakes:?}").contains("hush"));
+}
+
+#[test]
+fn a_missing_key_is_named() {
+    let mistakes = parse(&GOOD.replace("listen = \"0.0.0.0:8090\"\n", "")).err().unwrap();
+    assert!(mistakes[0].text.contains("missing field `listen`"), "{mistakes:?}");
+}

@@ -1,0 +1,157 @@
+//! `lango-relay run`: starts all parts, keeps the time, and stops cleanly. The only file that knows all of them.
+
+use crate::clock;
+use crate::config::Config;
+use crate::daraja::Daraja;
+use crate::engine::{Engine, PUSHES};
+use crate::http::{self, Receiver};
+use crate::ledger::{Ledger, StoredCallback};
+use crate::mqtt::{self, Incoming};
+use crate::payment::Event;
+use crate::resend::Whose;
+use crate::signer::Signer;
+use anyhow::{Context, bail};
+use axum::serve::ListenerExt;
+use lango_core::time::Wall;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{MissedTickBehavior, interval, timeout};
+
+/// The timer looks into the ledger at least so often: an operator's `retry`, or another relay, may have written there.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
+/// A stored callback that nobody has worked on for so long was left by somebody.
+const LEFT_AFTER: u64 = 5_000;
+/// Longest part of a clean stop: pushes under way get so long to be answered.
+const LAST_PUSHES: Duration = Duration::from_secs(3);
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// Runs until SIGTERM or SIGINT.
+///
+/// # Errors
+/// When it cannot start, or a part of it ends by itself.
+pub async fn run(config: Config) -> anyhow::Result<()> {
+    for line in &config.not_yet {
+        log::warn!("{line}");
+    }
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let signer = Signer::open(&config.signing_key)?;
+    let ledger = Ledger::open(&config.database).await?;
+    let listener = TcpListener::bind(config.listen).await.with_context(|| format!("callbacks cannot be received on {}", config.listen))?;
+    let daraja = Daraja::new(&config.mpesa)?;
+    let (incoming_to, incoming) = mpsc::channel(4_096);
+    let (publisher, connection) = mqtt::connection(&config.broker, incoming_to)?;
+    let engine = Arc::new(Engine::new(ledger, daraja, publisher, signer, config.public_url.clone()));
+
+    let left = engine.ledger.open_callbacks(clock::now()).await?;
+    let open = engine.ledger.ask_for_all_open(clock::now()).await?;
+    log::info!("started: {} callbacks to work on, {open} payments to ask for", left.len());
+    for callback in &left {
+        work(&engine, callback).await;
+    }
+
+    let (worker_to, worker) = mpsc::channel(4_096);
+    let (stop_http, http_stops) = oneshot::channel::<()>();
+    let address = listener.local_addr()?;
+    let listener = listener.tap_io(|tcp| {
+        // Answers are one small packet each.
+        let _ = tcp.set_nodelay(true);
+    });
+    let routes = http::routes(Receiver { engine: Arc::clone(&engine), worker: worker_to });
+    let server = axum::serve(listener, routes).with_graceful_shutdown(async {
+        let _ = http_stops.await;
+    });
+    let leaving = Arc::new(AtomicBool::new(false));
+    let mut http = tokio::spawn(async move { server.await });
+    let mut broker = tokio::spawn(connection.run_for(config.broker.url.clone(), Arc::clone(&leaving)));
+    let mut callbacks = tokio::spawn(work_all(Arc::clone(&engine), worker));
+    let mut routers = tokio::spawn(listen(Arc::clone(&engine), incoming));
+    let mut timer = tokio::spawn(keep_time(Arc::clone(&engine)));
+    log::info!("callbacks are received on {address}");
+
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+        _ = &mut http => bail!("the callback server ended by itself"),
+        _ = &mut broker => bail!("the broker's connection ended by itself"),
+        _ = &mut callbacks => bail!("the callbacks' worker ended by itself"),
+        _ = &mut routers => bail!("the routers' listener ended by itself"),
+        _ = &mut timer => bail!("the timer ended by itself"),
+    }
+    log::info!("stopping");
+    engine.stopping.store(true, Ordering::Release);
+    timer.abort();
+    routers.abort();
+    // A push that is cut off here would stay in doubt: it gets the time that there is.
+    if timeout(LAST_PUSHES, engine.pushes.acquire_many(PUSHES)).await.is_err() {
+        log::warn!("some pushes are not answered yet; their callbacks will tell");
+    }
+    let _ = stop_http.send(());
+    // The server's end lets go of the worker's channel: the worker ends when it has done all.
+    let _ = timeout(LAST_WORDS / 2, async { (http.await.is_ok(), callbacks.await.is_ok()) }).await;
+    leaving.store(true, Ordering::Release);
+    engine.publisher.leave();
+    let _ = timeout(LAST_WORDS, broker).await;
+    let _ = timeout(LAST_WORDS / 2, engine.ledger.close()).await;
+    log::info!("stopped");
+    Ok(())
+}
+
+async fn work(engine: &Arc<Engine>, callback: &StoredCallback) {
+    if let Err(error) = engine.work_on(callback).await {
+        log::error!("payment {}: a callback waits to be worked on again: {error:#}", callback.key);
+    }
+}
+
+async fn work_all(engine: Arc<Engine>, mut worker: mpsc::Receiver<StoredCallback>) {
+    while let Some(callback) = worker.recv().await {
+        work(&engine, &callback).await;
+    }
+}
+
+async fn listen(engine: Arc<Engine>, mut incoming: mpsc::Receiver<Incoming>) {
+    let mut resend = interval(Duration::from_secs(10));
+    resend.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            event = incoming.recv() => match event {
+                Some(Incoming::Connected) => engine.send_again(Whose::All).await,
+                Some(Incoming::Message { router, payload }) => engine.router_says(&router, &payload).await,
+                None => return,
+            },
+            _ = resend.tick() => engine.send_again(Whose::Due).await,
+        }
+    }
+}
+
+async fn keep_time(engine: Arc<Engine>) {
+    loop {
+        if let Err(error) = look(&engine).await {
+            log::error!("the ledger cannot be used: {error:#}");
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    }
+}
+
+/// Lets happen what is due, and waits for what is due next.
+async fn look(engine: &Arc<Engine>) -> anyhow::Result<()> {
+    let now = clock::now();
+    let left = engine.ledger.open_callbacks(Wall(now.0.saturating_sub(LEFT_AFTER))).await?;
+    for callback in &left {
+        work(engine, callback).await;
+    }
+    for key in engine.ledger.due(now).await? {
+        engine.apply(&key, Event::Due, None).await?;
+    }
+    let wait = match engine.ledger.next_due().await? {
+        Some(due) => LOOK_AGAIN.min(Duration::from_millis(due.0.saturating_sub(clock::now().0))),
+        None => LOOK_AGAIN,
+    };
+    // Either is reason enough to look.
+    let _ = timeout(wait, engine.timer.notified()).await;
+    Ok(())
+}

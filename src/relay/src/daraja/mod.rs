@@ -1,0 +1,169 @@
+//! Daraja, Safaricom's interface to M-Pesa: tokens, prompts, and questions about them. Its JSON is in `wire`, what its
+//! codes mean in `result`; here is the talking.
+
+pub mod result;
+mod token;
+pub mod wire;
+
+use crate::clock;
+use crate::payment::PushAnswer;
+use anyhow::Context;
+use lango_core::units::Password;
+use reqwest::{Client, StatusCode, redirect};
+use std::time::Duration;
+use token::Tokens;
+use wire::{Merchant, Push, PushReply, QueryReply};
+
+/// How long an answer is waited for. A push without an answer is in doubt from then on.
+const TIMEOUT: Duration = Duration::from_secs(30);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// No answer of Daraja's comes near this; what is longer is not read to its end.
+const MAX_ANSWER: usize = 64 * 1024;
+
+/// Who we are to Daraja.
+pub struct Credentials {
+    /// Where Daraja is, without a slash at the end.
+    pub base_url: String,
+    /// The app's key.
+    pub consumer_key: String,
+    /// Its secret.
+    pub consumer_secret: Password,
+    /// Shortcode and passkey.
+    pub merchant: Merchant,
+}
+
+/// The client. One a process: it holds the one token.
+pub struct Daraja {
+    http: Client,
+    base_url: String,
+    merchant: Merchant,
+    tokens: Tokens,
+}
+
+/// Why there is no answer.
+enum NoAnswer {
+    /// The request never left.
+    Unsent(String),
+    /// It may have arrived.
+    Lost(String),
+}
+
+struct Answer {
+    status: StatusCode,
+    body: Vec<u8>,
+}
+
+impl Daraja {
+    /// A client that has not called yet.
+    ///
+    /// # Errors
+    /// When the system's certificates cannot be used.
+    pub fn new(credentials: &Credentials) -> anyhow::Result<Self> {
+        let http = Client::builder()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(TIMEOUT)
+            // Shorter than a server keeps idle connections: a push must not start on one that is being closed.
+            .pool_idle_timeout(Duration::from_secs(15))
+            .redirect(redirect::Policy::none())
+            .user_agent(concat!("lango-relay/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .context("no HTTP client for Daraja could be made")?;
+        let authorization = wire::basic(&credentials.consumer_key, credentials.consumer_secret.reveal());
+        let tokens = Tokens::new(http.clone(), &credentials.base_url, authorization);
+        Ok(Self { http, base_url: credentials.base_url.clone(), merchant: credentials.merchant.clone(), tokens })
+    }
+
+    /// Whether a shortcode is ours.
+    #[must_use]
+    pub fn is_our_shortcode(&self, shortcode: &str) -> bool {
+        self.merchant.is(shortcode)
+    }
+
+    /// Sends a prompt to a customer's phone, once.
+    pub async fn push(&self, push: &Push) -> PushAnswer {
+        let call = |now| self.merchant.push_body(push, now);
+        match self.call("/mpesa/stkpush/v1/processrequest", call).await {
+            Err(NoAnswer::Unsent(why)) => PushAnswer::Unsent(why),
+            Err(NoAnswer::Lost(why)) => PushAnswer::InDoubt(why),
+            Ok(Answer { status, body }) => match wire::read_push(&body) {
+                PushReply::Accepted { checkout } if status.is_success() => PushAnswer::Accepted(checkout),
+                PushReply::Accepted { .. } => PushAnswer::InDoubt(format!("HTTP {}", status.as_u16())),
+                PushReply::NotAccepted { code, message } => result::push_refusal(status.as_u16(), &code, &message),
+            },
+        }
+    }
+
+    /// Asks what became of a prompt: its result code, or nothing where Daraja has no answer.
+    pub async fn query(&self, checkout: &str) -> Option<String> {
+        let call = |now| self.merchant.query_body(checkout, now);
+        match self.call("/mpesa/stkpushquery/v1/query", call).await {
+            Err(NoAnswer::Unsent(why) | NoAnswer::Lost(why)) => {
+                log::warn!("daraja: a query got no answer: {why}");
+                None
+            }
+            Ok(answer) => match wire::read_query(&answer.body) {
+                QueryReply::Result(code) if answer.status.is_success() => Some(code),
+                QueryReply::Result(_) => None,
+                QueryReply::Nothing(code) => {
+                    log::info!("daraja: a query has no result yet (HTTP {} {code})", answer.status.as_u16());
+                    None
+                }
+            },
+        }
+    }
+
+    /// One request, with a token; with a new token once more where the first is refused.
+    async fn call(&self, path: &str, body: impl Fn(lango_core::time::Wall) -> Vec<u8>) -> Result<Answer, NoAnswer> {
+        let mut token = self.tokens.get().await.map_err(NoAnswer::Unsent)?;
+        let answer = self.send(path, &token, body(clock::now())).await?;
+        if !refuses_token(&answer) {
+            return Ok(answer);
+        }
+        // Refused before anything was done with it: the same request may be sent again.
+        self.tokens.forget(&token).await;
+        token = self.tokens.get().await.map_err(NoAnswer::Unsent)?;
+        self.send(path, &token, body(clock::now())).await
+    }
+
+    async fn send(&self, path: &str, token: &str, body: Vec<u8>) -> Result<Answer, NoAnswer> {
+        let request =
+            self.http.post(format!("{}{path}", self.base_url)).bearer_auth(token).header("content-type", "application/json").body(body);
+        let response = request
+            .send()
+            .await
+            .map_err(|error| if error.is_connect() { NoAnswer::Unsent(told(error)) } else { NoAnswer::Lost(told(error)) })?;
+        read(response).await.map_err(NoAnswer::Lost)
+    }
+}
+
+fn refuses_token(answer: &Answer) -> bool {
+    if answer.status.is_success() {
+        return false;
+    }
+    let PushReply::NotAccepted { code, .. } = wire::read_push(&answer.body) else { return false };
+    result::token_refused(answer.status.as_u16(), &code)
+}
+
+async fn read(mut response: reqwest::Response) -> Result<Answer, String> {
+    let status = response.status();
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(told)? {
+        body.extend_from_slice(&chunk);
+        if body.len() > MAX_ANSWER {
+            return Err("the answer is too long to be Daraja's".to_owned());
+        }
+    }
+    Ok(Answer { status, body })
+}
+
+/// What went wrong, down to its cause and without the address.
+fn told(error: reqwest::Error) -> String {
+    let error = error.without_url();
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(&error);
+    while let Some(error) = cause {
+        text.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    text
+}

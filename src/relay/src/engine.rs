@@ -1,0 +1,271 @@
+//! Carries out what the payment's rules say: reads the payment, asks the rules, stores the new state together with the
+//! money and the message that follow from it, and only then acts outside.
+
+use crate::clock;
+use crate::daraja::Daraja;
+use crate::daraja::wire::{Push, description, read_callback, reference};
+use crate::ledger::{Key, Ledger, Message, Sequences, StoredCallback};
+use crate::mqtt::{Publisher, down_topic};
+use crate::payment::{Action, Callback, Event, Payment, PushAnswer, State, Verdict};
+use crate::resend::Resend;
+use crate::secret;
+use crate::signer::Signer;
+use anyhow::{Context, bail};
+use lango_core::message::{Down, DownBody, Outcome, VERSION};
+use lango_core::time::Wall;
+use lango_core::units::RouterName;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::sync::{Notify, Semaphore};
+
+/// Pushes under way at once. Also the number of permits that a clean stop waits for.
+pub const PUSHES: u32 = 32;
+/// Queries under way at once: after an outage all open payments are asked for, and Daraja limits the pace.
+const QUERIES: usize = 4;
+/// How often a change is tried anew because another writer was quicker.
+const ATTEMPTS: usize = 10;
+
+/// What the relay is made of.
+pub struct Engine {
+    /// The books.
+    pub ledger: Ledger,
+    /// Safaricom.
+    pub daraja: Daraja,
+    /// The routers.
+    pub publisher: Publisher,
+    /// What makes them believe us.
+    pub signer: Signer,
+    /// The base of callback addresses.
+    pub public_url: String,
+    /// When this process began to receive callbacks.
+    pub started_at: Wall,
+    /// Numbers of messages.
+    pub sequences: Sequences,
+    /// What was sent when.
+    pub resend: Resend,
+    /// Tells the timer that something is due earlier than it knew.
+    pub timer: Notify,
+    /// Set when the program stops: no push begins after that.
+    pub stopping: AtomicBool,
+    /// One permit a push.
+    pub pushes: Semaphore,
+    /// One permit a query.
+    pub queries: Semaphore,
+}
+
+impl Engine {
+    /// An engine that does nothing yet.
+    #[must_use]
+    pub fn new(ledger: Ledger, daraja: Daraja, publisher: Publisher, signer: Signer, public_url: String) -> Self {
+        Self {
+            ledger,
+            daraja,
+            publisher,
+            signer,
+            public_url,
+            started_at: clock::now(),
+            sequences: Sequences::default(),
+            resend: Resend::default(),
+            timer: Notify::new(),
+            stopping: AtomicBool::new(false),
+            pushes: Semaphore::new(PUSHES as usize),
+            queries: Semaphore::new(QUERIES),
+        }
+    }
+
+    /// Lets one event happen to one payment. `stored` is the id of the stored callback that it comes from.
+    ///
+    /// # Errors
+    /// When the ledger could not store it; then nothing of it happened.
+    pub async fn apply(self: &Arc<Self>, key: &Key, mut event: Event, stored: Option<&str>) -> anyhow::Result<Verdict> {
+        for _ in 0..ATTEMPTS {
+            self.sequences.ensure(&self.ledger, &key.router).await?;
+            let now = clock::now();
+            let mut change = self.ledger.begin().await?;
+            let (before, revision) = change.payment(key).await?;
+            if let Event::Callback(callback) = &mut event
+                && let Some(receipt) = &callback.receipt
+            {
+                callback.receipt_taken = change.receipt_taken(receipt, key).await?;
+            }
+            let step = before.on(&event, now);
+            let changed = step.payment != before;
+            if changed {
+                if !change.save(&step.payment, revision).await? {
+                    continue;
+                }
+                change.record(key, revision + 1, now, name(&event), step.payment.state_name(), step.payment.code.as_deref()).await?;
+            }
+            let mut messages = Vec::new();
+            for action in &step.actions {
+                match action {
+                    Action::Book(receipt) => change.book(&step.payment, receipt, now).await?,
+                    Action::NameReceipt(receipt) => {
+                        let entry = step.payment.receipt.as_ref().context("a paid payment without a receipt")?;
+                        change.name_receipt(receipt, entry, now).await?;
+                    }
+                    Action::Tell(outcome) => {
+                        let seq = self.sequences.take(&key.router).context("a block of numbers was used up at once")?;
+                        let message = self.message(&step.payment, outcome, seq, now)?;
+                        change.post(&message).await?;
+                        messages.push(message);
+                    }
+                    Action::Push | Action::Query(_) => {}
+                }
+            }
+            if let Some(id) = stored {
+                change.callback_done(id, told(step.verdict), now).await?;
+            }
+            if changed || stored.is_some() || !step.actions.is_empty() {
+                change.commit().await?;
+            }
+            for message in &messages {
+                self.resend.sent(&message.id);
+                self.publisher.publish(&message.topic, message.payload.as_bytes());
+            }
+            log_change(key, &before, &step.payment, step.verdict);
+            if step.payment.due.is_some_and(|due| before.due.is_none_or(|before| due < before)) {
+                self.timer.notify_one();
+            }
+            self.act(&step.payment, &step.actions);
+            return Ok(step.verdict);
+        }
+        bail!("payment {key}: others kept changing it")
+    }
+
+    fn message(&self, payment: &Payment, outcome: &Outcome, seq: u64, now: Wall) -> anyhow::Result<Message> {
+        let body = DownBody::Payment(payment.update(outcome.clone()));
+        let topic = down_topic(&payment.router, body.topic());
+        let down = Down { v: VERSION, id: secret::message_id()?, seq, router: payment.router.clone(), at: now, body };
+        let payload = String::from_utf8(self.signer.seal(&down).to_json())?;
+        Ok(Message { id: down.id, router: down.router, order: payment.order.clone(), seq, topic, payload, made_at: now })
+    }
+
+    /// Says something that need not arrive.
+    pub async fn say(&self, router: &RouterName, body: DownBody) {
+        let sealed = async {
+            let seq = self.sequences.next(&self.ledger, router).await?;
+            let topic = down_topic(router, body.topic());
+            let down = Down { v: VERSION, id: secret::message_id()?, seq, router: router.clone(), at: clock::now(), body };
+            anyhow::Ok((topic, self.signer.seal(&down).to_json()))
+        };
+        match sealed.await {
+            Ok((topic, payload)) => self.publisher.publish(&topic, payload),
+            Err(error) => log::error!("router {router}: it could not be answered: {error:#}"),
+        }
+    }
+
+    /// What follows from a step and is durable already.
+    fn act(self: &Arc<Self>, payment: &Payment, actions: &[Action]) {
+        for action in actions {
+            let (engine, payment) = (Arc::clone(self), payment.clone());
+            match action {
+                Action::Push => drop(tokio::spawn(async move { engine.push(&payment).await })),
+                Action::Query(checkout) => {
+                    let checkout = checkout.clone();
+                    drop(tokio::spawn(async move { engine.query(&payment, &checkout).await }));
+                }
+                Action::Tell(_) | Action::Book(_) | Action::NameReceipt(_) => {}
+            }
+        }
+    }
+
+    async fn push(self: &Arc<Self>, payment: &Payment) {
+        // The permit is held until the answer is stored: a clean stop waits for it.
+        let Ok(_permit) = self.pushes.acquire().await else { return };
+        let key = payment.key();
+        let answer = if self.stopping.load(Ordering::Acquire) || clock::now() > payment.fresh_until() {
+            PushAnswer::Unsent("it came to no push in time".to_owned())
+        } else {
+            match self.ledger.secret(&key).await {
+                Ok(secret) => {
+                    let push = Push {
+                        amount: payment.amount,
+                        phone: payment.phone,
+                        callback_url: format!("{}/callback/{}", self.public_url, secret.reveal()),
+                        reference: reference(payment.order.as_str()),
+                        description: description(&payment.label),
+                    };
+                    self.daraja.push(&push).await
+                }
+                Err(error) => PushAnswer::Unsent(format!("{error:#}")),
+            }
+        };
+        if let PushAnswer::Busy(why) | PushAnswer::Unsent(why) | PushAnswer::InDoubt(why) | PushAnswer::Refused(_, why) = &answer {
+            log::warn!("payment {key}: the push was not accepted: {why}");
+        }
+        self.happened(&key, Event::Push(answer)).await;
+    }
+
+    async fn query(self: &Arc<Self>, payment: &Payment, checkout: &str) {
+        let Ok(_permit) = self.queries.acquire().await else { return };
+        let missed = payment.prompted_at.is_none_or(|prompted| prompted < self.started_at);
+        let code = self.daraja.query(checkout).await;
+        self.happened(&payment.key(), Event::Query { code, missed }).await;
+    }
+
+    /// As [`Engine::apply`]; what cannot be stored is logged, and comes again by the payment's own timer.
+    pub async fn happened(self: &Arc<Self>, key: &Key, event: Event) {
+        if let Err(error) = self.apply(key, event, None).await {
+            log::error!("payment {key}: what happened could not be stored: {error:#}");
+        }
+    }
+
+    /// Works on a stored callback.
+    ///
+    /// # Errors
+    /// When the outcome could not be stored: it is worked on again later.
+    pub async fn work_on(self: &Arc<Self>, stored: &StoredCallback) -> anyhow::Result<Verdict> {
+        let event = match read_callback(&stored.body) {
+            Ok(callback) => Event::Callback(Callback {
+                checkout: callback.checkout,
+                code: callback.code,
+                amount: callback.amount,
+                receipt: callback.receipt,
+                receipt_taken: false,
+                foreign_shortcode: stored.shortcode.as_deref().is_some_and(|shortcode| !self.daraja.is_our_shortcode(shortcode)),
+            }),
+            Err(_) => Event::Unreadable,
+        };
+        self.apply(&stored.key, event, Some(&stored.id)).await
+    }
+}
+
+/// The event's name in the history.
+fn name(event: &Event) -> &'static str {
+    match event {
+        Event::Due => "due",
+        Event::Push(_) => "push",
+        Event::Callback(_) => "callback",
+        Event::Unreadable => "unreadable callback",
+        Event::Query { .. } => "query",
+        Event::Retry => "retry",
+    }
+}
+
+fn told(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Taken => "taken",
+        Verdict::Known => "known already",
+        Verdict::Undecided => "its code is not known",
+        Verdict::Mismatch(what) => what,
+    }
+}
+
+fn log_change(key: &Key, before: &Payment, after: &Payment, verdict: Verdict) {
+    if let Verdict::Mismatch(what) = verdict {
+        log::warn!("payment {key}: a callback is not believed: {what}; see `lango-relay payments`");
+    }
+    if before.state == after.state {
+        return;
+    }
+    let code = after.code.as_deref().unwrap_or("no answer");
+    match after.state {
+        State::Failed(reason) => log::info!("payment {key}: failed, {reason:?} ({code})"),
+        State::NeedsReview => log::warn!("payment {key}: needs review ({code}); see `lango-relay payments`"),
+        State::Paid if after.mpesa_receipt.is_none() => {
+            log::warn!("payment {key}: paid, as a query says; its callback with the receipt did not come")
+        }
+        _ => log::info!("payment {key}: {}", after.state_name()),
+    }
+}

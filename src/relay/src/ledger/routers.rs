@@ -1,0 +1,71 @@
+//! The routers that are served: those that were added, and no others.
+
+use super::{Ledger, maybe_wall, parsed, to_db, wall};
+use lango_core::time::Wall;
+use lango_core::units::{Password, RouterName};
+use sqlx::Row;
+use sqlx::any::AnyRow;
+
+/// A router of the fleet.
+pub struct Router {
+    /// Its name.
+    pub name: RouterName,
+    /// Its password at the broker.
+    pub password: Password,
+    /// When it was added.
+    pub added_at: Wall,
+    /// When it last said hello.
+    pub hello_at: Option<Wall>,
+    /// The version of its program.
+    pub version: Option<String>,
+}
+
+fn router(row: &AnyRow) -> anyhow::Result<Router> {
+    Ok(Router {
+        name: parsed(row, "name")?,
+        password: Password::new(row.try_get("password")?)?,
+        added_at: wall(row, "added_at")?,
+        hello_at: maybe_wall(row, "hello_at")?,
+        version: row.try_get("version")?,
+    })
+}
+
+impl Ledger {
+    /// Adds a router. `false`: there is one of that name, and nothing was changed.
+    ///
+    /// # Errors
+    /// When it could not be stored.
+    pub async fn add_router(&self, name: &RouterName, password: &Password, now: Wall) -> anyhow::Result<bool> {
+        let insert =
+            sqlx::query("INSERT INTO routers (name, password, added_at, next_seq) VALUES ($1, $2, $3, 1) ON CONFLICT (name) DO NOTHING");
+        let done = insert.bind(name.as_str()).bind(password.reveal()).bind(to_db(now)).execute(&self.pool).await?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    /// All routers, by name.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub async fn routers(&self) -> anyhow::Result<Vec<Router>> {
+        sqlx::query("SELECT * FROM routers ORDER BY name").fetch_all(&self.pool).await?.iter().map(router).collect()
+    }
+
+    /// One router.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub async fn router(&self, name: &RouterName) -> anyhow::Result<Option<Router>> {
+        let row = sqlx::query("SELECT * FROM routers WHERE name = $1").bind(name.as_str()).fetch_optional(&self.pool).await?;
+        row.as_ref().map(router).transpose()
+    }
+
+    /// Notes a router's hello.
+    ///
+    /// # Errors
+    /// When it could not be stored.
+    pub async fn router_said_hello(&self, name: &RouterName, version: &str, now: Wall) -> anyhow::Result<()> {
+        let update = sqlx::query("UPDATE routers SET hello_at = $2, version = $3 WHERE name = $1");
+        update.bind(name.as_str()).bind(to_db(now)).bind(version).execute(&self.pool).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,21 @@
+//! The cloud side of Lango: asks M-Pesa for the money, keeps the ledger of it, and tells the routers.
+//!
+//! `payment` is the rules (pure); `daraja`, `ledger`, `http` and `mqtt` are the outside; `engine` carries out what the
+//! rules say; `daemon` starts and stops it all; `commands` is what an operator types beside it.
+
+pub mod args;
+pub mod clock;
+pub mod commands;
+pub mod config;
+pub mod daemon;
+pub mod daraja;
+pub mod engine;
+pub mod http;
+pub mod ledger;
+pub mod logger;
+pub mod mqtt;
+pub mod payment;
+pub mod resend;
+pub mod routers;
+pub mod secret;
+pub mod signer;

@@ -1,0 +1,213 @@
+//! The way to the broker: connects, stays connected, subscribes, says that the relay is there, hands on what comes in.
+//! It knows topics, not what messages mean.
+
+use crate::config::Broker;
+use crate::payment::schedule;
+use anyhow::{Context, bail};
+use lango_core::units::RouterName;
+use rumqttc::{AsyncClient, ClientError, Event, EventLoop, LastWill, MqttOptions, Packet, Publish, QoS, TlsConfiguration, Transport};
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+const PRESENCE: &str = "lango/v1/relay/presence";
+const FROM_ROUTERS: &str = "lango/v1/+/up/#";
+/// The largest packet that MQTT knows. A smaller bound would end the connection at each larger packet, and the broker
+/// would send it again on the next: one router could keep the relay away from all others. What is too large is
+/// refused one level higher; the broker's own limit (docs/relay.md) keeps it from coming at all.
+const MAX_PACKET: usize = 268_435_455;
+/// Messages that wait to be sent. What finds no room is sent again later, or asked for again.
+const QUEUE: usize = 4_096;
+
+/// What the connection tells.
+pub enum Incoming {
+    /// The broker has us: whatever must arrive is to be sent again.
+    Connected,
+    /// A router published.
+    Message {
+        /// Whose topic it was; the broker's ACL vouches for it.
+        router: RouterName,
+        /// What it said.
+        payload: Vec<u8>,
+    },
+}
+
+/// Sends.
+#[derive(Clone)]
+pub struct Publisher {
+    client: AsyncClient,
+    connected: Arc<AtomicBool>,
+}
+
+impl Publisher {
+    /// Sends a message to a router, if there is a connection and room; never waits.
+    pub fn publish(&self, topic: &str, payload: impl Into<Vec<u8>>) {
+        if !self.connected.load(Ordering::Acquire) {
+            return;
+        }
+        if let Err(ClientError::Request(_) | ClientError::TryRequest(_)) = self.client.try_publish(topic, QoS::AtLeastOnce, false, payload)
+        {
+            log::warn!("broker: too much waits to be sent; a message is put off");
+        }
+    }
+
+    /// Whether the broker has us.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        self.connected.load(Ordering::Acquire)
+    }
+
+    /// Says good-bye: what waits is sent, routers are told that the relay is gone.
+    pub fn leave(&self) {
+        if self.is_connected() {
+            let _ = self.client.try_publish(PRESENCE, QoS::AtLeastOnce, true, "offline");
+        }
+        let _ = self.client.try_disconnect();
+    }
+}
+
+/// The topic of a message to a router.
+#[must_use]
+pub fn down_topic(router: &RouterName, kind: &str) -> String {
+    format!("lango/v1/{router}/down/{kind}")
+}
+
+/// Whose topic `lango/v1/ROUTER/up/…` is.
+#[must_use]
+pub fn router_of(topic: &str) -> Option<RouterName> {
+    let mut levels = topic.split('/');
+    let prefix = (levels.next(), levels.next());
+    let (name, direction) = (levels.next()?, levels.next());
+    if prefix != (Some("lango"), Some("v1")) || direction != Some("up") {
+        return None;
+    }
+    name.parse().ok()
+}
+
+/// The connection, to be driven by [`Connection::run_for`].
+pub struct Connection {
+    events: EventLoop,
+    publisher: Publisher,
+    incoming: mpsc::Sender<Incoming>,
+}
+
+/// Makes the connection ready; nothing is sent before it runs.
+///
+/// # Errors
+/// When the certificate authority cannot be used.
+pub fn connection(broker: &Broker, incoming: mpsc::Sender<Incoming>) -> anyhow::Result<(Publisher, Connection)> {
+    let mut options = MqttOptions::new(&broker.username, &broker.host, broker.port);
+    options.set_credentials(&broker.username, broker.password.reveal());
+    options.set_clean_session(false);
+    options.set_keep_alive(Duration::from_secs(15));
+    options.set_last_will(LastWill::new(PRESENCE, "offline", QoS::AtLeastOnce, true));
+    options.set_max_packet_size(MAX_PACKET, MAX_PACKET);
+    if broker.tls {
+        options.set_transport(Transport::tls_with_config(TlsConfiguration::Rustls(Arc::new(tls(broker)?))));
+    }
+    let (client, mut events) = AsyncClient::new(options, QUEUE);
+    events.network_options.set_connection_timeout(10).set_tcp_nodelay(true);
+    let publisher = Publisher { client, connected: Arc::new(AtomicBool::new(false)) };
+    Ok((publisher.clone(), Connection { events, publisher, incoming }))
+}
+
+fn tls(broker: &Broker) -> anyhow::Result<ClientConfig> {
+    let mut roots = RootCertStore::empty();
+    match &broker.ca {
+        Some(path) => {
+            let shown = path.display();
+            let certificates: Result<Vec<_>, _> = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
+            for certificate in certificates.with_context(|| format!("the broker's ca {shown} cannot be read"))? {
+                roots.add(certificate).with_context(|| format!("the broker's ca {shown} holds a certificate that cannot be used"))?;
+            }
+            if roots.is_empty() {
+                bail!("the broker's ca {shown} holds no certificate (PEM, -----BEGIN CERTIFICATE-----)");
+            }
+        }
+        None => {
+            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+            if roots.is_empty() {
+                bail!("this system has no certificate authorities: install ca-certificates, or set ca in [mqtt]");
+            }
+        }
+    }
+    Ok(ClientConfig::builder().with_root_certificates(roots).with_no_client_auth())
+}
+
+impl Connection {
+    /// Stays connected until [`Publisher::leave`] was called and done.
+    pub async fn run_for(mut self, broker: String, leaving: Arc<AtomicBool>) {
+        let mut failures = 0;
+        loop {
+            match self.events.poll().await {
+                Ok(Event::Incoming(Packet::ConnAck(_))) => {
+                    failures = 0;
+                    log::info!("broker: connected to {broker}");
+                    self.greet();
+                }
+                Ok(Event::Incoming(Packet::Publish(message))) => self.hand_on(message),
+                Ok(Event::Incoming(Packet::SubAck(granted))) if granted.return_codes.contains(&rumqttc::SubscribeReasonCode::Failure) => {
+                    log::error!("broker: it does not let this user subscribe to {FROM_ROUTERS}; see the ACL in docs/relay.md");
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    let was_connected = self.publisher.connected.swap(false, Ordering::AcqRel);
+                    if leaving.load(Ordering::Acquire) {
+                        return;
+                    }
+                    // The first of a row of failures is news; the next ones are told now and then.
+                    if was_connected || failures % 20 == 0 {
+                        log::warn!("broker: not connected to {broker}: {error}");
+                    }
+                    tokio::time::sleep(Duration::from_millis(schedule::reconnect(failures))).await;
+                    failures = failures.saturating_add(1);
+                }
+            }
+        }
+    }
+
+    fn greet(&self) {
+        let client = &self.publisher.client;
+        let subscribed = client.try_subscribe(FROM_ROUTERS, QoS::AtLeastOnce);
+        let announced = client.try_publish(PRESENCE, QoS::AtLeastOnce, true, "online");
+        if subscribed.is_err() || announced.is_err() {
+            log::error!("broker: no room to subscribe; too much waits to be sent");
+        }
+        self.publisher.connected.store(true, Ordering::Release);
+        if self.incoming.try_send(Incoming::Connected).is_err() {
+            log::warn!("broker: what was to be sent again waits for the next time");
+        }
+    }
+
+    fn hand_on(&self, message: Publish) {
+        let Some(router) = router_of(&message.topic) else { return };
+        if self.incoming.try_send(Incoming::Message { router, payload: message.payload.to_vec() }).is_err() {
+            log::warn!("broker: too much comes in; a message is left, its router will send it again");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_router_is_the_topics() {
+        for (topic, name) in [
+            ("lango/v1/kibera-7/up/hello", Some("kibera-7")),
+            ("lango/v1/kibera-7/up/a/b", Some("kibera-7")),
+            ("lango/v1/kibera-7/up", Some("kibera-7")),
+            ("lango/v1/kibera-7/down/hello", None),
+            ("lango/v2/kibera-7/up/hello", None),
+            ("lango/v1/kibera 7/up/hello", None),
+            ("lango/v1//up/hello", None),
+            ("lango/v1", None),
+        ] {
+            assert_eq!(router_of(topic).map(|name| name.to_string()).as_deref(), name, "{topic}");
+        }
+    }
+}

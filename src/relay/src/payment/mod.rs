@@ -1,0 +1,414 @@
+//! One payment, from request to result: state × event → new state and what is to be done. Pure: no I/O, no clock.
+//!
+//! The rules that everything here serves: a customer is prompted once; success is final; what nobody understands is
+//! neither success nor failure, is asked for until its window ends, and is then shown to the operator.
+
+pub mod schedule;
+
+use crate::daraja::result::{Meaning, meaning};
+use lango_core::message::{Outcome, PaymentUpdate, REQUEST_FRESH_FOR, Reason};
+use lango_core::time::Wall;
+use lango_core::units::{Mac, Msisdn, OrderId, PackageId, Receipt, RouterName, Shillings};
+
+/// Where a payment stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// Stored. No prompt is out: none was sent yet, or Daraja said that it sent none.
+    Requested,
+    /// A push is on its way, or was, and nobody knows what became of it. It is never sent again from here.
+    Prompting,
+    /// Daraja has it.
+    Prompted,
+    /// A query says that it is paid; the callback, which alone has the receipt, is given a moment.
+    Confirmed,
+    /// The money arrived. Final.
+    Paid,
+    /// No money moved, as far as Safaricom says. A success that comes later still wins.
+    Failed(Reason),
+    /// The window ended and nobody knows. The router was told that it failed; a success that comes later still wins.
+    NeedsReview,
+}
+
+/// A payment as the ledger has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Payment {
+    /// Whose customer.
+    pub router: RouterName,
+    /// The order's id at the router.
+    pub order: OrderId,
+    /// What is bought.
+    pub package: PackageId,
+    /// Its name.
+    pub label: String,
+    /// What was asked for.
+    pub amount: Shillings,
+    /// Who pays.
+    pub phone: Msisdn,
+    /// The paying device.
+    pub device: Mac,
+    /// When the customer asked.
+    pub asked_at: Wall,
+    /// When it was stored here.
+    pub received_at: Wall,
+    /// Where it stands.
+    pub state: State,
+    /// When the (last) push was sent.
+    pub prompted_at: Option<Wall>,
+    /// Daraja's name for it, once known.
+    pub checkout: Option<String>,
+    /// Pushes refused for now, or queries made, in the present state.
+    pub tries: u32,
+    /// When something is to be done next.
+    pub due: Option<Wall>,
+    /// What Daraja said last, for the operator.
+    pub code: Option<String>,
+    /// What the router was told as the receipt.
+    pub receipt: Option<Receipt>,
+    /// M-Pesa's own receipt; differs from `receipt` where that had to be a stand-in.
+    pub mpesa_receipt: Option<Receipt>,
+    /// When it was decided.
+    pub decided_at: Option<Wall>,
+    /// What an operator should look at.
+    pub flag: Option<String>,
+}
+
+/// What became of a push.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PushAnswer {
+    /// Accepted, under this CheckoutRequestID.
+    Accepted(String),
+    /// Refused for now, and no prompt was made: try again. With what was said.
+    Busy(String),
+    /// It never left this machine: try again. With what went wrong.
+    Unsent(String),
+    /// Refused for good, and no prompt was made.
+    Refused(Reason, String),
+    /// The answer was lost, or said nothing: a prompt may be out.
+    InDoubt(String),
+}
+
+/// A callback, read and held against what the ledger knows of receipts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Callback {
+    /// CheckoutRequestID.
+    pub checkout: String,
+    /// ResultCode.
+    pub code: String,
+    /// What arrived.
+    pub amount: Option<Shillings>,
+    /// M-Pesa's receipt.
+    pub receipt: Option<Receipt>,
+    /// Whether the receipt is in the books for another payment.
+    pub receipt_taken: bool,
+    /// Whether it named a shortcode that is not ours.
+    pub foreign_shortcode: bool,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// The moment of [`Payment::due`] came.
+    Due,
+    /// The push ended.
+    Push(PushAnswer),
+    /// Somebody who knew the payment's secret posted a result.
+    Callback(Callback),
+    /// Somebody who knew the secret posted what is no result.
+    Unreadable,
+    /// A query ended.
+    Query {
+        /// The transaction's result code; none where Daraja had no answer.
+        code: Option<String>,
+        /// Whether callbacks could not be received for a while since the prompt: then none is waited for.
+        missed: bool,
+    },
+    /// The operator wants it looked at now.
+    Retry,
+}
+
+/// What is to be done. `Tell` and `Book` become durable together with the new state; the rest follows after that.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Send the prompt. Only ever after [`State::Prompting`] is durable.
+    Push,
+    /// Ask Daraja about this CheckoutRequestID.
+    Query(String),
+    /// Tell the router, until it acknowledges it.
+    Tell(Outcome),
+    /// Enter the money that arrived.
+    Book(Receipt),
+    /// Note that the money that is booked has this receipt at M-Pesa.
+    NameReceipt(Receipt),
+}
+
+/// What was made of an event, for the log and for the stored callback.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It counted.
+    Taken,
+    /// It said nothing new.
+    Known,
+    /// Its code means nothing to us.
+    Undecided,
+    /// It is not believed: this does not match.
+    Mismatch(&'static str),
+}
+
+/// The outcome of one event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// The payment after it.
+    pub payment: Payment,
+    /// What is to be done.
+    pub actions: Vec<Action>,
+    /// What was made of it.
+    pub verdict: Verdict,
+}
+
+impl Step {
+    fn taken(payment: Payment, actions: Vec<Action>) -> Self {
+        Self { payment, actions, verdict: Verdict::Taken }
+    }
+    fn nothing(payment: &Payment, verdict: Verdict) -> Self {
+        Self { payment: payment.clone(), actions: Vec::new(), verdict }
+    }
+}
+
+impl Payment {
+    /// The last moment at which a prompt may still be sent.
+    #[must_use]
+    pub const fn fresh_until(&self) -> Wall {
+        Wall(self.asked_at.0.saturating_add(REQUEST_FRESH_FOR))
+    }
+
+    /// What the router is told.
+    #[must_use]
+    pub fn update(&self, outcome: Outcome) -> PaymentUpdate {
+        PaymentUpdate { order: self.order.clone(), package: self.package.clone(), device: self.device, phone: self.phone, outcome }
+    }
+
+    /// What an event makes of this payment.
+    #[must_use]
+    pub fn on(&self, event: &Event, now: Wall) -> Step {
+        match event {
+            Event::Due => self.on_due(now),
+            Event::Push(answer) => self.on_push(answer, now),
+            Event::Callback(callback) => self.on_callback(callback, now),
+            Event::Unreadable => self.distrust("the callback is not readable", now),
+            Event::Query { code, missed } => self.on_query(code.as_deref(), *missed, now),
+            Event::Retry => self.on_retry(now),
+        }
+    }
+
+    fn on_due(&self, now: Wall) -> Step {
+        let mut next = self.clone();
+        next.due = None;
+        match self.state {
+            State::Requested if now > self.fresh_until() => self.fail(Reason::Busy, self.code.clone(), now),
+            State::Requested => {
+                next.state = State::Prompting;
+                next.prompted_at = Some(now);
+                next.due = Some(schedule::window_end(now));
+                Step::taken(next, vec![Action::Push])
+            }
+            State::Prompting => match self.window_end() {
+                Some(end) if now < end => {
+                    next.due = Some(end);
+                    Step::taken(next, Vec::new())
+                }
+                _ => self.give_up(now),
+            },
+            State::Confirmed => match self.stand_in_receipt() {
+                Some(receipt) => self.pay(receipt, None, now),
+                None => self.give_up(now),
+            },
+            State::Prompted | State::NeedsReview => {
+                let Some(checkout) = self.checkout.clone() else { return Step::taken(next, Vec::new()) };
+                next.tries = self.tries.saturating_add(1);
+                next.due = schedule::next_query(self.prompted_at.unwrap_or(self.received_at), next.tries, now);
+                Step::taken(next, vec![Action::Query(checkout)])
+            }
+            // A failed payment is due only where the operator asked for it: once.
+            State::Failed(_) => Step::taken(next, self.checkout.clone().map(Action::Query).into_iter().collect()),
+            State::Paid => Step::taken(next, Vec::new()),
+        }
+    }
+
+    fn on_push(&self, answer: &PushAnswer, now: Wall) -> Step {
+        let mut next = self.clone();
+        match answer {
+            PushAnswer::Accepted(checkout) => {
+                match &self.checkout {
+                    None => next.checkout = Some(checkout.clone()),
+                    Some(known) if known == checkout => {}
+                    Some(_) => return self.distrust("the push was accepted under another request id than the callback had", now),
+                }
+                if self.state == State::Prompting {
+                    next.state = State::Prompted;
+                    next.tries = 0;
+                    next.due = schedule::next_query(now, 0, now);
+                }
+                Step::taken(next, Vec::new())
+            }
+            // A callback was quicker: what it said stands.
+            _ if self.state != State::Prompting => Step::nothing(self, Verdict::Known),
+            PushAnswer::Busy(code) | PushAnswer::Unsent(code) => {
+                let again = schedule::push_again(self.tries, now);
+                if again > self.fresh_until() {
+                    return self.fail(Reason::Busy, Some(code.clone()), now);
+                }
+                next.state = State::Requested;
+                next.tries = self.tries.saturating_add(1);
+                next.code = Some(code.clone());
+                next.due = Some(again);
+                Step::taken(next, Vec::new())
+            }
+            PushAnswer::Refused(reason, code) => self.fail(*reason, Some(code.clone()), now),
+            PushAnswer::InDoubt(code) => {
+                next.code = Some(code.clone());
+                Step::taken(next, Vec::new())
+            }
+        }
+    }
+
+    fn on_callback(&self, callback: &Callback, now: Wall) -> Step {
+        if self.prompted_at.is_none() {
+            return self.distrust("nobody was prompted yet", now);
+        }
+        if self.checkout.as_ref().is_some_and(|known| *known != callback.checkout) {
+            return self.distrust("the request id is another payment's", now);
+        }
+        if callback.foreign_shortcode {
+            return self.distrust("the shortcode is not ours", now);
+        }
+        let mut known = self.clone();
+        known.checkout = Some(callback.checkout.clone());
+        match meaning(&callback.code) {
+            Meaning::Success => {
+                if callback.amount != Some(self.amount) {
+                    return self.distrust("the amount is not the one asked for", now);
+                }
+                let Some(receipt) = callback.receipt.clone() else { return self.distrust("it has no receipt", now) };
+                if callback.receipt_taken {
+                    return self.distrust("the receipt is another payment's", now);
+                }
+                known.money_confirmed(receipt, now)
+            }
+            Meaning::Failure(reason) => match self.state {
+                State::Paid | State::Confirmed | State::Failed(_) => Step::nothing(self, Verdict::Known),
+                State::Requested | State::Prompting | State::Prompted | State::NeedsReview => {
+                    known.fail(reason, Some(callback.code.clone()), now)
+                }
+            },
+            Meaning::Pending | Meaning::Unknown => {
+                if matches!(self.state, State::Prompting | State::Prompted) {
+                    known.state = State::Prompted;
+                    known.code = Some(callback.code.clone());
+                    known.due = Some(sooner(self.due, schedule::soon(now)));
+                }
+                Step { payment: known, actions: Vec::new(), verdict: Verdict::Undecided }
+            }
+        }
+    }
+
+    fn money_confirmed(&self, receipt: Receipt, now: Wall) -> Step {
+        if self.state != State::Paid {
+            return self.pay(receipt.clone(), Some(receipt), now);
+        }
+        match &self.mpesa_receipt {
+            Some(known) if *known == receipt => Step::nothing(self, Verdict::Known),
+            Some(_) => self.distrust("a second receipt for a payment that is paid", now),
+            None => {
+                // A query was quicker and had no receipt. The router keeps the stand-in: two receipts would be served twice.
+                let mut next = self.clone();
+                next.mpesa_receipt = Some(receipt.clone());
+                Step::taken(next, vec![Action::NameReceipt(receipt)])
+            }
+        }
+    }
+
+    fn on_query(&self, code: Option<&str>, missed: bool, now: Wall) -> Step {
+        let mut next = self.clone();
+        next.code = code.map(str::to_owned).or(next.code);
+        match (code.map_or(Meaning::Pending, meaning), self.state) {
+            (_, State::Paid | State::Confirmed | State::Requested | State::Prompting) => Step::nothing(self, Verdict::Known),
+            (Meaning::Success, State::Prompted) if !missed => {
+                next.state = State::Confirmed;
+                next.due = Some(schedule::callback_grace(now));
+                Step::taken(next, Vec::new())
+            }
+            (Meaning::Success, _) => match self.stand_in_receipt() {
+                Some(receipt) => next.pay(receipt, None, now),
+                None => Step::nothing(self, Verdict::Known),
+            },
+            (Meaning::Failure(reason), State::Prompted | State::NeedsReview) => next.fail(reason, next.code.clone(), now),
+            (Meaning::Pending | Meaning::Unknown, State::Prompted) if self.window_end().is_none_or(|end| now >= end) => next.give_up(now),
+            _ => Step { payment: next, actions: Vec::new(), verdict: Verdict::Undecided },
+        }
+    }
+
+    fn on_retry(&self, now: Wall) -> Step {
+        if self.checkout.is_none() || self.state == State::Paid {
+            return Step::nothing(self, Verdict::Known);
+        }
+        Step::taken(Self { due: Some(now), ..self.clone() }, Vec::new())
+    }
+
+    /// The money is here: the one way into [`State::Paid`].
+    fn pay(&self, receipt: Receipt, mpesa_receipt: Option<Receipt>, now: Wall) -> Step {
+        let mut next = self.clone();
+        next.state = State::Paid;
+        next.code = Some("0".to_owned());
+        next.receipt = Some(receipt.clone());
+        next.mpesa_receipt = mpesa_receipt;
+        next.decided_at = Some(now);
+        next.due = None;
+        let told = Outcome::Paid { receipt: receipt.clone(), amount: self.amount };
+        Step::taken(next, vec![Action::Book(receipt), Action::Tell(told)])
+    }
+
+    fn fail(&self, reason: Reason, code: Option<String>, now: Wall) -> Step {
+        let mut next = self.clone();
+        next.state = State::Failed(reason);
+        next.code = code;
+        next.decided_at = Some(now);
+        next.due = None;
+        // Of a payment under review the router heard already that it failed: its customer was told, and went on.
+        let told = if self.state == State::NeedsReview { Vec::new() } else { vec![Action::Tell(Outcome::Failed { reason })] };
+        Step::taken(next, told)
+    }
+
+    fn give_up(&self, now: Wall) -> Step {
+        let mut next = self.clone();
+        next.state = State::NeedsReview;
+        next.flag = next.flag.or_else(|| Some("no answer within the window".to_owned()));
+        next.decided_at = Some(now);
+        next.due = next.checkout.is_some().then(|| schedule::next_query(self.prompted_at.unwrap_or(now), self.tries, now)).flatten();
+        Step::taken(next, vec![Action::Tell(Outcome::Failed { reason: Reason::Other })])
+    }
+
+    /// Shows it to the operator, believes nothing, and asks Safaricom itself where that is possible.
+    fn distrust(&self, what: &'static str, now: Wall) -> Step {
+        let mut next = self.clone();
+        next.flag = Some(what.to_owned());
+        if self.state == State::Prompted {
+            next.due = Some(sooner(self.due, schedule::soon(now)));
+        }
+        Step { payment: next, actions: Vec::new(), verdict: Verdict::Mismatch(what) }
+    }
+
+    fn stand_in_receipt(&self) -> Option<Receipt> {
+        self.checkout.as_deref().and_then(schedule::stand_in_receipt)
+    }
+
+    fn window_end(&self) -> Option<Wall> {
+        self.prompted_at.map(schedule::window_end)
+    }
+}
+
+fn sooner(due: Option<Wall>, other: Wall) -> Wall {
+    due.map_or(other, |due| due.min(other))
+}
+
+#[cfg(test)]
+mod tests;
