@@ -17,12 +17,19 @@ pub const RELAY: &str = "relay";
 /// The relay's password.
 pub const RELAY_PASSWORD: &str = "lab-relay-password";
 
+/// The user that may hear everything: the lab's own, no operator has it.
+const EAR: &str = "lab-ear";
+const EAR_PASSWORD: &str = "lab-ear-password";
+
 /// `pattern` lines put the user's own name in place of `%u`.
 const ACL: &str = "\
 user relay
 topic read lango/v1/+/up/#
 topic write lango/v1/+/down/#
 topic write lango/v1/relay/presence
+
+user lab-ear
+topic read lango/v1/#
 
 pattern write lango/v1/%u/up/#
 pattern read lango/v1/%u/down/#
@@ -61,6 +68,7 @@ impl Broker {
         let program = Program::new(cloud, &tool::path("mosquitto")?, &args, &folder.join("broker.log"));
         let broker = Self { program, cloud: cloud.clone(), passwords };
         broker.add_user(RELAY, RELAY_PASSWORD)?;
+        broker.add_user(EAR, EAR_PASSWORD)?;
         Ok(broker)
     }
 
@@ -105,5 +113,18 @@ impl Broker {
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         anyhow::ensure!(output.status.success() && !said.contains("failed"), "{topic}: {said}");
         Ok(())
+    }
+
+    /// Starts to write down every message on the broker, one a line: the topic, a blank, the payload.
+    ///
+    /// # Errors
+    /// When the relay's presence, which the broker keeps, is not heard.
+    pub fn listen(&self, folder: &Path) -> Result<Program> {
+        let port = PORT.to_string();
+        let args = ["-h", CLOUD4, "-p", &port, "-u", EAR, "-P", EAR_PASSWORD, "-q", "1", "-t", "lango/v1/#", "-F", "%t %p"];
+        let program = Program::new(&self.cloud, &tool::path("mosquitto_sub")?, &args, &folder.join("messages.log"));
+        program.start()?;
+        program.ready_when("the relay's presence on the broker", || program.log().contains("lango/v1/relay/presence "))?;
+        Ok(program)
     }
 }

@@ -148,28 +148,39 @@ fn read_head(reader: &mut impl BufRead) -> Result<Option<(String, Headers)>> {
 /// When it is none, or the connection ends within it.
 pub fn read_response(reader: &mut impl BufRead, is_head: bool) -> Result<Response> {
     let (status, headers) = read_response_head(reader)?;
+    let body = if is_head { Vec::new() } else { read_body(reader, status, &headers)? };
+    Ok(Response { status, headers, body })
+}
+
+/// Reads the body of an answer whose head was read.
+///
+/// # Errors
+/// When the connection ends within it.
+pub fn read_body(reader: &mut impl BufRead, status: u16, headers: &Headers) -> Result<Vec<u8>> {
     let mut body = Vec::new();
-    if !is_head && status != 204 && status != 304 && status >= 200 {
-        if header(&headers, "transfer-encoding").is_some_and(|v| v.contains("chunked")) {
-            loop {
-                let mut line = String::new();
-                reader.read_line(&mut line)?;
-                let length = usize::from_str_radix(line.trim().split(';').next().unwrap_or_default(), 16).context("a chunk's length")?;
-                let mut chunk = vec![0; length + 2];
-                reader.read_exact(&mut chunk)?;
-                body.extend_from_slice(&chunk[..length]);
-                if length == 0 {
-                    break;
-                }
+    if status == 204 || status == 304 || status < 200 {
+        return Ok(body);
+    }
+    if header(headers, "transfer-encoding").is_some_and(|value| value.contains("chunked")) {
+        loop {
+            let mut line = String::new();
+            reader.read_line(&mut line)?;
+            let length = usize::from_str_radix(line.trim().split(';').next().unwrap_or_default(), 16).context("a chunk's length")?;
+            let mut chunk = vec![0; length + 2];
+            reader.read_exact(&mut chunk)?;
+            body.extend_from_slice(&chunk[..length]);
+            if length == 0 {
+                return Ok(body);
             }
-        } else if let Some(length) = header(&headers, "content-length") {
-            body = vec![0; length.parse().context("content-length")?];
-            reader.read_exact(&mut body)?;
-        } else {
-            reader.read_to_end(&mut body)?;
         }
     }
-    Ok(Response { status, headers, body })
+    if let Some(length) = header(headers, "content-length") {
+        body = vec![0; length.parse().context("content-length")?];
+        reader.read_exact(&mut body)?;
+    } else {
+        reader.read_to_end(&mut body)?;
+    }
+    Ok(body)
 }
 
 /// Reads an answer's status and header lines, and leaves its body: for streams.

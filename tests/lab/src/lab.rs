@@ -86,18 +86,29 @@ impl Lab {
         &self.world.internet
     }
 
-    /// Compares what Safaricom moved with what the router served: each receipt served once, and nothing without one.
+    /// Compares what Safaricom moved with what the router served: each shilling once, and nothing without one.
+    ///
+    /// A payment of which only a query told has no M-Pesa receipt: the relay gives it one of its own, of twelve characters.
     ///
     /// # Panics
     /// When they differ.
     pub fn money_is_service(&self) {
-        let mut moved: Vec<String> = self.safaricom.money().into_iter().map(|paid| paid.receipt).collect();
+        let money = self.safaricom.money();
         let payments = self.lango.payments().unwrap_or_else(|e| panic!("{e:#}"));
-        let list = payments.as_array().cloned().unwrap_or_else(|| payments["payments"].as_array().cloned().unwrap_or_default());
-        let served = list.iter().filter(|p| p["username"].is_string() && p["status"] == "paid");
-        let mut served: Vec<String> = served.filter_map(|p| p["receipt"].as_str().map(str::to_owned)).collect();
+        let list = payments.as_array().or_else(|| payments["payments"].as_array()).unwrap_or_else(|| panic!("no list: {payments}"));
+        let served: Vec<_> = list.iter().filter(|p| p["status"] == "paid").collect();
+        assert!(served.iter().all(|p| p["username"].is_string()), "money that nobody has: {payments}");
+        let text = |value: &serde_json::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let mut moved: Vec<_> = money.iter().map(|paid| (paid.phone.clone(), paid.amount)).collect();
+        let mut given: Vec<_> = served.iter().map(|p| (text(&p["phone"]), p["amount"].as_u64().unwrap_or_default())).collect();
         moved.sort();
-        served.sort();
-        assert_eq!(moved, served, "left: receipts that Safaricom moved money for; right: receipts that the router served");
+        given.sort();
+        assert_eq!(moved, given, "left: who paid how much to Safaricom; right: what the router served");
+        let mut receipts: Vec<_> = served.iter().map(|p| text(&p["receipt"])).collect();
+        receipts.sort();
+        receipts.dedup();
+        assert_eq!(receipts.len(), served.len(), "a receipt was served twice: {payments}");
+        let known = |receipt: &String| receipt.len() == 12 || money.iter().any(|paid| paid.receipt == *receipt);
+        assert!(receipts.iter().all(known), "a receipt that Safaricom never gave: {payments}");
     }
 }

@@ -9,6 +9,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Mutex, Once, OnceLock};
 
 /// All names of the lab on this machine begin so; then the process id follows.
@@ -118,6 +119,14 @@ pub fn remove(name: &str) {
     LIVE.lock().unwrap_or_else(std::sync::PoisonError::into_inner).retain(|live| live != name);
 }
 
+/// Removes every lab of this process.
+pub fn remove_live() {
+    let live = LIVE.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+    for name in live {
+        remove(&name);
+    }
+}
+
 /// The folder of the lab of that name.
 #[must_use]
 pub fn folder(name: &str) -> std::path::PathBuf {
@@ -162,16 +171,21 @@ fn sweep_and_watch() {
     let mut signals = signal_hook::iterator::Signals::new(signals).expect("these signals can be caught");
     std::thread::spawn(move || {
         if let Some(signal) = signals.forever().next() {
-            let live = LIVE.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
             for at_exit in AT_EXIT.lock().unwrap_or_else(std::sync::PoisonError::into_inner).drain(..) {
                 at_exit();
             }
-            for name in live {
-                remove(&name);
-            }
-            std::process::exit(128 + signal);
+            remove_live();
+            let code = END.load(Ordering::Relaxed);
+            std::process::exit(if code < 0 { 128 + signal } else { code });
         }
     });
+}
+
+static END: AtomicI32 = AtomicI32::new(-1);
+
+/// From now on a signal is the wished-for end: the program's exit code is 0 then.
+pub fn a_signal_is_a_good_end() {
+    END.store(0, Ordering::Relaxed);
 }
 
 type AtExit = Box<dyn FnOnce() + Send>;

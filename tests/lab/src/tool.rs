@@ -14,6 +14,7 @@ pub const NEEDED: &[(&str, &str)] = &[
     ("mosquitto", "mosquitto"),
     ("mosquitto_passwd", "mosquitto"),
     ("mosquitto_pub", "mosquitto-clients"),
+    ("mosquitto_sub", "mosquitto-clients"),
     ("udhcpc", "udhcpc"),
     ("ping", "iputils-ping"),
     ("unshare", "util-linux"),

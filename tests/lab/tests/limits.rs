@@ -1,0 +1,78 @@
+//! What was paid for ends sharply: at the byte and at the second, and open connections get a reset.
+
+use lango_lab::Lab;
+use lango_lab::internet::{ECHO, HOST4, HOST6};
+use lango_lab::wait::{until, until_true};
+use std::io::{ErrorKind, Read, Write};
+use std::time::Duration;
+
+const SOON: Duration = Duration::from_secs(20);
+/// A packet passes while it still fits; with receive offloading a packet has up to 64 KiB.
+const SUPER_PACKET: u64 = 65_536;
+
+fn used(lab: &Lab) -> u64 {
+    let accounts: serde_json::Value = serde_json::from_str(&lab.lango.command(&["accounts", "--json"]).unwrap()).unwrap();
+    let list = accounts.as_array().or_else(|| accounts["accounts"].as_array()).unwrap();
+    list.iter().map(|a| a["bytes_up"].as_u64().unwrap() + a["bytes_down"].as_u64().unwrap()).sum()
+}
+
+#[test]
+fn the_data_ends_at_the_byte_with_the_daemon_alive_or_dead() {
+    let lab = Lab::start();
+    for dead in [false, true] {
+        let phone = lab.joined_phone();
+        let before = used(&lab);
+        phone.await_paid(&phone.pay("hour", if dead { "0712000001" } else { "0712000002" }));
+        if dead {
+            lab.lango.program.kill9();
+        }
+        let got = phone.download(10_000_000, Duration::from_secs(3)).unwrap() as u64;
+        assert!(got < 5_000_000 && got > 4_000_000, "{got} bytes came of 5 MB that were bought");
+        assert!(
+            !phone.tcp_echo((HOST4, ECHO).into(), Duration::from_millis(500))
+                && !phone.udp_echo((HOST6, ECHO).into(), Duration::from_millis(500))
+        );
+        if dead {
+            lab.lango.start().unwrap();
+        }
+        until_true("the session's end", SOON, || phone.session().is_none()).unwrap();
+        let counted = used(&lab) - before;
+        println!("daemon {}: {got} bytes of payload, {counted} bytes counted", if dead { "dead" } else { "alive" });
+        assert!((5_000_000 - SUPER_PACKET..=5_000_000).contains(&counted), "{counted} bytes were counted of 5 MB");
+    }
+    lab.money_is_service();
+}
+
+#[test]
+fn open_connections_get_a_reset_each_way() {
+    let lab = Lab::start();
+    let phone = lab.joined_phone();
+    phone.await_paid(&phone.pay("day", "0712345678"));
+    for host in [std::net::IpAddr::V4(HOST4), std::net::IpAddr::V6(HOST6)] {
+        let mut stream = phone.connect((host, ECHO).into(), SOON).unwrap();
+        let mut answer = [0; 5];
+        stream.write_all(b"hello").unwrap();
+        stream.read_exact(&mut answer).unwrap();
+        lab.lango.command(&["kick", &phone.mac]).unwrap();
+        until("the phone's session to end", SOON, || phone.session().is_none().then_some(())).unwrap();
+        let error = stream.write_all(b"hello").and_then(|()| stream.read_exact(&mut answer)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{host}: {error}");
+        lab.lango.command(&["grant", &phone.mac, "day"]).unwrap();
+        assert!(phone.tcp_echo((host, ECHO).into(), SOON), "the operator's grant opens it again");
+    }
+}
+
+#[test]
+fn what_is_bought_again_is_added() {
+    let lab = Lab::start();
+    let phone = lab.joined_phone();
+    phone.await_paid(&phone.pay("hour", "0712345678"));
+    assert_eq!(phone.download(2_000_000, SOON).unwrap(), 2_000_000);
+    phone.await_paid(&phone.pay("hour", "0712345678"));
+    let session = phone.session().unwrap();
+    let (seconds, bytes) = (session["seconds_remaining"].as_u64().unwrap(), session["bytes_remaining"].as_u64().unwrap());
+    assert!((7_100..=7_200).contains(&seconds), "{session}");
+    assert!((7_500_000..=8_000_000).contains(&bytes), "{session}");
+    assert_eq!(phone.download(6_000_000, SOON).unwrap(), 6_000_000);
+    lab.money_is_service();
+}
