@@ -1,0 +1,87 @@
+//! Makes the fixed head of the portal's pages, one for each file in `web/locale`: style and script inlined, and the
+//! whole compressed here, so that the router needs no compressor and the first view is one request.
+//!
+//! The compressed form is raw DEFLATE (RFC 1951) that ends on a byte boundary and is not final: the program appends
+//! the page's own part as stored blocks (`src/portal/gzip.rs`).
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use flate2::{Compress, Compression, Crc, FlushCompress};
+use sha2::{Digest as _, Sha256};
+use std::error::Error;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::{env, fs};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let web = Path::new(&env::var("CARGO_MANIFEST_DIR")?).join("../../web").canonicalize()?;
+    let out = PathBuf::from(env::var("OUT_DIR")?);
+    println!("cargo::rerun-if-changed={}", web.display());
+
+    let style = lean(&read(&web.join("style.css"))?);
+    let script = lean(&read(&web.join("script.js"))?);
+    let template = lean(&read(&web.join("head.html"))?);
+    let mut code = format!(
+        "/// The Content-Security-Policy's hash of the inline style.\npub const STYLE_HASH: &str = {:?};\n\
+         /// The same of the inline script.\npub const SCRIPT_HASH: &str = {:?};\n\
+         /// One for each language, the first being the one for everybody else.\npub static HEADS: &[Head] = &[\n",
+        hash(&style),
+        hash(&script),
+    );
+    for (language, path) in languages(&web.join("locale"))? {
+        let head = template.replace("{{lang}}", &language).replace("{{style}}", &style).replace("{{script}}", &script);
+        let (plain, deflated) = (out.join(format!("head.{language}.html")), out.join(format!("head.{language}.deflate")));
+        fs::write(&plain, &head)?;
+        fs::write(&deflated, deflate(head.as_bytes())?)?;
+        let mut crc = Crc::new();
+        crc.update(head.as_bytes());
+        writeln!(
+            code,
+            "    Head {{ language: {language:?}, plain: include_str!({plain:?}), deflated: include_bytes!({deflated:?}), crc: {:#x}, texts: include_str!({path:?}) }},",
+            crc.sum()
+        )?;
+    }
+    code.push_str("];\n");
+    fs::write(out.join("portal_head.rs"), code)?;
+    Ok(())
+}
+
+fn read(path: &Path) -> Result<String, String> {
+    fs::read_to_string(path).map_err(|cause| format!("{}: {cause}", path.display()))
+}
+
+/// English first: it is what a phone gets that speaks none of our languages.
+fn languages(folder: &Path) -> Result<Vec<(String, PathBuf)>, Box<dyn Error>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if let (Some("json"), Some(language)) = (path.extension().and_then(|e| e.to_str()), path.file_stem().and_then(|s| s.to_str())) {
+            found.push((language.to_owned(), path.clone()));
+        }
+    }
+    found.sort_by_key(|(language, _)| (language != "en", language.clone()));
+    Ok(found)
+}
+
+/// Without indentation, empty lines, and lines that are comments alone.
+fn lean(text: &str) -> String {
+    let kept = text.lines().map(str::trim).filter(|line| {
+        let comment = line.starts_with("//") || (line.starts_with("/*") && line.ends_with("*/"));
+        !line.is_empty() && !comment
+    });
+    kept.collect::<Vec<_>>().join("\n")
+}
+
+fn hash(text: &str) -> String {
+    format!("'sha256-{}'", STANDARD.encode(Sha256::digest(text.as_bytes())))
+}
+
+fn deflate(bytes: &[u8]) -> Result<Vec<u8>, Box<dyn Error>> {
+    let mut out = Vec::with_capacity(bytes.len() + 64);
+    let mut compress = Compress::new(Compression::best(), false);
+    compress.compress_vec(bytes, &mut out, FlushCompress::Sync)?;
+    if compress.total_in() != bytes.len() as u64 || !out.ends_with(&[0, 0, 0xff, 0xff]) {
+        return Err("the head did not compress to a byte boundary".into());
+    }
+    Ok(out)
+}

@@ -1,0 +1,209 @@
+//! The calls of the contract (docs/portal.md).
+
+use super::Backend;
+use super::desk::{Desk, Outcome};
+use super::events::Watch;
+use super::head::{Head, Origin};
+use super::reply::{Problem, Reply};
+use super::route::Call;
+use lango_core::package::Package;
+use lango_core::request::{Refusal, Request};
+use lango_core::units::{Msisdn, OrderId, PackageId, Password, Username};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use std::net::IpAddr;
+
+/// A package as the contract writes it.
+#[derive(Serialize)]
+struct Listed<'a> {
+    id: &'a PackageId,
+    label: &'a str,
+    price: u64,
+    minutes: Option<u64>,
+    megabytes: Option<u64>,
+    down_kbps: Option<u64>,
+    up_kbps: Option<u64>,
+    devices: u8,
+}
+
+impl<'a> From<&'a Package> for Listed<'a> {
+    fn from(Package { id, label, price, limits }: &'a Package) -> Self {
+        Self {
+            id,
+            label,
+            price: price.0,
+            minutes: limits.time.map(|time| time.0 / 60_000),
+            megabytes: limits.data.map(|data| data.0 / 1_000_000),
+            down_kbps: limits.down.map(|speed| speed.0),
+            up_kbps: limits.up.map(|speed| speed.0),
+            devices: limits.devices,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Purchase {
+    package: String,
+    phone: String,
+}
+
+#[derive(Deserialize)]
+struct Credentials {
+    username: String,
+    password: String,
+}
+
+impl<B: Backend> Desk<B> {
+    pub(super) async fn call(&self, call: Call, head: &Head, body: &[u8], peer: IpAddr) -> Outcome {
+        match self.called(call, head, body, peer).await {
+            Ok(outcome) => outcome,
+            Err(problem) => Reply::problem(problem).into(),
+        }
+    }
+
+    async fn called(&self, call: Call, head: &Head, body: &[u8], peer: IpAddr) -> Result<Outcome, Problem> {
+        Ok(match call {
+            Call::Packages => {
+                let packages = self.packages().await?;
+                Reply::json(200, &json!({"packages": packages.iter().map(Listed::from).collect::<Vec<_>>()})).into()
+            }
+            Call::Pay => {
+                let Purchase { package, phone } = parsed(head, body)?;
+                let device = self.device(peer).await?;
+                let package = package.parse::<PackageId>().map_err(|_| Refusal::UnknownPackage)?;
+                let phone = phone.parse::<Msisdn>().map_err(|_| Problem::BAD_PHONE)?;
+                let view = self.money(Request::Pay { device, package, phone }).await?;
+                Reply::json(202, &json!({"payment": view.payment, "status": view.status})).into()
+            }
+            Call::Status { order } => {
+                let device = self.device(peer).await?;
+                let order = order.parse::<OrderId>().map_err(|_| Refusal::UnknownPayment)?;
+                Reply::json(200, &self.payment(device, order).await?).into()
+            }
+            Call::Events { order } => {
+                let device = self.device(peer).await?;
+                let order = order.parse::<OrderId>().map_err(|_| Refusal::UnknownPayment)?;
+                // Listened to before it is asked: what changes in between is not missed.
+                let changes = self.backend.payment_changes();
+                let first = self.payment(device, order.clone()).await?;
+                if head.method == "HEAD" {
+                    return Ok(Reply::new(200, "text/event-stream", Vec::new()).with("Cache-Control", "no-store").into());
+                }
+                Outcome::Events(Box::new(Watch { device, order, first, changes }))
+            }
+            Call::Login => {
+                let Credentials { username, password } = parsed(head, body)?;
+                let device = self.device(peer).await?;
+                let request = login(device, &username, &password)?;
+                Reply::json(200, &json!({"session": self.entry(request).await?})).into()
+            }
+            Call::Logout => {
+                let device = self.device(peer).await?;
+                self.leave(device).await?;
+                Reply::json(200, &json!({"active": false})).into()
+            }
+            Call::CheckSession => {
+                let device = self.device(peer).await?;
+                match self.session(device).await? {
+                    Some(session) => Reply::json(200, &json!({"active": true, "session": session})),
+                    None => Reply::json(200, &json!({"active": false})),
+                }
+                .into()
+            }
+            Call::Captive => {
+                let device = self.device(peer).await?;
+                self.captive(device).await?.into()
+            }
+        })
+    }
+
+    /// RFC 8908 section 5. The session's end is told, so that a phone warns before it comes.
+    async fn captive(&self, device: lango_core::units::Mac) -> Result<Reply, Problem> {
+        let url = self.config().url();
+        let state = match self.session(device).await? {
+            None => json!({"captive": true, "user-portal-url": url}),
+            Some(session) => {
+                let mut state = json!({"captive": false, "user-portal-url": url, "can-extend-session": true});
+                if let Some(seconds) = session.seconds_remaining {
+                    state["seconds-remaining"] = json!(seconds);
+                }
+                if let Some(bytes) = session.bytes_remaining {
+                    state["bytes-remaining"] = json!(bytes);
+                }
+                state
+            }
+        };
+        Ok(Reply::new(200, "application/captive+json", state.to_string().into_bytes()).with("Cache-Control", "private, no-store"))
+    }
+}
+
+/// What cannot be anybody's name or password is as wrong as any other.
+pub(super) fn login(device: lango_core::units::Mac, username: &str, password: &str) -> Result<Request, Problem> {
+    let username = username.trim().parse::<Username>().map_err(|_| Refusal::BadCredentials)?;
+    let password = Password::new(password.trim()).map_err(|_| Refusal::BadCredentials)?;
+    Ok(Request::Login { device, username, password })
+}
+
+/// A page of another site can send a form but not JSON without our leave (CORS), which is never given: so what comes from a
+/// page must say that it is JSON. A program that names no origin may leave the type away.
+fn parsed<'a, T: Deserialize<'a>>(head: &Head, body: &'a [u8]) -> Result<T, Problem> {
+    if head.content_type.as_deref() != Some("application/json") && head.origin != Origin::Unsaid {
+        return Err(Problem::NOT_JSON);
+    }
+    serde_json::from_slice(body).map_err(|_| Problem::BAD_REQUEST)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lango_core::package::Limits;
+    use lango_core::units::{Bytes, Kbps, Millis, Shillings};
+
+    #[test]
+    fn a_package_as_the_contract_writes_it() {
+        let mut package = Package {
+            id: "hour".parse().unwrap(),
+            label: "1 hour".to_owned(),
+            price: Shillings(10),
+            limits: Limits {
+                time: Some(Millis::from_minutes(60)),
+                data: Some(Bytes::from_megabytes(500)),
+                down: Some(Kbps(5_000)),
+                up: Some(Kbps(2_000)),
+                devices: 1,
+            },
+        };
+        assert_eq!(
+            serde_json::to_string(&Listed::from(&package)).unwrap(),
+            r#"{"id":"hour","label":"1 hour","price":10,"minutes":60,"megabytes":500,"down_kbps":5000,"up_kbps":2000,"devices":1}"#
+        );
+        package.limits = Limits { time: None, data: None, down: None, up: None, devices: 3 };
+        assert_eq!(
+            serde_json::to_string(&Listed::from(&package)).unwrap(),
+            r#"{"id":"hour","label":"1 hour","price":10,"minutes":null,"megabytes":null,"down_kbps":null,"up_kbps":null,"devices":3}"#
+        );
+    }
+
+    #[test]
+    fn what_is_taken_for_json() {
+        let mut head = Head::default();
+        assert!(parsed::<Purchase>(&head, br#"{"package":"hour","phone":"0712345678","more":1}"#).is_ok(), "a program");
+        head.origin = Origin::Ours;
+        assert_eq!(parsed::<Purchase>(&head, b"{}").err(), Some(Problem::NOT_JSON));
+        head.content_type = Some("application/json".to_owned());
+        for body in [
+            &b""[..],
+            b"{}",
+            b"[]",
+            b"null",
+            b"{\"package\":\"hour\",\"phone\":712345678}",
+            b"\xff",
+            b"{\"package\":\"hour\",\"phone\":\"0712345678\"}x",
+        ] {
+            assert_eq!(parsed::<Purchase>(&head, body).err(), Some(Problem::BAD_REQUEST));
+        }
+        // Escapes and long texts: they are the customer's, not a limit of the parser's.
+        let escaped = format!(r#"{{"username":"{}","password":"\u0041\"{}"}}"#, "u".repeat(60), "p".repeat(100));
+        assert!(parsed::<Credentials>(&head, escaped.as_bytes()).is_ok());
+    }
+}

@@ -1,0 +1,159 @@
+//! The portal's desk: knows who asks, asks the backend for them, and sends each request to its call or page.
+
+use super::head::{Addressee, Head, Origin};
+use super::reply::{Problem, Reply};
+use super::route::{Form, Route};
+use super::site::Site;
+use super::{Backend, PortalConfig, events};
+use lango_core::package::Package;
+use lango_core::request::{Answer, PaymentView, Refusal, Request, SessionView};
+use lango_core::units::{Mac, OrderId};
+use std::future::Future;
+use std::net::IpAddr;
+use std::sync::Arc;
+use tokio::sync::{Semaphore, watch};
+
+/// One for all connections.
+pub struct Desk<B> {
+    pub(super) backend: B,
+    pub(super) site: Site,
+    config: watch::Receiver<PortalConfig>,
+    stopping: watch::Receiver<bool>,
+    places: Arc<Semaphore>,
+    all_places: usize,
+}
+
+/// What a request led to.
+pub enum Outcome {
+    /// An answer.
+    Reply(Reply),
+    /// A stream of events.
+    Events(Box<events::Watch>),
+}
+
+impl From<Reply> for Outcome {
+    fn from(reply: Reply) -> Self {
+        Self::Reply(reply)
+    }
+}
+
+impl<B: Backend> Desk<B> {
+    pub(super) fn new(
+        backend: B,
+        config: watch::Receiver<PortalConfig>,
+        stopping: watch::Receiver<bool>,
+        places: Arc<Semaphore>,
+        all_places: usize,
+    ) -> Self {
+        Self { backend, site: Site::embedded(), config, stopping, places, all_places }
+    }
+
+    /// The config as it is now.
+    pub fn config(&self) -> watch::Ref<'_, PortalConfig> {
+        self.config.borrow()
+    }
+
+    /// Waits for the portal to stop.
+    pub fn stopping(&self) -> impl Future<Output = ()> + 'static {
+        let mut stopping = self.stopping.clone();
+        async move {
+            // An error means that the sender is gone: the portal has stopped.
+            let _ = stopping.wait_for(|stopping| *stopping).await;
+        }
+    }
+
+    /// Whether more than half of the places are taken: then nobody keeps one between two requests.
+    pub fn crowded(&self) -> bool {
+        self.places.available_permits() < self.all_places / 2
+    }
+
+    /// Answers a request from `peer` that arrived at `local`.
+    pub async fn answer(&self, head: &Head, body: &[u8], peer: IpAddr, local: IpAddr) -> Outcome {
+        let addressee = head.addressee(&self.config().host, local);
+        if addressee == Addressee::Elsewhere {
+            return Reply::redirect(302, self.config().url()).into();
+        }
+        match Route::find(&head.method, &head.path) {
+            Route::Call(_) if head.method == "POST" && head.origin == Origin::Foreign => Reply::problem(Problem::CROSS_SITE).into(),
+            Route::Call(call) => self.call(call, head, body, peer).await,
+            Route::Page(page) => self.page(page, head, peer).await.into(),
+            Route::Form(Form::Logout | Form::Login | Form::Buy { .. } | Form::Again { .. }) if head.origin == Origin::Foreign => {
+                self.site.problem(&self.visit(head, "/"), Problem::CROSS_SITE).into()
+            }
+            Route::Form(form) => self.form(form, head, body, peer).await.into(),
+            Route::WrongMethod(allowed) => Reply::wrong_method(allowed).into(),
+            Route::NoCall => Reply::problem(Problem::NOT_FOUND).into(),
+            Route::Elsewhere => Reply::redirect(302, self.config().url()).into(),
+        }
+    }
+
+    /// The device at an address.
+    pub(super) async fn device(&self, peer: IpAddr) -> Result<Mac, Problem> {
+        self.backend.device_of(peer).await.ok_or(Problem::UNKNOWN_DEVICE)
+    }
+
+    pub(super) async fn packages(&self) -> Result<Vec<Package>, Problem> {
+        match self.backend.ask(Request::Packages).await {
+            Answer::Packages(packages) => Ok(packages),
+            other => Err(refused("packages", other)),
+        }
+    }
+
+    /// Whether payments can be had.
+    pub(super) async fn payments(&self) -> bool {
+        matches!(self.backend.ask(Request::Status).await, Answer::Status(status) if status.payments)
+    }
+
+    pub(super) async fn payment(&self, device: Mac, order: OrderId) -> Result<PaymentView, Problem> {
+        self.money(Request::PaymentStatus { device, order }).await
+    }
+
+    /// For the requests that are answered with a payment.
+    pub(super) async fn money(&self, request: Request) -> Result<PaymentView, Problem> {
+        match self.backend.ask(request).await {
+            Answer::Payment(view) => Ok(view),
+            other => Err(refused("payment", other)),
+        }
+    }
+
+    pub(super) async fn latest_payment(&self, device: Mac) -> Result<Option<PaymentView>, Problem> {
+        match self.backend.ask(Request::LatestPayment { device }).await {
+            Answer::LatestPayment(view) => Ok(view),
+            other => Err(refused("latest payment", other)),
+        }
+    }
+
+    pub(super) async fn session(&self, device: Mac) -> Result<Option<SessionView>, Problem> {
+        match self.backend.ask(Request::CheckSession { device }).await {
+            Answer::CheckSession(view) => Ok(view),
+            other => Err(refused("session", other)),
+        }
+    }
+
+    /// For the requests that are answered with a session.
+    pub(super) async fn entry(&self, request: Request) -> Result<SessionView, Problem> {
+        match self.backend.ask(request).await {
+            Answer::Session(view) => Ok(view),
+            other => Err(refused("login", other)),
+        }
+    }
+
+    /// Makes the device offline. One that was offline already is what it wants to be.
+    pub(super) async fn leave(&self, device: Mac) -> Result<(), Problem> {
+        match self.backend.ask(Request::Logout { device }).await {
+            Answer::Done | Answer::Refused(Refusal::NotOnline) => Ok(()),
+            other => Err(refused("logout", other)),
+        }
+    }
+}
+
+/// The answer itself is not logged: it may hold what no log may.
+fn refused(what: &str, answer: Answer) -> Problem {
+    match answer {
+        Answer::Refused(refusal) => refusal.into(),
+        _ => {
+            log::error!("portal: a request for a {what} was answered with something else");
+            Problem::INTERNAL
+        }
+    }
+}

@@ -1,0 +1,303 @@
+//! What a request's first lines say, as far as the portal goes by it. Pure: texts in, decisions out.
+
+use std::net::IpAddr;
+
+/// The largest body that is read, in bytes (contract: over 8 KiB gets 413).
+pub const MAX_BODY: u64 = 8 * 1024;
+
+/// A request without its body.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Head {
+    /// As sent.
+    pub method: String,
+    /// Up to the `?`; as sent, percent signs and all.
+    pub path: String,
+    /// Behind the `?`.
+    pub query: String,
+    /// The host that is asked, in lower case, without port and final dot; empty where there is none.
+    pub host: String,
+    /// As sent.
+    pub accept_language: Option<String>,
+    /// Whether a gzip file may be answered.
+    pub gzip: bool,
+    /// What the body is said to be, in lower case and without parameters.
+    pub content_type: Option<String>,
+    /// Where the request says that it comes from.
+    pub origin: Origin,
+}
+
+/// Where a request comes from, as browsers tell.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Origin {
+    /// It says nothing: a program, or a browser that was only followed a link.
+    #[default]
+    Unsaid,
+    /// One of our pages.
+    Ours,
+    /// Another site's page.
+    Foreign,
+}
+
+/// Why a request is not read any further. Each ends the connection: what follows cannot be told apart any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unreadable {
+    /// The body comes in pieces (`Transfer-Encoding`): not read here.
+    Chunked,
+    /// The body's length is not one number.
+    Length,
+    /// The body is too large.
+    TooLarge,
+    /// Two hosts, or no HTTP/1.
+    Malformed,
+}
+
+/// Where a request is meant to go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Addressee {
+    /// This portal.
+    Portal,
+    /// Any other host: a captive device that has not found us yet.
+    Elsewhere,
+}
+
+impl Head {
+    /// Reads a request line's parts and its headers. The second value is the body's length.
+    ///
+    /// # Errors
+    /// When the request cannot be read any further.
+    pub fn read<'a>(
+        method: &str,
+        target: &str,
+        version: &str,
+        headers: impl Iterator<Item = (&'a str, &'a str)>,
+    ) -> Result<(Self, u64), Unreadable> {
+        if !matches!(version, "HTTP/1.1" | "HTTP/1.0") {
+            return Err(Unreadable::Malformed);
+        }
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        let mut head = Self { method: method.to_owned(), path: path.to_owned(), query: query.to_owned(), ..Self::default() };
+        let (mut host, mut origin, mut referer, mut fetch_site, mut length) = (None, None, None, None, None);
+        for (name, value) in headers {
+            // Compared this way because names come in any case (RFC 9110 section 5.1).
+            let is = |known: &str| name.eq_ignore_ascii_case(known);
+            if is("host") {
+                if host.replace(value).is_some() {
+                    return Err(Unreadable::Malformed);
+                }
+            } else if is("transfer-encoding") {
+                return Err(Unreadable::Chunked);
+            } else if is("content-length") {
+                if value.is_empty() || !value.bytes().all(|b| b.is_ascii_digit()) || length.replace(value).is_some() {
+                    return Err(Unreadable::Length);
+                }
+            } else if is("content-type") {
+                head.content_type = Some(value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase());
+            } else if is("accept-language") {
+                head.accept_language = Some(value.to_owned());
+            } else if is("accept-encoding") {
+                head.gzip |= accepts_gzip(value);
+            } else if is("origin") {
+                origin = Some(value);
+            } else if is("referer") {
+                referer = Some(value);
+            } else if is("sec-fetch-site") {
+                fetch_site = Some(value);
+            }
+        }
+        // A number that is too large for any integer is a body that is too large.
+        let length = length.map_or(0, |digits| digits.parse::<u64>().unwrap_or(u64::MAX));
+        if length > MAX_BODY {
+            return Err(Unreadable::TooLarge);
+        }
+        let authority = host.unwrap_or_default();
+        head.host = host_of(authority);
+        head.origin = match (fetch_site, origin.or(referer)) {
+            (Some("same-origin"), _) => Origin::Ours,
+            (Some("none") | None, None) => Origin::Unsaid,
+            (Some("none") | None, Some(from)) if same_site(from, authority) => Origin::Ours,
+            _ => Origin::Foreign,
+        };
+        Ok((head, length))
+    }
+
+    /// Whether this portal is meant: by its own name, or by the address at which it was reached (`local`).
+    #[must_use]
+    pub fn addressee(&self, portal_host: &str, local: IpAddr) -> Addressee {
+        let address = self.host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+        let ours = !self.host.is_empty()
+            && self.path.starts_with('/')
+            && (self.host.eq_ignore_ascii_case(portal_host) || address.is_ok_and(|address| address.to_canonical() == local.to_canonical()));
+        if ours { Addressee::Portal } else { Addressee::Elsewhere }
+    }
+
+    /// The value of a field of the query.
+    #[must_use]
+    pub fn asked(&self, name: &str) -> Option<String> {
+        field(self.query.as_bytes(), name)
+    }
+}
+
+/// The host of `host:port`, in lower case and without its final dot.
+fn host_of(authority: &str) -> String {
+    let host = match authority.rfind(':') {
+        // An IPv6 address has colons of its own inside its brackets.
+        Some(colon) if !authority.ends_with(']') => &authority[..colon],
+        _ => authority,
+    };
+    host.trim_end_matches('.').to_ascii_lowercase()
+}
+
+/// Whether an `Origin` or `Referer` is of the host and port that the request went to.
+fn same_site(from: &str, authority: &str) -> bool {
+    let Some(rest) = from.strip_prefix("http://").or_else(|| from.strip_prefix("https://")) else { return false };
+    rest.split('/').next().is_some_and(|site| !site.is_empty() && site.eq_ignore_ascii_case(authority))
+}
+
+fn accepts_gzip(value: &str) -> bool {
+    value.split(',').any(|coding| {
+        let mut fields = coding.split(';').map(str::trim);
+        let gzip = fields.next().is_some_and(|name| name.eq_ignore_ascii_case("gzip") || name == "*");
+        gzip && !fields.any(|field| field.strip_prefix("q=").is_some_and(|q| q.parse::<f32>().is_ok_and(|q| q == 0.0)))
+    })
+}
+
+/// The first value of a field of an `application/x-www-form-urlencoded` text (WHATWG URL, section 5.1). Bytes that are no
+/// UTF-8 become U+FFFD, so nothing that was sent is taken for something else.
+#[must_use]
+pub fn field(form: &[u8], name: &str) -> Option<String> {
+    form.split(|b| *b == b'&').find_map(|pair| {
+        let mut halves = pair.splitn(2, |b| *b == b'=');
+        let (key, value) = (halves.next()?, halves.next().unwrap_or_default());
+        (decoded(key) == name).then(|| decoded(value))
+    })
+}
+
+fn decoded(text: &[u8]) -> String {
+    let digit = |b: Option<&u8>| b.and_then(|b| char::from(*b).to_digit(16)).and_then(|d| u8::try_from(d).ok());
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((first, after)) = rest.split_first() {
+        rest = after;
+        match (first, digit(after.first()), digit(after.get(1))) {
+            (b'%', Some(high), Some(low)) => {
+                bytes.push(high << 4 | low);
+                rest = &after[2..];
+            }
+            (b'+', ..) => bytes.push(b' '),
+            (other, ..) => bytes.push(*other),
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(headers: &[(&'static str, &'static str)]) -> Result<(Head, u64), Unreadable> {
+        Head::read("GET", "/a?b=c", "HTTP/1.1", headers.iter().copied())
+    }
+
+    #[test]
+    fn hosts_that_are_the_portal_and_hosts_that_are_not() {
+        let local = "192.168.1.1".parse().unwrap();
+        for (host, target, expected) in [
+            ("portal.lan", "/", Addressee::Portal),
+            ("PORTAL.lan.:8088", "/", Addressee::Portal),
+            ("192.168.1.1", "/", Addressee::Portal),
+            ("192.168.1.1:8088", "/", Addressee::Portal),
+            ("[::ffff:192.168.1.1]:8088", "/", Addressee::Portal),
+            ("192.168.1.2", "/", Addressee::Elsewhere),
+            ("captive.apple.com", "/", Addressee::Elsewhere),
+            ("portal.lan.example.org", "/", Addressee::Elsewhere),
+            ("portal.lan@example.org", "/", Addressee::Elsewhere),
+            ("", "/", Addressee::Elsewhere),
+            ("portal.lan", "http://example.org/", Addressee::Elsewhere),
+            ("portal.lan", "*", Addressee::Elsewhere),
+        ] {
+            let (head, _) = Head::read("GET", target, "HTTP/1.1", [("Host", host)].into_iter()).unwrap();
+            assert_eq!(head.addressee("portal.lan", local), expected, "{host} {target}");
+        }
+        let (head, _) = Head::read("GET", "/", "HTTP/1.1", [("Host", "[fe80::1]:8088")].into_iter()).unwrap();
+        assert_eq!(head.addressee("portal.lan", "fe80::1".parse().unwrap()), Addressee::Portal);
+        let (head, _) = Head::read("GET", "/", "HTTP/1.0", std::iter::empty()).unwrap();
+        assert_eq!(head.addressee("portal.lan", local), Addressee::Elsewhere, "no host at all");
+    }
+
+    #[test]
+    fn requests_that_are_not_read_any_further() {
+        for (headers, fault) in [
+            (&[("Transfer-Encoding", "chunked")][..], Unreadable::Chunked),
+            (&[("transfer-encoding", "identity"), ("Content-Length", "3")], Unreadable::Chunked),
+            (&[("Content-Length", "+5")], Unreadable::Length),
+            (&[("Content-Length", "5, 5")], Unreadable::Length),
+            (&[("Content-Length", "")], Unreadable::Length),
+            (&[("Content-Length", "5"), ("content-length", "5")], Unreadable::Length),
+            (&[("Content-Length", "8193")], Unreadable::TooLarge),
+            (&[("Content-Length", "18446744073709551615")], Unreadable::TooLarge),
+            (&[("Content-Length", "99999999999999999999999999")], Unreadable::TooLarge),
+            (&[("Host", "a"), ("Host", "b")], Unreadable::Malformed),
+        ] {
+            assert_eq!(read(headers).unwrap_err(), fault, "{headers:?}");
+        }
+        assert_eq!(read(&[("Content-Length", "8192")]).unwrap().1, 8192);
+        assert_eq!(Head::read("GET", "/", "HTTP/2.0", std::iter::empty()).unwrap_err(), Unreadable::Malformed);
+    }
+
+    #[test]
+    fn where_a_request_comes_from() {
+        for (headers, expected) in [
+            (&[][..], Origin::Unsaid),
+            (&[("Sec-Fetch-Site", "none")], Origin::Unsaid),
+            (&[("Origin", "http://portal.lan:8088")], Origin::Ours),
+            (&[("Referer", "http://portal.lan:8088/login")], Origin::Ours),
+            (&[("Sec-Fetch-Site", "same-origin"), ("Origin", "http://127.0.0.1:8080")], Origin::Ours),
+            (&[("Origin", "null")], Origin::Foreign),
+            (&[("Origin", "http://portal.lan")], Origin::Foreign),
+            (&[("Origin", "http://portal.lan:8088.example.org")], Origin::Foreign),
+            (&[("Origin", "http://example.org"), ("Referer", "http://portal.lan:8088/")], Origin::Foreign),
+            (&[("Referer", "http://example.org/http://portal.lan:8088/")], Origin::Foreign),
+            (&[("Sec-Fetch-Site", "cross-site")], Origin::Foreign),
+            (&[("Sec-Fetch-Site", "same-site"), ("Origin", "http://portal.lan:8088")], Origin::Foreign),
+        ] {
+            let mut all = vec![("Host", "portal.lan:8088")];
+            all.extend_from_slice(headers);
+            assert_eq!(read(&all).unwrap().0.origin, expected, "{headers:?}");
+        }
+    }
+
+    #[test]
+    fn encodings_and_types() {
+        for (value, gzip) in [
+            ("gzip", true),
+            ("br, gzip;q=0.5", true),
+            ("*", true),
+            ("gzip;q=0", false),
+            ("gzip; q=0.0", false),
+            ("deflate", false),
+            ("", false),
+        ] {
+            assert_eq!(read(&[("Accept-Encoding", value)]).unwrap().0.gzip, gzip, "{value}");
+        }
+        assert_eq!(
+            read(&[("Content-Type", "Application/JSON; charset=utf-8")]).unwrap().0.content_type.as_deref(),
+            Some("application/json")
+        );
+    }
+
+    #[test]
+    fn forms() {
+        let form = b"phone=%2B254+712%20345&x=&y&phone=2&bad=%zz%4&utf=%ff%C3%A9&%70=q&__proto__=1";
+        for (name, value) in [
+            ("phone", Some("+254 712 345")),
+            ("x", Some("")),
+            ("y", Some("")),
+            ("bad", Some("%zz%4")),
+            ("utf", Some("\u{fffd}é")),
+            ("p", Some("q")),
+            ("none", None),
+        ] {
+            assert_eq!(field(form, name).as_deref(), value, "{name}");
+        }
+    }
+}

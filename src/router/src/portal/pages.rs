@@ -1,0 +1,249 @@
+//! The pages and their forms. A form that did what it was asked answers with a redirect, so that a reload repeats nothing.
+
+use super::Backend;
+use super::api;
+use super::desk::Desk;
+use super::head::{Head, field};
+use super::reply::{Problem, Reply};
+use super::route::{Form, Page};
+use super::site::Visit;
+use super::view;
+use lango_core::package::Package;
+use lango_core::request::{PaymentStatus, PaymentView, Refusal, Request};
+use lango_core::units::{Mac, Msisdn, OrderId, PackageId};
+use serde_json::json;
+use std::net::IpAddr;
+
+impl<B: Backend> Desk<B> {
+    /// How this request wants its pages; `here` is the path of the page, made by us.
+    pub(super) fn visit(&self, head: &Head, here: &str) -> Visit<'_> {
+        let asked = head.asked("lang");
+        let language = self.site.languages().choose(asked.as_deref(), head.accept_language.as_deref());
+        let chosen = asked.is_some_and(|asked| asked.eq_ignore_ascii_case(language.head.language));
+        Visit { language, chosen, gzip: head.gzip, name: self.config().name.clone(), here: here.to_owned() }
+    }
+
+    pub(super) async fn page(&self, page: Page, head: &Head, peer: IpAddr) -> Reply {
+        let shown = match page {
+            Page::Home => self.home(head, peer).await,
+            Page::Buy { package } => self.buy(head, peer, &package).await,
+            Page::Payment { order } => self.payment_page(head, peer, &order).await,
+            Page::Login => Ok(self.login_page(&self.visit(head, "/login"), None)),
+            Page::Account => self.account(head, peer).await,
+        };
+        shown.unwrap_or_else(|problem| self.site.problem(&self.visit(head, "/"), problem))
+    }
+
+    pub(super) async fn form(&self, form: Form, head: &Head, body: &[u8], peer: IpAddr) -> Reply {
+        let done = match form {
+            Form::Buy { package } => self.buy_form(head, body, peer, &package).await,
+            Form::Again { order } => self.again(head, peer, &order).await,
+            Form::Login => self.login_form(head, body, peer).await,
+            Form::Logout => self.logout_form(head, peer).await,
+        };
+        done.unwrap_or_else(|problem| self.site.problem(&self.visit(head, "/"), problem))
+    }
+
+    async fn home(&self, head: &Head, peer: IpAddr) -> Result<Reply, Problem> {
+        let everything = head.asked("all").is_some();
+        let visit = self.visit(head, if everything { "/?all=1" } else { "/" });
+        let device = self.device(peer).await.ok();
+        let (session, latest) = match device {
+            Some(device) => (self.session(device).await?, self.latest_payment(device).await?),
+            None => (None, None),
+        };
+        // A sheet that was closed at the PIN prompt and comes back finds its payment.
+        if let Some(payment) = latest.as_ref().filter(|payment| payment.status == PaymentStatus::Pending && !everything) {
+            return Ok(after_form(visit.link(&format!("/pay/{}", payment.payment))));
+        }
+        let packages = self.packages().await?;
+        let offline = !self.payments().await;
+        let buyable = device.is_some() && !offline;
+        let listed: Vec<_> = packages
+            .iter()
+            .map(|package| view::package(visit.language, package, buyable.then(|| visit.link(&format!("/buy/{}", package.id)))))
+            .collect();
+        let title = visit.language.text(if session.is_some() { "online_title" } else { "packages_title" });
+        let values = json!({
+            "unknown_device": device.is_none(),
+            "offline": offline,
+            "payment": latest.and_then(|payment| view::latest(&visit, &payment, session.is_some())),
+            "session": session.as_ref().map(|session| view::session(&visit, session, &packages)),
+            "none": packages.is_empty(),
+            "packages": listed,
+            "login_link": session.is_none(),
+            "account_link": session.is_some(),
+        });
+        Ok(self.site.page(&visit, 200, "packages", title, values))
+    }
+
+    async fn account(&self, head: &Head, peer: IpAddr) -> Result<Reply, Problem> {
+        let visit = self.visit(head, "/account");
+        let device = self.device(peer).await?;
+        let Some(session) = self.session(device).await? else { return Ok(after_form(visit.link("/"))) };
+        let packages = self.packages().await?;
+        let values = json!({
+            "session": view::session(&visit, &session, &packages),
+            "account_text": visit.language.fill("account_is", &[("username", session.username.as_str())]),
+        });
+        Ok(self.site.page(&visit, 200, "account", visit.language.text("my_account"), values))
+    }
+
+    async fn buy(&self, head: &Head, peer: IpAddr, package: &str) -> Result<Reply, Problem> {
+        self.device(peer).await?;
+        let package = self.find(package).await?;
+        Ok(self.buy_page(head, &package, "", None).await)
+    }
+
+    async fn find(&self, id: &str) -> Result<Package, Problem> {
+        self.packages().await?.into_iter().find(|package| package.id.as_str() == id).ok_or_else(|| Refusal::UnknownPackage.into())
+    }
+
+    async fn buy_page(&self, head: &Head, package: &Package, typed: &str, problem: Option<Problem>) -> Reply {
+        let path = format!("/buy/{}", package.id);
+        let visit = self.visit(head, &path);
+        let bad_phone = problem == Some(Problem::BAD_PHONE);
+        let values = json!({
+            "package": view::package(visit.language, package, None),
+            "action": visit.link(&path),
+            "offline": !self.payments().await,
+            // Long enough for any number, and no more of what was sent is sent back.
+            "phone": typed.chars().take(20).collect::<String>(),
+            "bad_phone": bad_phone,
+            "problem": problem.filter(|problem| !bad_phone && problem.code != "payments_offline").map(|problem| view::problem(visit.language, problem)),
+            "login_link": true,
+        });
+        let reply = self.site.page(&visit, problem.map_or(200, |problem| problem.status), "buy", visit.language.text("buy_title"), values);
+        with_retry(reply, problem)
+    }
+
+    async fn buy_form(&self, head: &Head, body: &[u8], peer: IpAddr, package: &str) -> Result<Reply, Problem> {
+        let device = self.device(peer).await?;
+        let package = self.find(package).await?;
+        let typed = field(body, "phone").unwrap_or_default();
+        let paid = match typed.parse::<Msisdn>() {
+            Ok(phone) => self.money(Request::Pay { device, package: package.id.clone(), phone }).await,
+            Err(_) => Err(Problem::BAD_PHONE),
+        };
+        Ok(match paid {
+            Ok(payment) => after_form(self.visit(head, "/").link(&format!("/pay/{}", payment.payment))),
+            Err(problem) => self.buy_page(head, &package, &typed, Some(problem)).await,
+        })
+    }
+
+    /// The number is taken from the payment, so that it need not be in the page.
+    async fn again(&self, head: &Head, peer: IpAddr, order: &str) -> Result<Reply, Problem> {
+        let (device, old) = self.own_payment(peer, order).await?;
+        let (Some(package), Some(phone)) = (old.package, old.phone) else { return Err(Refusal::UnknownPayment.into()) };
+        let request = Request::Pay { device, package: PackageId::clone(&package.id), phone };
+        Ok(match self.money(request).await {
+            Ok(payment) => after_form(self.visit(head, "/").link(&format!("/pay/{}", payment.payment))),
+            Err(problem) => self.buy_page(head, &package, "", Some(problem)).await,
+        })
+    }
+
+    async fn own_payment(&self, peer: IpAddr, order: &str) -> Result<(Mac, PaymentView), Problem> {
+        let device = self.device(peer).await?;
+        let order = order.parse::<OrderId>().map_err(|_| Refusal::UnknownPayment)?;
+        Ok((device, self.payment(device, order).await?))
+    }
+
+    async fn payment_page(&self, head: &Head, peer: IpAddr, order: &str) -> Result<Reply, Problem> {
+        let (device, payment) = self.own_payment(peer, order).await?;
+        let visit = self.visit(head, &format!("/pay/{}", payment.payment));
+        let language = visit.language;
+        let package = payment.package.as_ref().map(|package| view::package(language, package, None));
+        Ok(match payment.status {
+            PaymentStatus::Pending => {
+                let what = payment
+                    .package
+                    .as_ref()
+                    .map(|package| language.fill("wait_what", &[("label", &package.label), ("price", &language.money(package.price))]));
+                let prompt = match payment.phone {
+                    Some(phone) => language.fill("wait_prompt", &[("phone", &phone.to_string())]),
+                    None => language.text("wait_prompt_any").to_owned(),
+                };
+                let values = json!({"refresh": true, "id": payment.payment, "what": what, "step_prompt": prompt});
+                self.site.page(&visit, 200, "wait", language.text("wait_title"), values)
+            }
+            PaymentStatus::Paid => {
+                let session = if payment.connected { self.session(device).await? } else { None };
+                let keys = match (&payment.username, &payment.password) {
+                    (Some(username), Some(password)) => Some(json!({"username": username, "password": password})),
+                    _ => None,
+                };
+                let values = json!({
+                    "online": payment.connected,
+                    "next_step": language.text(if keys.is_some() { "done_log_in" } else { "done_ask" }),
+                    "package": package,
+                    "left": session.as_ref().map(|session| view::left(&visit, session)),
+                    "receipt": payment.receipt,
+                    "keys": keys,
+                });
+                self.site.page(&visit, 200, "done", language.text("done_title"), values)
+            }
+            PaymentStatus::Failed | PaymentStatus::Expired => {
+                let expired = payment.status == PaymentStatus::Expired;
+                let (reason, advice) = if expired {
+                    (language.text("reason_expired"), language.text("advice_expired"))
+                } else {
+                    view::reason(language, payment.reason)
+                };
+                let heading = language.text(if expired { "expired_title" } else { "failed_title" });
+                let values = json!({
+                    "heading": heading,
+                    "reason": reason,
+                    "advice": advice,
+                    "package": package,
+                    "action": visit.link(&format!("/pay/{}/again", payment.payment)),
+                    "login_link": true,
+                });
+                self.site.page(&visit, 200, "failed", heading, values)
+            }
+        })
+    }
+
+    fn login_page(&self, visit: &Visit<'_>, tried: Option<(&str, Problem)>) -> Reply {
+        let problem = tried.map(|(_, problem)| problem);
+        let values = json!({
+            "username": tried.map(|(username, _)| username.chars().take(63).collect::<String>()),
+            "problem": problem.map(|problem| view::problem(visit.language, problem)),
+        });
+        let reply =
+            self.site.page(visit, problem.map_or(200, |problem| problem.status), "login", visit.language.text("login_title"), values);
+        with_retry(reply, problem)
+    }
+
+    async fn login_form(&self, head: &Head, body: &[u8], peer: IpAddr) -> Result<Reply, Problem> {
+        let visit = self.visit(head, "/login");
+        let device = self.device(peer).await?;
+        let username = field(body, "username").unwrap_or_default();
+        let password = field(body, "password").unwrap_or_default();
+        let entered = match api::login(device, &username, &password) {
+            Ok(request) => self.entry(request).await,
+            Err(problem) => Err(problem),
+        };
+        Ok(match entered {
+            Ok(_) => after_form(visit.link("/account")),
+            Err(problem) => self.login_page(&visit, Some((&username, problem))),
+        })
+    }
+
+    async fn logout_form(&self, head: &Head, peer: IpAddr) -> Result<Reply, Problem> {
+        let device = self.device(peer).await?;
+        self.leave(device).await?;
+        Ok(after_form(self.visit(head, "/").link("/?all=1")))
+    }
+}
+
+/// See Other: whatever the method was, the next one is GET (RFC 9110 section 15.4.4).
+fn after_form(location: String) -> Reply {
+    Reply::redirect(303, location)
+}
+
+fn with_retry(reply: Reply, problem: Option<Problem>) -> Reply {
+    match problem.and_then(|problem| problem.retry_after) {
+        Some(seconds) => reply.with("Retry-After", seconds.to_string()),
+        None => reply,
+    }
+}

@@ -1,0 +1,167 @@
+//! What is asked of the portal's own host. Pure.
+
+/// What a path and a method ask for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Route {
+    /// A page.
+    Page(Page),
+    /// A form that a page sends.
+    Form(Form),
+    /// A call of the contract.
+    Call(Call),
+    /// A path of ours with a method that it does not know; these it knows.
+    WrongMethod(&'static str),
+    /// No such call.
+    NoCall,
+    /// Any other path: to the start.
+    Elsewhere,
+}
+
+/// A page.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Page {
+    /// The packages, and what is left where the device is online.
+    Home,
+    /// The form that asks for the phone number.
+    Buy {
+        /// The package as the path names it.
+        package: String,
+    },
+    /// Where a payment stands.
+    Payment {
+        /// Its id as the path names it.
+        order: String,
+    },
+    /// The form that asks for credentials.
+    Login,
+    /// What is left.
+    Account,
+}
+
+/// What a form asks for; each answers with a redirect to a page, or with a page that says why not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Form {
+    /// To pay.
+    Buy {
+        /// The package as the path names it.
+        package: String,
+    },
+    /// To pay for the same again, from the same number.
+    Again {
+        /// The payment that failed.
+        order: String,
+    },
+    /// To go online.
+    Login,
+    /// To go offline.
+    Logout,
+}
+
+/// A call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Call {
+    /// `GET /api/packages`
+    Packages,
+    /// `POST /api/payments`
+    Pay,
+    /// `GET /api/payments/ID/status`
+    Status {
+        /// The id as the path names it.
+        order: String,
+    },
+    /// `GET /api/payments/ID/events`
+    Events {
+        /// The id as the path names it.
+        order: String,
+    },
+    /// `POST /api/hotspot/login`
+    Login,
+    /// `POST /api/hotspot/logout`
+    Logout,
+    /// `POST /api/hotspot/check-session`
+    CheckSession,
+    /// `GET /captive-portal/api` (RFC 8908)
+    Captive,
+}
+
+impl Route {
+    /// Finds it. `HEAD` asks what `GET` asks.
+    #[must_use]
+    pub fn find(method: &str, path: &str) -> Self {
+        const READ: &str = "GET, HEAD";
+        const WRITE: &str = "POST";
+        const BOTH: &str = "GET, HEAD, POST";
+        let segments: Vec<&str> = path.strip_prefix('/').unwrap_or(path).split('/').collect();
+        let (get, post, allowed) = match *segments.as_slice() {
+            [""] => (Some(Self::Page(Page::Home)), None, READ),
+            ["login"] => (Some(Self::Page(Page::Login)), Some(Self::Form(Form::Login)), BOTH),
+            ["logout"] => (None, Some(Self::Form(Form::Logout)), WRITE),
+            ["account"] => (Some(Self::Page(Page::Account)), None, READ),
+            ["buy", package] => {
+                let package = package.to_owned();
+                (Some(Self::Page(Page::Buy { package: package.clone() })), Some(Self::Form(Form::Buy { package })), BOTH)
+            }
+            ["pay", order] => (Some(Self::Page(Page::Payment { order: order.to_owned() })), None, READ),
+            ["pay", order, "again"] => (None, Some(Self::Form(Form::Again { order: order.to_owned() })), WRITE),
+            ["api", "packages"] => (Some(Self::Call(Call::Packages)), None, READ),
+            ["api", "payments"] => (None, Some(Self::Call(Call::Pay)), WRITE),
+            ["api", "payments", order, "status"] => (Some(Self::Call(Call::Status { order: order.to_owned() })), None, READ),
+            ["api", "payments", order, "events"] => (Some(Self::Call(Call::Events { order: order.to_owned() })), None, READ),
+            ["api", "hotspot", "login"] => (None, Some(Self::Call(Call::Login)), WRITE),
+            ["api", "hotspot", "logout"] => (None, Some(Self::Call(Call::Logout)), WRITE),
+            ["api", "hotspot", "check-session"] => (None, Some(Self::Call(Call::CheckSession)), WRITE),
+            ["captive-portal", "api"] => (Some(Self::Call(Call::Captive)), None, READ),
+            ["api", ..] => return Self::NoCall,
+            _ => return Self::Elsewhere,
+        };
+        match method {
+            "GET" | "HEAD" => get,
+            "POST" => post,
+            _ => None,
+        }
+        .unwrap_or(Self::WrongMethod(allowed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_path() {
+        let order = || "0a1b".to_owned();
+        for (method, path, expected) in [
+            ("GET", "/", Route::Page(Page::Home)),
+            ("HEAD", "/", Route::Page(Page::Home)),
+            ("POST", "/", Route::WrongMethod("GET, HEAD")),
+            ("GET", "/buy/hour", Route::Page(Page::Buy { package: "hour".to_owned() })),
+            ("POST", "/buy/hour", Route::Form(Form::Buy { package: "hour".to_owned() })),
+            ("PUT", "/buy/hour", Route::WrongMethod("GET, HEAD, POST")),
+            ("GET", "/pay/0a1b", Route::Page(Page::Payment { order: order() })),
+            ("GET", "/pay/0a1b/again", Route::WrongMethod("POST")),
+            ("POST", "/pay/0a1b/again", Route::Form(Form::Again { order: order() })),
+            ("POST", "/login", Route::Form(Form::Login)),
+            ("GET", "/logout", Route::WrongMethod("POST")),
+            ("GET", "/account", Route::Page(Page::Account)),
+            ("GET", "/api/packages", Route::Call(Call::Packages)),
+            ("DELETE", "/api/packages", Route::WrongMethod("GET, HEAD")),
+            ("OPTIONS", "/api/payments", Route::WrongMethod("POST")),
+            ("POST", "/api/payments", Route::Call(Call::Pay)),
+            ("GET", "/api/payments/0a1b/status", Route::Call(Call::Status { order: order() })),
+            ("GET", "/api/payments/0a1b/events", Route::Call(Call::Events { order: order() })),
+            ("GET", "/api/hotspot/check-session", Route::WrongMethod("POST")),
+            ("POST", "/api/hotspot/check-session", Route::Call(Call::CheckSession)),
+            ("GET", "/captive-portal/api", Route::Call(Call::Captive)),
+            ("GET", "/api", Route::NoCall),
+            ("GET", "/api/", Route::NoCall),
+            ("GET", "/api/payments/0a1b", Route::NoCall),
+            ("GET", "/generate_204", Route::Elsewhere),
+            ("POST", "/login/", Route::Elsewhere),
+            ("GET", "//", Route::Elsewhere),
+            ("GET", "/favicon.ico", Route::Elsewhere),
+            ("get", "/", Route::WrongMethod("GET, HEAD")),
+        ] {
+            assert_eq!(Route::find(method, path), expected, "{method} {path}");
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! What the templates show, from the core's answers. Pure.
+
+use super::language::{self, Language};
+use super::reply::Problem;
+use super::site::Visit;
+use lango_core::message::Reason;
+use lango_core::package::Package;
+use lango_core::request::{PaymentStatus, PaymentView, SessionView};
+use lango_core::units::Seconds;
+use serde_json::{Value, json};
+
+/// A package, with the link that buys it where there is one.
+#[must_use]
+pub fn package(language: &Language, package: &Package, href: Option<String>) -> Value {
+    let limits = &package.limits;
+    let unlimited = || language.text("unlimited").to_owned();
+    let time = limits.time.map_or_else(unlimited, |time| language.duration(time.as_seconds_ceil()));
+    let data = limits.data.map_or_else(unlimited, language::data);
+    let mut facts = vec![("fact_time", time), ("fact_data", data)];
+    facts.extend(limits.down.map(|speed| ("fact_speed", language.speed(speed))));
+    facts.extend((limits.devices > 1).then(|| ("fact_devices", limits.devices.to_string())));
+    let facts: Vec<Value> = facts.into_iter().map(|(name, value)| json!({"name": language.text(name), "value": value})).collect();
+    let price = language.money(package.price);
+    json!({
+        "label": package.label,
+        "price": price,
+        "pay": language.fill("pay", &[("price", &price)]),
+        "facts": facts,
+        "href": href,
+    })
+}
+
+/// What is left, as text for everybody and as numbers for the script.
+#[must_use]
+pub fn left(visit: &Visit<'_>, session: &SessionView) -> Value {
+    let language = visit.language;
+    let unlimited = || language.text("unlimited").to_owned();
+    json!({
+        "time": session.seconds_remaining.map_or_else(unlimited, |left| language.duration(left)),
+        "seconds": session.seconds_remaining.map_or_else(String::new, |left| left.to_string()),
+        "data": session.bytes_remaining.map_or_else(unlimited, language::data),
+        "data_live": session.bytes_remaining.is_some(),
+        "units": language.units(),
+        "ended_href": visit.link("/?all=1"),
+    })
+}
+
+/// A session.
+#[must_use]
+pub fn session(visit: &Visit<'_>, session: &SessionView, packages: &[Package]) -> Value {
+    let language = visit.language;
+    // A package that is not sold any more is known by its id alone.
+    let label = packages.iter().find(|package| package.id == session.package).map_or(session.package.as_str(), |package| &package.label);
+    let mut view = left(visit, session);
+    view["package_text"] = language.fill("package_is", &[("label", label)]).into();
+    view["used"] =
+        language.fill("used", &[("down", &language::data(session.bytes_down)), ("up", &language::data(session.bytes_up))]).into();
+    view
+}
+
+/// One line on the start page about the newest payment; none where there is nothing to say.
+#[must_use]
+pub fn latest(visit: &Visit<'_>, payment: &PaymentView, online: bool) -> Option<Value> {
+    let language = visit.language;
+    let stem = match payment.status {
+        PaymentStatus::Pending => "pending",
+        PaymentStatus::Failed if !online => "failed",
+        PaymentStatus::Expired if !online => "expired",
+        PaymentStatus::Paid if payment.username.is_some() => "paid",
+        PaymentStatus::Failed | PaymentStatus::Expired | PaymentStatus::Paid => return None,
+    };
+    let (text, link, kind) = match stem {
+        "pending" => ("payment_pending", "payment_pending_link", ""),
+        "failed" => ("payment_failed", "payment_failed_link", " bad"),
+        "expired" => ("payment_expired", "payment_expired_link", ""),
+        _ => ("payment_paid", "payment_paid_link", " good"),
+    };
+    Some(json!({
+        "kind": kind,
+        "text": language.fill(text, &[("reason", reason(language, payment.reason).0)]),
+        "link": language.text(link),
+        "href": visit.link(&format!("/pay/{}", payment.payment)),
+    }))
+}
+
+/// Why a payment failed, and what to do.
+#[must_use]
+pub fn reason(language: &Language, reason: Option<Reason>) -> (&str, &str) {
+    let (reason, advice) = match reason {
+        Some(Reason::Cancelled) => ("reason_cancelled", "advice_cancelled"),
+        Some(Reason::WrongPin) => ("reason_wrong_pin", "advice_wrong_pin"),
+        Some(Reason::InsufficientBalance) => ("reason_insufficient_balance", "advice_insufficient_balance"),
+        Some(Reason::NoResponse) => ("reason_no_response", "advice_no_response"),
+        Some(Reason::Limit) => ("reason_limit", "advice_limit"),
+        Some(Reason::Busy) => ("reason_busy", "advice_busy"),
+        Some(Reason::Other) | None => ("reason_other", "advice_other"),
+    };
+    (language.text(reason), language.text(advice))
+}
+
+/// A problem in the customer's words.
+#[must_use]
+pub fn problem(language: &Language, problem: Problem) -> String {
+    let text = |key| language.text(key).to_owned();
+    match problem.code {
+        "unknown_package" => text("error_unknown_package"),
+        "payments_offline" => text("error_payments_offline"),
+        "too_many_requests" => {
+            language.fill("error_too_many_requests", &[("wait", &language.duration(Seconds(problem.retry_after.unwrap_or(1))))])
+        }
+        "unknown_payment" => text("error_unknown_payment"),
+        "bad_credentials" => text("error_bad_credentials"),
+        "device_limit" => text("error_device_limit"),
+        "expired" => text("error_expired"),
+        "not_stored" => text("error_not_stored"),
+        "unknown_device" => text("unknown_device"),
+        "cross_site" => text("error_cross_site"),
+        "bad_phone" => text("bad_phone"),
+        _ => text("error_bad_request"),
+    }
+}

@@ -1,0 +1,299 @@
+//! The pages as a phone without script walks them.
+
+use crate::client::{Answer, get, get_with, post_form};
+use crate::world::{OTHER_PHONE, PHONE, STRANGER, World, phone, within};
+use lango::portal::Limits;
+use lango_core::message::Reason;
+use lango_core::request::{PaymentStatus, Refusal};
+use lango_core::units::{OrderId, Seconds};
+
+/// Follows the redirect that a form answers with.
+async fn landed(world: &World, answer: Answer) -> (String, Answer) {
+    assert_eq!((answer.status, answer.header("cache-control")), (303, Some("no-store")));
+    let location = answer.header("location").unwrap().to_owned();
+    assert!(location.starts_with('/') && !location.starts_with("//"), "{location}");
+    let page = get(world, PHONE, &location).await;
+    (location, page)
+}
+
+async fn bought(world: &World) -> OrderId {
+    let (location, page) = landed(world, post_form(world, PHONE, "/buy/hour", "phone=0712+345+678").await).await;
+    assert_eq!(page.status, 200);
+    location.strip_prefix("/pay/").unwrap().parse().unwrap()
+}
+
+fn shows(page: &Answer, texts: &[&str]) {
+    let text = page.text();
+    for expected in texts {
+        assert!(text.contains(expected), "{expected:?} is not in {}", &text[text.find("<main").unwrap_or(0)..]);
+    }
+}
+
+fn hides(page: &Answer, texts: &[&str]) {
+    let text = page.text();
+    let body = &text[text.find("<body").unwrap_or(0)..];
+    for unwanted in texts {
+        assert!(!body.contains(unwanted), "{unwanted:?} is in {body}");
+    }
+}
+
+#[test]
+fn the_packages_page() {
+    within(Limits::default(), async |world| {
+        let page = get(&world, PHONE, "/").await;
+        assert_eq!(
+            (page.status, page.header("content-type"), page.header("cache-control")),
+            (200, Some("text/html; charset=utf-8"), Some("no-store"))
+        );
+        shows(
+            &page,
+            &[
+                "Mama&#39;s &lt;Wi-Fi&gt; &amp; Café",
+                "KSh 10",
+                "KSh 1,500",
+                "1 hour",
+                "500 MB",
+                "up to 5 Mbps",
+                "href=\"/buy/hour\"",
+                "Pay KSh 50",
+                "Day &amp; night &lt;all&gt;",
+                "No limit",
+                "href=\"/login\"",
+                "30 days",
+                "100 GB",
+            ],
+        );
+        let policy = page.header("content-security-policy").unwrap();
+        assert!(
+            policy.starts_with("default-src 'none'; style-src 'sha256-")
+                && policy.contains("frame-ancestors 'none'")
+                && !policy.contains("unsafe"),
+            "{policy}"
+        );
+        for (header, value) in [
+            ("x-content-type-options", "nosniff"),
+            ("referrer-policy", "same-origin"),
+            ("x-frame-options", "DENY"),
+            ("content-language", "en"),
+        ] {
+            assert_eq!(page.header(header), Some(value));
+        }
+        world.shop.packages.borrow_mut().clear();
+        shows(&get(&world, PHONE, "/").await, &["There are no packages right now"]);
+    });
+}
+
+#[test]
+fn the_whole_portal_is_light() {
+    within(Limits::default(), async |world| {
+        let order = bought(&world).await;
+        let gzip = "Accept-Encoding: gzip, deflate\r\n";
+        let mut weights = Vec::new();
+        for path in ["/?all=1", "/buy/hour", &format!("/pay/{order}"), "/login"] {
+            weights.push((path.to_owned(), get_with(&world, PHONE, path, gzip).await));
+        }
+        world.shop.pay(&order);
+        for path in [&format!("/pay/{order}"), "/account", "/buy/none"] {
+            weights.push((path.to_owned(), get_with(&world, PHONE, path, gzip).await));
+        }
+        let mut total = 0;
+        for (path, page) in weights {
+            assert_eq!(page.header("content-encoding"), Some("gzip"));
+            let plain = page.text();
+            assert!(plain.trim_end().ends_with("</html>"));
+            assert!(page.head.len() + page.body.len() <= 14 * 1024, "{path}: {} bytes", page.body.len());
+            println!("{path}: {} bytes, {} unpacked", page.body.len(), plain.len());
+            total += page.body.len();
+        }
+        assert!(total <= 40 * 1024, "{total}");
+    });
+}
+
+#[test]
+fn paying_and_getting_online() {
+    within(Limits::default(), async |world| {
+        let form = get(&world, PHONE, "/buy/hour").await;
+        shows(&form, &["action=\"/buy/hour\"", "name=\"phone\"", "KSh 10", "Pay KSh 10", "<label for=\"phone\">"]);
+        let order = bought(&world).await;
+        let waiting = get(&world, PHONE, &format!("/pay/{order}")).await;
+        shows(
+            &waiting,
+            &[
+                "Look at your phone",
+                "2547*****678",
+                "1 hour for KSh 10",
+                &format!("data-follow=\"/api/payments/{order}\""),
+                "<noscript><meta http-equiv=\"refresh\" content=\"3\"></noscript>",
+            ],
+        );
+        hides(&waiting, &["712345678"]);
+        // A sheet that comes back finds its payment, and who wants something else can still see it.
+        let (location, _) = landed(&world, get(&world, PHONE, "/").await).await;
+        assert_eq!(location, format!("/pay/{order}"));
+        shows(&get(&world, PHONE, "/?all=1").await, &["A payment is waiting", &format!("href=\"/pay/{order}\""), "/buy/day"]);
+
+        world.shop.pay(&order);
+        let done = get(&world, PHONE, &format!("/pay/{order}")).await;
+        shows(&done, &["You are online", "kito42", "k7m2p9", "NLJ7RT61SV", "59 minutes", "499 MB", "href=\"/account\""]);
+        hides(&done, &["http-equiv"]);
+        let home = get(&world, PHONE, "/").await;
+        shows(&home, &["You are online", "59 minutes", "499 MB", "Buy more", "/buy/hour", "href=\"/account\"", "Your payment arrived"]);
+        // Five minutes later the core shows no credentials any more.
+        world.shop.change(&order, |view| (view.username, view.password) = (None, None));
+        hides(&get(&world, PHONE, &format!("/pay/{order}")).await, &["k7m2p9", "kito42"]);
+        let other = get(&world, OTHER_PHONE, &format!("/pay/{order}")).await;
+        assert_eq!(other.status, 404);
+        hides(&other, &["kito42", "NLJ7RT61SV"]);
+    });
+}
+
+#[test]
+fn paid_but_not_online() {
+    within(Limits::default(), async |world| {
+        let order = bought(&world).await;
+        world.shop.pay(&order);
+        world.shop.change(&order, |view| view.connected = false);
+        shows(
+            &get(&world, PHONE, &format!("/pay/{order}")).await,
+            &["this device is not online", "Log in with your user name", "k7m2p9", "href=\"/login\""],
+        );
+        world.shop.change(&order, |view| (view.username, view.password) = (None, None));
+        shows(&get(&world, PHONE, &format!("/pay/{order}")).await, &["this device is not online", "show this page", "NLJ7RT61SV"]);
+    });
+}
+
+#[test]
+fn failures_say_why_and_are_one_tap_from_another_try() {
+    within(Limits::default(), async |world| {
+        for (reason, text) in [
+            (Reason::Cancelled, "The payment was cancelled on the phone."),
+            (Reason::WrongPin, "The M-Pesa PIN was wrong."),
+            (Reason::InsufficientBalance, "There is not enough money in M-Pesa."),
+            (Reason::NoResponse, "The phone did not answer in time."),
+            (Reason::Limit, "because of a limit"),
+            (Reason::Busy, "M-Pesa is busy"),
+            (Reason::Other, "M-Pesa could not carry out the payment."),
+        ] {
+            let order = bought(&world).await;
+            world.shop.fail(&order, reason);
+            let page = get(&world, PHONE, &format!("/pay/{order}")).await;
+            shows(&page, &[text, &format!("action=\"/pay/{order}/again\""), "Try again"]);
+            hides(&page, &["712345678"]);
+            shows(&get(&world, PHONE, "/").await, &["Your last payment did not go through", text]);
+            let (location, page) = landed(&world, post_form(&world, PHONE, &format!("/pay/{order}/again"), "").await).await;
+            assert_ne!(location, format!("/pay/{order}"));
+            shows(&page, &["Look at your phone", "2547*****678"]);
+            let again: OrderId = location.strip_prefix("/pay/").unwrap().parse().unwrap();
+            world.shop.change(&again, |view| view.status = PaymentStatus::Expired);
+            shows(&get(&world, PHONE, &location).await, &["No answer from M-Pesa", "do not pay again"]);
+        }
+        assert_eq!(post_form(&world, OTHER_PHONE, "/pay/00000000000000000000000001/again", "").await.status, 404);
+    });
+}
+
+#[test]
+fn a_number_that_is_none_is_shown_back_and_explained() {
+    within(Limits::default(), async |world| {
+        for (typed, shown) in [
+            ("0812345678", "0812345678"),
+            ("", ""),
+            ("%22%3E%3Cscript%3E", "&quot;&gt;&lt;script&gt;"),
+            (&"9".repeat(4_000), &"9".repeat(20)),
+        ] {
+            let page = post_form(&world, PHONE, "/buy/hour", &format!("phone={typed}")).await;
+            assert_eq!(page.status, 422);
+            shows(&page, &["This is not a Kenyan mobile number", "aria-invalid=\"true\"", &format!("value=\"{shown}\"")]);
+        }
+        assert!(world.shop.payments.borrow().is_empty());
+    });
+}
+
+#[test]
+fn when_payments_are_offline_the_page_says_so() {
+    within(Limits::default(), async |world| {
+        world.shop.online.set(false);
+        let page = get(&world, PHONE, "/").await;
+        shows(&page, &["M-Pesa payments are not possible right now", "href=\"/login\"", "KSh 10"]);
+        hides(&page, &["href=\"/buy/"]);
+        let refused = post_form(&world, PHONE, "/buy/hour", "phone=0712345678").await;
+        assert_eq!(refused.status, 503);
+        shows(&refused, &["M-Pesa payments are not possible right now"]);
+    });
+}
+
+#[test]
+fn logging_in_and_out() {
+    within(Limits::default(), async |world| {
+        shows(&get(&world, PHONE, "/login").await, &["name=\"username\"", "name=\"password\"", "<label for=\"username\">"]);
+        let (location, _) = landed(&world, get(&world, PHONE, "/account").await).await;
+        assert_eq!(location, "/", "who is offline has no account page");
+        for (username, status, text) in [
+            ("wrong", 401, "The user name or the password is wrong."),
+            ("%3Cb%3E+x", 401, "The user name or the password is wrong."),
+            ("full", 403, "As many devices as the package allows"),
+            ("empty", 403, "used up"),
+            ("eager", 429, "Please wait 1 minute 30 seconds"),
+        ] {
+            let page = post_form(&world, PHONE, "/login", &format!("username={username}&password=secret-x")).await;
+            assert_eq!(page.status, status);
+            shows(&page, &[text, "name=\"password\""]);
+            hides(&page, &["secret-x", "<b>"]);
+        }
+        let (location, page) = landed(&world, post_form(&world, PHONE, "/login", "username=kito42&password=k7m2p9").await).await;
+        assert_eq!(location, "/account");
+        shows(&page, &["You are online", "59 minutes", "499 MB", "kito42", "action=\"/logout\"", "Package: 1 hour"]);
+        hides(&page, &["k7m2p9"]);
+        let (location, page) = landed(&world, post_form(&world, PHONE, "/logout", "").await).await;
+        assert_eq!(location, "/?all=1");
+        shows(&page, &["Get online"]);
+        assert!(world.shop.sessions.borrow().is_empty());
+    });
+}
+
+#[test]
+fn the_language_is_the_phone_s_and_can_be_switched() {
+    within(Limits::default(), async |world| {
+        let swahili = "Accept-Language: sw-KE,sw;q=0.9,en;q=0.5\r\n";
+        let page = get_with(&world, PHONE, "/", swahili).await;
+        assert_eq!(page.header("content-language"), Some("sw"));
+        shows(&page, &["<html lang=\"sw\">", "Ingia mtandaoni", "saa 1", "Lipa KSh 10", "href=\"/?lang=en\"", "href=\"/buy/hour\""]);
+        // A choice is carried on by every link and form, and by what a form leads to.
+        let chosen = get(&world, PHONE, "/?lang=sw").await;
+        shows(&chosen, &["Ingia mtandaoni", "href=\"/buy/hour?lang=sw\"", "href=\"/login?lang=sw\""]);
+        shows(
+            &get(&world, PHONE, "/buy/hour?lang=sw").await,
+            &["action=\"/buy/hour?lang=sw\"", "href=\"/buy/hour?lang=en\"", "href=\"/?all=1&amp;lang=sw\""],
+        );
+        let (location, page) = landed(&world, post_form(&world, PHONE, "/buy/hour?lang=sw", "phone=0712345678").await).await;
+        assert!(location.ends_with("?lang=sw"), "{location}");
+        shows(&page, &["Tazama simu yako"]);
+        shows(&get_with(&world, PHONE, "/login?lang=en", swahili).await, &["User name"]);
+    });
+}
+
+#[test]
+fn problems_have_a_page_too() {
+    within(Limits::default(), async |world| {
+        shows(&get(&world, STRANGER, "/").await, &["We do not see your phone on this Wi-Fi", "KSh 10"]);
+        hides(&get(&world, STRANGER, "/").await, &["href=\"/buy/"]);
+        for (from, path, status, text) in [
+            (PHONE, "/buy/year", 422, "This package is not for sale"),
+            (PHONE, "/pay/none", 404, "This device has no such payment"),
+            (STRANGER, "/account", 403, "We do not see your phone"),
+            (STRANGER, "/buy/hour", 403, "We do not see your phone"),
+        ] {
+            let page = get(&world, from, path).await;
+            assert_eq!((page.status, page.header("content-type")), (status, Some("text/html; charset=utf-8")), "{path}");
+            shows(&page, &[text, "href=\"/?all=1\""]);
+        }
+        world.shop.refuses.set(Some(Refusal::NotStored));
+        let page = get(&world, PHONE, "/").await;
+        assert_eq!(page.status, 503);
+        shows(&page, &["could not save"]);
+        world.shop.refuses.set(Some(Refusal::TooManyRequests { retry_after: Seconds(5) }));
+        assert_eq!(get(&world, PHONE, "/account").await.status, 429);
+        world.shop.refuses.set(None);
+        world.shop.sessions.borrow_mut().insert(phone(), world.shop.session("kito42"));
+        shows(&get(&world, PHONE, "/account").await, &["data-units=\"{&quot;day"]);
+    });
+}

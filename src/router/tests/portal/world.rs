@@ -1,0 +1,266 @@
+//! A portal on the loopback, and what is behind it: a stand-in for the daemon that keeps packages, payments and accounts in
+//! memory and answers as the core does. Phones are addresses in 127.0.0.0/8: the one that a client binds to is the one that
+//! the portal sees.
+
+use lango::portal::{Backend, Limits, PortalConfig, serve};
+use lango_core::message::Reason;
+use lango_core::package::{self, Package};
+use lango_core::request::{Answer, PaymentStatus, PaymentView, Refusal, Request, SessionView, StatusView};
+use lango_core::time::Wall;
+use lango_core::units::{Bytes, Kbps, Mac, Millis, OrderId, Password, Seconds, Shillings};
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{broadcast, oneshot, watch};
+use tokio::task::{JoinHandle, LocalSet};
+
+/// The phone that most tests use.
+pub const PHONE: &str = "127.0.0.2";
+/// Another one.
+pub const OTHER_PHONE: &str = "127.0.0.3";
+/// An address that is no neighbour.
+pub const STRANGER: &str = "127.0.0.1";
+
+/// What the stand-in keeps.
+pub struct Shop {
+    pub packages: RefCell<Vec<Package>>,
+    pub payments: RefCell<Vec<(Mac, PaymentView)>>,
+    pub sessions: RefCell<BTreeMap<Mac, SessionView>>,
+    pub online: Cell<bool>,
+    /// Answers every request with this, where it is set.
+    pub refuses: Cell<Option<Refusal>>,
+    pub panics: Cell<bool>,
+    changes: broadcast::Sender<OrderId>,
+}
+
+#[derive(Clone)]
+pub struct Handle(pub Rc<Shop>);
+
+pub fn mac(address: IpAddr) -> Mac {
+    let IpAddr::V4(address) = address else { panic!("the tests speak IPv4") };
+    let [a, b, c, d] = address.octets();
+    Mac([2, 0, a, b, c, d])
+}
+
+pub fn phone() -> Mac {
+    mac(PHONE.parse().unwrap())
+}
+
+impl Shop {
+    pub fn new() -> Rc<Self> {
+        let package = |id: &str, label: &str, price, minutes: Option<u64>, megabytes: Option<u64>, down: Option<u64>, devices| Package {
+            id: id.parse().unwrap(),
+            label: label.to_owned(),
+            price: Shillings(price),
+            limits: package::Limits {
+                time: minutes.map(Millis::from_minutes),
+                data: megabytes.map(Bytes::from_megabytes),
+                down: down.map(Kbps),
+                up: down.map(|down| Kbps(down / 2)),
+                devices,
+            },
+        };
+        Rc::new(Self {
+            packages: RefCell::new(vec![
+                package("hour", "1 hour", 10, Some(60), Some(500), Some(5_000), 1),
+                package("day", "Day & night <all>", 50, Some(1_440), None, Some(5_000), 1),
+                package("bundle", "2 GB", 100, None, Some(2_000), None, 2),
+                package("month", "Family month", 1_500, Some(43_200), Some(100_000), Some(20_000), 5),
+            ]),
+            payments: RefCell::default(),
+            sessions: RefCell::default(),
+            online: Cell::new(true),
+            refuses: Cell::new(None),
+            panics: Cell::new(false),
+            changes: broadcast::channel(16).0,
+        })
+    }
+
+    pub fn session(&self, username: &str) -> SessionView {
+        SessionView {
+            username: username.parse().unwrap(),
+            package: "hour".parse().unwrap(),
+            started_at: Some(Wall::EARLIEST),
+            seconds_remaining: Some(Seconds(3_540)),
+            bytes_remaining: Some(Bytes(499_000_000)),
+            bytes_up: Bytes(120_000),
+            bytes_down: Bytes(880_000),
+            devices: 1,
+        }
+    }
+
+    /// Changes a payment and tells whoever watches it.
+    pub fn change(&self, order: &OrderId, change: impl FnOnce(&mut PaymentView)) {
+        change(&mut self.payments.borrow_mut().iter_mut().find(|(_, view)| view.payment == *order).unwrap().1);
+        self.tell(order);
+    }
+
+    pub fn tell(&self, order: &OrderId) {
+        // Nobody may be watching.
+        let _ = self.changes.send(order.clone());
+    }
+
+    pub fn pay(&self, order: &OrderId) {
+        let device = self.payments.borrow().iter().find(|(_, view)| view.payment == *order).unwrap().0;
+        self.sessions.borrow_mut().insert(device, self.session("kito42"));
+        self.change(order, |view| {
+            view.status = PaymentStatus::Paid;
+            view.receipt = Some("NLJ7RT61SV".parse().unwrap());
+            view.connected = true;
+            view.username = Some("kito42".parse().unwrap());
+            view.password = Some(Password::new("k7m2p9").unwrap());
+        });
+    }
+
+    pub fn fail(&self, order: &OrderId, reason: Reason) {
+        self.change(order, |view| {
+            view.status = PaymentStatus::Failed;
+            view.reason = Some(reason);
+        });
+    }
+
+    pub fn watchers(&self) -> usize {
+        self.changes.receiver_count()
+    }
+
+    fn answer(&self, request: Request) -> Answer {
+        if let Some(refusal) = self.refuses.get() {
+            return Answer::Refused(refusal);
+        }
+        match request {
+            Request::Packages => Answer::Packages(self.packages.borrow().clone()),
+            Request::Status => Answer::Status(StatusView {
+                name: "kibera-7".to_owned(),
+                version: "0.1.0".to_owned(),
+                running_for: Millis(1),
+                clock: None,
+                broker: self.online.get(),
+                payments: self.online.get(),
+                devices_online: 0,
+                accounts_open: 0,
+                payments_pending: 0,
+                outbox: 0,
+                unserved: 0,
+            }),
+            Request::Pay { .. } if !self.online.get() => Answer::Refused(Refusal::PaymentsOffline),
+            Request::Pay { device, package, phone } => {
+                let Some(package) = self.packages.borrow().iter().find(|known| known.id == package).cloned() else {
+                    return Answer::Refused(Refusal::UnknownPackage);
+                };
+                let mut payments = self.payments.borrow_mut();
+                let same = |(owner, view): &&(Mac, PaymentView)| {
+                    *owner == device && view.status == PaymentStatus::Pending && view.package.as_ref() == Some(&package)
+                };
+                if let Some((_, view)) = payments.iter().find(same) {
+                    return Answer::Payment(view.clone());
+                }
+                let view = PaymentView {
+                    payment: format!("{:0>26}", payments.len() + 1).parse().unwrap(),
+                    status: PaymentStatus::Pending,
+                    reason: None,
+                    receipt: None,
+                    connected: false,
+                    username: None,
+                    password: None,
+                    package: Some(package),
+                    phone: Some(phone),
+                };
+                payments.push((device, view.clone()));
+                Answer::Payment(view)
+            }
+            Request::PaymentStatus { device, order } => {
+                let payments = self.payments.borrow();
+                let found = payments.iter().find(|(owner, view)| *owner == device && view.payment == order);
+                found.map_or(Answer::Refused(Refusal::UnknownPayment), |(_, view)| Answer::Payment(view.clone()))
+            }
+            Request::LatestPayment { device } => {
+                Answer::LatestPayment(self.payments.borrow().iter().rev().find(|(owner, _)| *owner == device).map(|(_, view)| view.clone()))
+            }
+            Request::Login { device, username, password } => {
+                let refusal = match (username.as_str(), password.reveal()) {
+                    ("kito42", "k7m2p9") => {
+                        let session = self.session("kito42");
+                        self.sessions.borrow_mut().insert(device, session.clone());
+                        return Answer::Session(session);
+                    }
+                    ("full", _) => Refusal::DeviceLimit,
+                    ("empty", _) => Refusal::Expired,
+                    ("eager", _) => Refusal::TooManyRequests { retry_after: Seconds(90) },
+                    _ => Refusal::BadCredentials,
+                };
+                Answer::Refused(refusal)
+            }
+            Request::Logout { device } => match self.sessions.borrow_mut().remove(&device) {
+                Some(_) => Answer::Done,
+                None => Answer::Refused(Refusal::NotOnline),
+            },
+            Request::CheckSession { device } => Answer::CheckSession(self.sessions.borrow().get(&device).cloned()),
+            operator => panic!("customers do not ask {operator:?}"),
+        }
+    }
+}
+
+impl Backend for Handle {
+    async fn ask(&self, request: Request) -> Answer {
+        // As with the daemon, the answer comes from another task's turn.
+        tokio::task::yield_now().await;
+        assert!(!self.0.panics.get(), "this handler was told to panic");
+        self.0.answer(request)
+    }
+    async fn device_of(&self, address: IpAddr) -> Option<Mac> {
+        (address != STRANGER.parse::<IpAddr>().unwrap()).then(|| mac(address))
+    }
+    fn payment_changes(&self) -> broadcast::Receiver<OrderId> {
+        self.0.changes.subscribe()
+    }
+}
+
+/// A portal that runs.
+pub struct World {
+    pub address: SocketAddr,
+    pub shop: Rc<Shop>,
+    pub config: watch::Sender<PortalConfig>,
+    pub stop: Option<oneshot::Sender<()>>,
+    pub portal: JoinHandle<()>,
+}
+
+/// Runs a test inside what the portal needs: one thread, and tasks that stay on it.
+pub fn within(limits: Limits, test: impl AsyncFnOnce(World)) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    LocalSet::new().block_on(&runtime, async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        test(World::open(listener, limits)).await;
+    });
+}
+
+impl World {
+    pub fn open(listener: TcpListener, limits: Limits) -> Self {
+        let address = listener.local_addr().unwrap();
+        let shop = Shop::new();
+        let (config, watched) = watch::channel(PortalConfig {
+            name: "Mama's <Wi-Fi> & Café".to_owned(),
+            host: "portal.lan".to_owned(),
+            port: address.port(),
+            limits,
+        });
+        let (stop, stopped) = oneshot::channel::<()>();
+        let backend = Handle(shop.clone());
+        let portal = tokio::task::spawn_local(serve(listener, watched, backend, async {
+            let _ = stopped.await;
+        }));
+        Self { address, shop, config, stop: Some(stop), portal }
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://portal.lan:{}/", self.address.port())
+    }
+
+    /// Connects from a phone's address.
+    pub async fn connect(&self, from: &str) -> TcpStream {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind(SocketAddr::new(from.parse().unwrap(), 0)).unwrap();
+        socket.connect(self.address).await.unwrap()
+    }
+}
