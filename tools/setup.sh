@@ -41,7 +41,8 @@ find_lab() {
   want mosquitto-clients mosquitto_pub
   want udhcpc udhcpc
   want iputils-ping ping
-  want curl curl
+  want openssl openssl
+  want e2fsprogs mkfs.ext4
 }
 
 find_lint() {
