@@ -7,7 +7,7 @@ programs := $(target_folder)/lab
 # The lab runs the programs as they are shipped, at a speed that says something: profile "lab" of Cargo.toml.
 build_programs = cargo build --profile lab -p lango -p lango-relay
 # Only the tests run as root, so that nothing that is built belongs to root.
-cargo_test = cargo --config "target.'cfg(unix)'.runner = '$(CURDIR)/tools/as-root.sh'" test
+cargo_test = cargo --config "target.'cfg(unix)'.runner = ['$(CURDIR)/tools/as-root.sh']" test
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint router sizes clean setup
