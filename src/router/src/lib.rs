@@ -3,6 +3,7 @@
 //! Adapters know `lango_core`'s types, never each other.
 #![recursion_limit = "256"]
 
+pub mod clock;
 pub mod config;
 pub mod gate;
 pub mod neighbours;
