@@ -1,1 +1,374 @@
-//! To be written.
+//! The kernel gate: our own nftables table, which lets paid devices pass until their time or data ends, all by itself.
+//!
+//! `names`, `nft`, `rule`, `ruleset`, `view` and `plan` are pure; `kernel` and `events` speak with the kernel.
+//! What the table looks like and what it does is in docs/gate.md.
+
+mod events;
+mod kernel;
+mod names;
+mod nft;
+mod plan;
+mod rule;
+mod ruleset;
+mod transaction;
+mod view;
+
+pub use events::{GateEvent, GateEvents};
+pub use ruleset::GateConfig;
+
+use crate::clock;
+use crate::netlink::socket::NetlinkError;
+use kernel::Kernel;
+use lango_core::gate::{GateAccount, GateChange, GateId, Traffic, Usage};
+use lango_core::time::Monotonic;
+use lango_core::units::{Bytes, Mac, Millis};
+use names::{CounterName, Direction};
+use nft::{Key, Request, Set, add_element, delete_element, delete_table};
+use nix::errno::Errno;
+use plan::{Facts, UNLIMITED};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use view::View;
+
+/// How long objects stay after their account went, so that their last counts are in the store before they are gone.
+const KEEP_COUNTS_FOR: Millis = Millis::from_seconds(60);
+
+/// Why the gate could not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum GateError {
+    /// No right to change the firewall.
+    #[error("no permission to change the firewall: run lango as root, or give it CAP_NET_ADMIN")]
+    NotPermitted,
+    /// Our table is not in the kernel, or is another version's.
+    #[error("the table inet lango is not in the kernel as this program made it; the accounts must be put in anew")]
+    TableGone,
+    /// The kernel has no nftables, or lacks a part that we need.
+    #[error("cannot {doing}: {source}; the kernel needs nftables with quota, counter, reject, NAT and redirect")]
+    Kernel {
+        /// What was being done.
+        doing: &'static str,
+        /// What the kernel said.
+        source: NetlinkError,
+    },
+}
+
+fn cannot(doing: &'static str) -> impl Fn(NetlinkError) -> GateError {
+    move |source| {
+        if source.is(Errno::EPERM) { GateError::NotPermitted } else { GateError::Kernel { doing, source } }
+    }
+}
+
+/// An account as the kernel has it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Installed {
+    /// When its devices stop passing; of several ends the first.
+    pub until: Option<Monotonic>,
+    /// The running total at which they stop passing.
+    pub data_end: Option<Bytes>,
+    /// Its devices.
+    pub devices: BTreeSet<Mac>,
+    /// Addresses of its devices.
+    pub addresses: BTreeSet<IpAddr>,
+}
+
+/// How our table stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Table {
+    Missing,
+    /// Another version's: its sets are not ours.
+    Foreign,
+    /// Ours; the rules may have to be replaced.
+    Ours {
+        rules_current: bool,
+    },
+}
+
+/// The gate.
+#[derive(Debug)]
+pub struct Gate {
+    config: GateConfig,
+    kernel: Kernel,
+    table: Table,
+    view: View,
+    garden: BTreeSet<IpAddr>,
+    /// Accounts that left something in the kernel, and since when.
+    left: BTreeMap<GateId, Monotonic>,
+}
+
+impl Gate {
+    /// Connects, in the network namespace of the calling thread. Puts our table in where there is none, and our rules
+    /// where they are others; accounts that are in it stay untouched. A table of another version's layout is left in
+    /// force until [`Gate::reconcile`] replaces it, accounts and all, in one transaction.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn open(config: GateConfig) -> Result<Self, GateError> {
+        let mut kernel = Kernel::connect().map_err(cannot("connect to the firewall"))?;
+        let table = Self::look(&mut kernel, &config)?;
+        let mut gate = Self { config, kernel, table, view: View::default(), garden: BTreeSet::new(), left: BTreeMap::new() };
+        if table != Table::Foreign {
+            let preparation = gate.preparation();
+            gate.kernel.transact(preparation.iter()).map_err(|r| cannot("install the rules")(r.error))?;
+            gate.table = Table::Ours { rules_current: true };
+            gate.refresh()?;
+        }
+        Ok(gate)
+    }
+
+    fn look(kernel: &mut Kernel, config: &GateConfig) -> Result<Table, GateError> {
+        let found = kernel.find().map_err(cannot("look for our table"))?;
+        Ok(match found.frame {
+            None => Table::Missing,
+            Some(comment) if comment != ruleset::frame_comment() => Table::Foreign,
+            Some(_) => Table::Ours {
+                rules_current: found.comments.contains(&ruleset::rules_comment(config)) && found.rules == ruleset::rules_count(config),
+            },
+        })
+    }
+
+    /// What must be done to the table before accounts can be put in.
+    fn preparation(&self) -> Vec<Request> {
+        let mut requests = Vec::new();
+        match self.table {
+            Table::Ours { rules_current: true } => return requests,
+            Table::Ours { rules_current: false } => return ruleset::replace_rules(&self.config),
+            Table::Foreign => requests.push(delete_table()),
+            Table::Missing => {}
+        }
+        requests.extend(ruleset::frame());
+        requests.extend(ruleset::rules(&self.config));
+        requests.extend(self.garden.iter().map(|address| add_element(garden_set(*address), &Key::Address(*address).bytes(), None, None)));
+        requests
+    }
+
+    /// Reads everything anew.
+    fn refresh(&mut self) -> Result<Facts, GateError> {
+        let kernel::Accounts { view, quotas, counted } = self.kernel.accounts().map_err(cannot("read the accounts"))?;
+        self.garden = self.kernel.garden().map_err(cannot("read the walled garden"))?;
+        self.view = view;
+        let in_force =
+            |quota: &&kernel::QuotaState| quota.hit && self.view.quota_in_force(quota.name.id).is_some_and(|(name, _)| name == quota.name);
+        let hit = quotas.iter().filter(in_force).map(|quota| quota.name.id).collect();
+        Ok(Facts { hit, counted })
+    }
+
+    /// The accounts that the kernel has, as last known.
+    #[must_use]
+    pub fn installed(&self) -> BTreeMap<GateId, Installed> {
+        let mut accounts: BTreeMap<GateId, Installed> = BTreeMap::new();
+        for (key, pass) in &self.view.passes {
+            let Some(quota) = pass.quota else { continue };
+            let account = accounts.entry(quota.id).or_default();
+            account.until = match (account.until, pass.until) {
+                (Some(a), Some(b)) => Some(a.min(b)),
+                (a, b) => a.or(b),
+            };
+            let limit = self.view.quotas.get(&quota).copied().unwrap_or(UNLIMITED);
+            account.data_end = (limit != UNLIMITED).then_some(Bytes(limit));
+            match key {
+                Key::Mac(mac) => account.devices.insert(*mac),
+                Key::Address(address) => account.addresses.insert(*address),
+            };
+        }
+        accounts
+    }
+
+    /// What the kernel counted, of every account that has anything there: running totals.
+    ///
+    /// # Errors
+    /// When the kernel refuses, or our table is gone.
+    pub fn usage(&mut self) -> Result<Vec<Usage>, GateError> {
+        let counted = self.kernel.counters().map_err(cannot("read the counters"))?;
+        self.sweep(clock::monotonic());
+        Ok(usage(counted))
+    }
+
+    /// The accounts whose data limit is reached.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn depleted(&mut self) -> Result<BTreeSet<GateId>, GateError> {
+        let quotas = self.kernel.quotas().map_err(cannot("read the quotas"))?;
+        let in_force: BTreeMap<_, _> = quotas.iter().map(|quota| (quota.name.id, quota.hit)).collect();
+        Ok(in_force.into_iter().filter_map(|(id, hit)| hit.then_some(id)).collect())
+    }
+
+    /// Makes these changes, in one transaction. Gives back the last counts of devices that went.
+    ///
+    /// The counters themselves stay for a minute, so that a crash before the counts are stored loses none:
+    /// [`Gate::usage`] tells them again until then.
+    ///
+    /// # Errors
+    /// When the kernel refuses; nothing is changed then. [`GateError::TableGone`]: call [`Gate::reconcile`].
+    pub fn apply(&mut self, changes: &[GateChange], now: Monotonic) -> Result<Vec<Usage>, GateError> {
+        if self.table == Table::Foreign || self.table == Table::Missing {
+            return Err(GateError::TableGone);
+        }
+        // Of several changes of one account the last counts, and stands where the last one stood.
+        let mut targets: Vec<(GateId, Option<&GateAccount>)> = Vec::with_capacity(changes.len());
+        let mut seen = BTreeSet::new();
+        for change in changes.iter().rev() {
+            let (id, account) = match change {
+                GateChange::Set(account) => (account.id, Some(account)),
+                GateChange::Remove(id) => (*id, None),
+            };
+            if seen.insert(id) {
+                targets.push((id, account));
+            }
+        }
+        targets.reverse();
+        let mut facts = self.facts(&targets)?;
+        self.carry_out(&targets, BTreeSet::new(), &mut facts, now)?;
+        let ids: Vec<GateId> = targets.iter().map(|(id, _)| *id).collect();
+        let mut counted = BTreeMap::new();
+        for name in ids.iter().flat_map(|id| self.view.left_counters(*id)).collect::<Vec<_>>() {
+            if let Some(bytes) = self.kernel.counter(name).map_err(cannot("read a counter"))? {
+                counted.insert(name, bytes);
+            }
+        }
+        self.note_left(ids, now);
+        self.sweep(now);
+        Ok(usage(counted))
+    }
+
+    /// What must be known of the kernel's objects before these targets can be planned.
+    fn facts(&mut self, targets: &plan::Targets<'_>) -> Result<Facts, GateError> {
+        let mut facts = Facts::default();
+        for account in targets.iter().filter_map(|(_, account)| *account) {
+            let wanted = account.data_end.map_or(UNLIMITED, |end| end.0.min(UNLIMITED));
+            match self.view.quota_in_force(account.id) {
+                Some((_, installed)) if wanted <= installed => continue,
+                Some((name, _)) => {
+                    // Asked just before the change; a quota that is hit in the microseconds between keeps on counting what
+                    // it refused then, to the customer's loss of those packets.
+                    let quota = self.kernel.quota(name).map_err(cannot("read a quota"))?;
+                    if quota.is_some_and(|quota| !quota.hit) {
+                        continue;
+                    }
+                    facts.hit.insert(account.id);
+                }
+                None => {}
+            }
+            for name in self.view.counters_of(account.id).collect::<Vec<_>>() {
+                if let Some(bytes) = self.kernel.counter(name).map_err(cannot("read a counter"))? {
+                    facts.counted.insert(name, bytes);
+                }
+            }
+        }
+        Ok(facts)
+    }
+
+    /// Makes the kernel have exactly these accounts: the difference only, in one transaction, with our table put back
+    /// where it is gone. What is as it should be is not touched, so that no packet is lost and counters go on. Gives
+    /// back the last counts of accounts and devices that went.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn reconcile(&mut self, desired: &[GateAccount], now: Monotonic) -> Result<Vec<Usage>, GateError> {
+        self.table = Self::look(&mut self.kernel, &self.config)?;
+        let mut facts = match self.table {
+            Table::Ours { .. } => self.refresh()?,
+            Table::Foreign => {
+                // The names of objects are the same in every version; what it counted is taken over into new ones.
+                self.view = View::default();
+                let counted = self.kernel.counters().map_err(cannot("read the counters"))?;
+                Facts { hit: BTreeSet::new(), counted }
+            }
+            Table::Missing => {
+                self.view = View::default();
+                Facts::default()
+            }
+        };
+        let wanted: BTreeMap<GateId, &GateAccount> = desired.iter().map(|account| (account.id, account)).collect();
+        let mut ids = self.view.accounts();
+        ids.extend(wanted.keys());
+        let targets: Vec<_> = ids.iter().map(|id| (*id, wanted.get(id).copied())).collect();
+        let keys = self.view.all_keys();
+        let preparation = self.preparation();
+        let before = facts.counted.clone();
+        if !preparation.is_empty() && !matches!(self.table, Table::Ours { .. }) {
+            // One transaction for all: between an empty table and the accounts, connections would be reset.
+            self.carry_out_prepared(preparation, &targets, keys, &mut facts, now)?;
+            self.table = Table::Ours { rules_current: true };
+        } else {
+            self.kernel.transact(preparation.iter()).map_err(|r| cannot("install the rules")(r.error))?;
+            self.table = Table::Ours { rules_current: true };
+            self.carry_out(&targets, keys, &mut facts, now)?;
+        }
+        let left: BTreeSet<_> = ids.iter().flat_map(|id| self.view.left_counters(*id)).collect();
+        let mut counted = if left.is_empty() { BTreeMap::new() } else { self.kernel.counters().map_err(cannot("read the counters"))? };
+        counted.retain(|name, _| left.contains(name));
+        // What a table of another version counted for devices that went is told here, for the last time.
+        counted.extend(before.into_iter().filter(|(name, _)| !self.view.counters.contains(name)));
+        self.note_left(ids, now);
+        Ok(usage(counted))
+    }
+
+    /// Sets the addresses that a captive device may reach, in place of those before.
+    ///
+    /// # Errors
+    /// When the kernel refuses; nothing is changed then.
+    pub fn set_garden(&mut self, addresses: &[IpAddr]) -> Result<(), GateError> {
+        let wanted: BTreeSet<IpAddr> = addresses.iter().copied().collect();
+        let key = |address: &IpAddr| Key::Address(*address).bytes();
+        let gone = self.garden.difference(&wanted).map(|a| delete_element(garden_set(*a), &key(a)));
+        let new = wanted.difference(&self.garden).map(|a| add_element(garden_set(*a), &key(a), None, None));
+        let requests: Vec<Request> = gone.chain(new).collect();
+        self.kernel.transact(requests.iter()).map_err(|r| cannot("set the walled garden")(r.error))?;
+        self.garden = wanted;
+        Ok(())
+    }
+
+    /// Takes our table out of the kernel, and all that is in it. It is no error when there is none.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn flush(mut self) -> Result<(), GateError> {
+        delete(&mut self.kernel)
+    }
+
+    fn note_left(&mut self, ids: impl IntoIterator<Item = GateId>, now: Monotonic) {
+        for id in ids {
+            if self.view.left_counters(id).next().is_some() || self.view.left_quotas(id).next().is_some() {
+                self.left.insert(id, now);
+            } else {
+                self.left.remove(&id);
+            }
+        }
+    }
+}
+
+/// Takes our table out of the kernel where it is there, without touching anything else.
+///
+/// # Errors
+/// When the kernel refuses.
+pub fn flush() -> Result<(), GateError> {
+    delete(&mut Kernel::connect().map_err(cannot("connect to the firewall"))?)
+}
+
+fn delete(kernel: &mut Kernel) -> Result<(), GateError> {
+    match kernel.transact([delete_table()].iter()) {
+        Err(refused) if !refused.error.is(Errno::ENOENT) => Err(cannot("delete our table")(refused.error)),
+        _ => Ok(()),
+    }
+}
+
+const fn garden_set(address: IpAddr) -> Set {
+    match address {
+        IpAddr::V4(_) => Set::Garden4,
+        IpAddr::V6(_) => Set::Garden6,
+    }
+}
+
+/// Counters, put together by account and device.
+fn usage(counted: BTreeMap<CounterName, u64>) -> Vec<Usage> {
+    let mut totals: BTreeMap<(GateId, Mac), Traffic> = BTreeMap::new();
+    for (name, bytes) in counted {
+        let traffic = totals.entry((name.id, name.mac)).or_default();
+        match name.direction {
+            Direction::Up => traffic.up = Bytes(bytes),
+            Direction::Down => traffic.down = Bytes(bytes),
+        }
+    }
+    totals.into_iter().map(|((id, mac), traffic)| Usage { id, mac, traffic }).collect()
+}

@@ -1,0 +1,113 @@
+//! What the kernel says of our table by itself.
+
+use super::kernel::{Object, object_in, ours};
+use super::nft::{EVENT_GROUP, SUBSYSTEM, message};
+use crate::netlink::codec::{Malformed, Message, Messages};
+use crate::netlink::events::{Events, Heard};
+use crate::netlink::socket::{Family, NetlinkError};
+use lango_core::gate::GateId;
+use std::collections::VecDeque;
+use std::io;
+
+/// Something happened to our table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GateEvent {
+    /// The account's data limit was reached. It may come more than once for the same limit.
+    Depleted(GateId),
+    /// Our table was deleted, by whomever: nothing is enforced until [`super::Gate::reconcile`] is called.
+    TableGone,
+    /// Events were lost: call [`super::Gate::reconcile`] (the table may be gone) and ask [`super::Gate::depleted`].
+    Overrun,
+}
+
+/// Hears what the kernel says of our table.
+#[derive(Debug)]
+pub struct GateEvents {
+    events: Events,
+    waiting: VecDeque<GateEvent>,
+}
+
+impl GateEvents {
+    /// Begins to listen, in the network namespace of the calling thread. Must be called within a tokio runtime, and
+    /// before [`super::Gate::open`], so that nothing between the two is missed.
+    ///
+    /// # Errors
+    /// When the system gives no socket.
+    pub fn open() -> Result<Self, NetlinkError> {
+        Ok(Self { events: Events::open(Family::Netfilter, EVENT_GROUP)?, waiting: VecDeque::new() })
+    }
+
+    /// Waits for the next event. Nothing is lost when the waiting is given up.
+    ///
+    /// # Errors
+    /// When the socket itself fails; open another one then, and treat it as [`GateEvent::Overrun`].
+    pub async fn next(&mut self) -> io::Result<GateEvent> {
+        loop {
+            if let Some(event) = self.waiting.pop_front() {
+                return Ok(event);
+            }
+            match self.events.next().await? {
+                Heard::Overrun => return Ok(GateEvent::Overrun),
+                Heard::Datagram(datagram) => self.waiting.extend(events_in(datagram)),
+            }
+        }
+    }
+}
+
+/// The events in a datagram. What cannot be read is none of ours: the kernel is the sender.
+fn events_in(datagram: &[u8]) -> impl Iterator<Item = GateEvent> + '_ {
+    Messages::new(datagram).filter_map(Result::ok).filter_map(|message| event(&message).ok().flatten())
+}
+
+fn event(read: &Message<'_>) -> Result<Option<GateEvent>, Malformed> {
+    Ok(match read.kind.checked_sub(SUBSYSTEM) {
+        Some(message::DELETE_TABLE) if ours(read)? => Some(GateEvent::TableGone),
+        Some(message::NEW_OBJECT) => match object_in(read)? {
+            Some(Object::Quota(quota)) if quota.hit => Some(GateEvent::Depleted(quota.name.id)),
+            _ => None,
+        },
+        _ => None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::nft::{Request, add_quota, delete_table};
+    use super::*;
+    use crate::gate::names::QuotaName;
+    use crate::netlink::codec::Writer;
+
+    fn heard(requests: &[Request]) -> Vec<GateEvent> {
+        let mut writer = Writer::new();
+        requests.iter().for_each(|request| request.write(&mut writer, 0, 0));
+        events_in(&writer.finish().unwrap()).collect()
+    }
+
+    #[test]
+    fn only_what_concerns_us_is_heard() {
+        use super::super::nft::attribute::{OBJECT_DATA, OBJECT_NAME, OBJECT_TABLE, OBJECT_TYPE, QUOTA_BYTES, QUOTA_FLAGS};
+        let quota = |table: &str, name: &str, flags: u32| {
+            Request::new(message::NEW_OBJECT, 0, |w| {
+                w.text(OBJECT_TABLE, table);
+                w.text(OBJECT_NAME, name);
+                w.be32(OBJECT_TYPE, 2);
+                w.nest(OBJECT_DATA, |w| {
+                    w.be64(QUOTA_BYTES, 10);
+                    w.be32(QUOTA_FLAGS, flags);
+                });
+            })
+        };
+        let foreign_table = Request::new(message::DELETE_TABLE, 0, |w| w.text(1, "fw4"));
+        assert_eq!(
+            heard(&[
+                add_quota(QuotaName { id: GateId(3), serial: 0 }, 10, 0), // made, not hit
+                quota("lango", "q3.0", 2),
+                quota("lango", "mine", 2),
+                quota("fw4", "q4.0", 2),
+                foreign_table,
+                delete_table(),
+            ]),
+            [GateEvent::Depleted(GateId(3)), GateEvent::TableGone]
+        );
+    }
+}

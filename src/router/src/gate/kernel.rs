@@ -1,0 +1,365 @@
+//! The gate's talk with the kernel: dumps and transactions over one socket.
+
+use super::names::{CounterName, QuotaName};
+use super::nft::{
+    FAMILY, GENERIC_HEADER, Key, OBJECT_COUNTER, OBJECT_QUOTA, QUOTA_DEPLETED, Request, SUBSYSTEM, Set, TABLE, attribute, comment_in,
+    in_table, message,
+};
+use super::view::{Pass, View};
+use crate::clock;
+use crate::netlink::codec::{ACK, Attribute, Malformed, Message, REQUEST, Writer};
+use crate::netlink::socket::{Family, NetlinkError, Socket};
+use lango_core::time::Monotonic;
+use lango_core::units::Millis;
+use nix::errno::Errno;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+/// The largest transaction, in bytes. Ten thousand accounts fit; the kernel's own limit is the socket's send buffer.
+pub const LARGEST_TRANSACTION: usize = 8 * 1024 * 1024;
+
+/// `NFNL_MSG_BATCH_BEGIN`, `NFNL_MSG_BATCH_END`
+const BATCH_BEGIN: u16 = 16;
+const BATCH_END: u16 = 17;
+/// The batch's header: no family, version 0, nftables in network order.
+const BATCH_HEADER: [u8; 4] = [0, 0, 0, 10];
+
+/// What is there of our table, and which version made it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Found {
+    /// The table's comment; nothing where there is no table.
+    pub frame: Option<String>,
+    /// Comments of its rules.
+    pub comments: BTreeSet<String>,
+    /// How many rules it has.
+    pub rules: usize,
+}
+
+/// What one quota says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QuotaState {
+    /// Which.
+    pub name: QuotaName,
+    /// Its limit, in bytes.
+    pub limit: u64,
+    /// Whether it was hit.
+    pub hit: bool,
+}
+
+/// An object as the kernel describes it, in a dump or an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Object {
+    /// A quota.
+    Quota(QuotaState),
+    /// A counter and its bytes.
+    Counter(CounterName, u64),
+}
+
+/// Everything that the table holds of accounts.
+#[derive(Debug)]
+pub struct Accounts {
+    /// Elements and objects.
+    pub view: View,
+    /// What the quotas say.
+    pub quotas: Vec<QuotaState>,
+    /// What the counters hold, in bytes.
+    pub counted: BTreeMap<CounterName, u64>,
+}
+
+/// The socket.
+#[derive(Debug)]
+pub struct Kernel {
+    socket: Socket,
+}
+
+impl Kernel {
+    /// Connects, in the network namespace of the calling thread.
+    ///
+    /// # Errors
+    /// When the system gives no socket.
+    pub fn connect() -> Result<Self, NetlinkError> {
+        let mut socket = Socket::open(Family::Netfilter)?;
+        socket.reserve(LARGEST_TRANSACTION + 64 * 1024)?;
+        Ok(Self { socket })
+    }
+
+    /// Does all of these requests, or none of them.
+    ///
+    /// # Errors
+    /// With each refusal and the index of the request that it is about.
+    pub fn transact<'a>(&mut self, requests: impl ExactSizeIterator<Item = &'a Request>) -> Result<(), Refused> {
+        let count = u32::try_from(requests.len()).map_err(|_| Refused::whole(crate::netlink::codec::TooLong.into()))?;
+        if count == 0 {
+            return Ok(());
+        }
+        let begin = self.socket.sequences(count + 2);
+        let end = begin + count + 1;
+        let mut writer = Writer::new();
+        writer.message(BATCH_BEGIN, REQUEST, begin, |w| w.raw(&BATCH_HEADER));
+        for (request, sequence) in requests.zip(begin + 1..) {
+            let flags = if sequence == end - 1 { REQUEST | ACK } else { REQUEST };
+            request.write(&mut writer, flags, sequence);
+        }
+        writer.message(BATCH_END, REQUEST, end, |w| w.raw(&BATCH_HEADER));
+        let bytes = writer.finish().map_err(|e| Refused::whole(e.into()))?;
+        self.socket.transact(&bytes, &(begin..=end), end - 1).map_err(|error| {
+            let by_index = match &error {
+                NetlinkError::Refused(refusals) => {
+                    refusals.iter().map(|r| (r.sequence.checked_sub(begin + 1).map(|index| index as usize), r.errno)).collect()
+                }
+                _ => Vec::new(),
+            };
+            Refused { error, by_index }
+        })
+    }
+
+    /// Looks for our table.
+    ///
+    /// # Errors
+    /// When the kernel refuses to tell.
+    pub fn find(&mut self) -> Result<Found, NetlinkError> {
+        let mut found = Found::default();
+        let read = self.socket.request(SUBSYSTEM | message::GET_TABLE, in_table, |m| {
+            let userdata = m.attributes(GENERIC_HEADER)?.find(attribute::TABLE_USERDATA)?;
+            found.frame = Some(userdata.and_then(|u| comment_in(u.value)).unwrap_or_default().to_owned());
+            Ok(())
+        });
+        match read {
+            Ok(()) => {}
+            Err(error) if error.is(Errno::ENOENT) => return Ok(found),
+            Err(error) => return Err(error),
+        }
+        let rules = self.socket.dump(
+            SUBSYSTEM | message::GET_RULE,
+            in_table,
+            || (0, BTreeSet::new()),
+            |(count, comments), m| {
+                if !ours(m)? {
+                    return Ok(());
+                }
+                *count += 1;
+                let userdata = m.attributes(GENERIC_HEADER)?.find(attribute::RULE_USERDATA)?;
+                comments.extend(userdata.and_then(|u| comment_in(u.value)).map(str::to_owned));
+                Ok(())
+            },
+        )?;
+        (found.rules, found.comments) = rules;
+        Ok(found)
+    }
+
+    /// Everything that the table holds of accounts, and what its objects say.
+    ///
+    /// # Errors
+    /// When the kernel refuses to tell.
+    pub fn accounts(&mut self) -> Result<Accounts, NetlinkError> {
+        let mut view = View::default();
+        let quotas = self.quotas()?;
+        view.quotas = quotas.iter().map(|quota| (quota.name, quota.limit)).collect();
+        let counted = self.counters()?;
+        view.counters = counted.keys().copied().collect();
+        for set in [Set::UpQuota, Set::DownQuota4, Set::DownQuota6] {
+            for element in self.elements(set)? {
+                let Some(key) = Key::from_bytes(&element.key) else { continue };
+                let quota = element.object.and_then(|name| name.parse().ok());
+                view.insert_pass(key, Pass { quota, until: element.until });
+            }
+        }
+        for set in [Set::UpCounter, Set::DownCounter4, Set::DownCounter6] {
+            for element in self.elements(set)? {
+                let Some(key) = Key::from_bytes(&element.key) else { continue };
+                view.insert_count(key, element.object.and_then(|name| name.parse().ok()));
+            }
+        }
+        for element in self.elements(Set::Paid)? {
+            if let Some(Key::Mac(mac)) = Key::from_bytes(&element.key) {
+                view.paid.insert(mac, element.until);
+            }
+        }
+        Ok(Accounts { view, quotas, counted })
+    }
+
+    /// The walled garden's addresses.
+    ///
+    /// # Errors
+    /// When the kernel refuses to tell.
+    pub fn garden(&mut self) -> Result<BTreeSet<IpAddr>, NetlinkError> {
+        let mut garden = BTreeSet::new();
+        for set in [Set::Garden4, Set::Garden6] {
+            garden.extend(self.elements(set)?.iter().filter_map(|element| match Key::from_bytes(&element.key) {
+                Some(Key::Address(address)) => Some(address),
+                _ => None,
+            }));
+        }
+        Ok(garden)
+    }
+
+    /// All our quotas.
+    ///
+    /// # Errors
+    /// When the kernel refuses to tell.
+    pub fn quotas(&mut self) -> Result<Vec<QuotaState>, NetlinkError> {
+        self.objects(OBJECT_QUOTA, Vec::new, |found, object| {
+            if let Object::Quota(quota) = object {
+                found.push(quota);
+            }
+        })
+    }
+
+    /// All our counters, in bytes.
+    ///
+    /// # Errors
+    /// When the kernel refuses to tell.
+    pub fn counters(&mut self) -> Result<BTreeMap<CounterName, u64>, NetlinkError> {
+        self.objects(OBJECT_COUNTER, BTreeMap::new, |found, object| {
+            if let Object::Counter(name, bytes) = object {
+                found.insert(name, bytes);
+            }
+        })
+    }
+
+    /// One quota; nothing where it is not there.
+    ///
+    /// # Errors
+    /// When the kernel refuses to tell.
+    pub fn quota(&mut self, name: QuotaName) -> Result<Option<QuotaState>, NetlinkError> {
+        Ok(self.object(&name.to_string(), OBJECT_QUOTA)?.and_then(|object| match object {
+            Object::Quota(quota) => Some(quota),
+            Object::Counter(..) => None,
+        }))
+    }
+
+    /// One counter's bytes; nothing where it is not there.
+    ///
+    /// # Errors
+    /// When the kernel refuses to tell.
+    pub fn counter(&mut self, name: CounterName) -> Result<Option<u64>, NetlinkError> {
+        Ok(self.object(&name.to_string(), OBJECT_COUNTER)?.and_then(|object| match object {
+            Object::Counter(_, bytes) => Some(bytes),
+            Object::Quota(_) => None,
+        }))
+    }
+
+    fn objects<T>(&mut self, kind: u32, start: impl Fn() -> T, mut each: impl FnMut(&mut T, Object)) -> Result<T, NetlinkError> {
+        let body = |w: &mut Writer| {
+            in_table(w);
+            w.be32(attribute::OBJECT_TYPE, kind);
+        };
+        self.socket.dump(SUBSYSTEM | message::GET_OBJECT, body, start, |found, m| {
+            if let Some(object) = object_in(m)? {
+                each(found, object);
+            }
+            Ok(())
+        })
+    }
+
+    fn object(&mut self, name: &str, kind: u32) -> Result<Option<Object>, NetlinkError> {
+        let mut found = None;
+        let body = |w: &mut Writer| {
+            in_table(w);
+            w.text(attribute::OBJECT_NAME, name);
+            w.be32(attribute::OBJECT_TYPE, kind);
+        };
+        let read = self.socket.request(SUBSYSTEM | message::GET_OBJECT, body, |m| {
+            found = object_in(m)?;
+            Ok(())
+        });
+        match read {
+            Err(error) if !error.is(Errno::ENOENT) => Err(error),
+            _ => Ok(found),
+        }
+    }
+
+    fn elements(&mut self, set: Set) -> Result<Vec<Element>, NetlinkError> {
+        let body = |w: &mut Writer| {
+            in_table(w);
+            w.text(attribute::ELEMENTS_SET, set.name());
+        };
+        self.socket.dump(SUBSYSTEM | message::GET_ELEMENT, body, Vec::new, |found, m| {
+            let now = clock::monotonic();
+            let Some(list) = m.attributes(GENERIC_HEADER)?.find(attribute::ELEMENTS)? else { return Ok(()) };
+            for item in list.nested() {
+                found.push(Element::read(item?, now)?);
+            }
+            Ok(())
+        })
+    }
+}
+
+/// Why a transaction was not done.
+#[derive(Debug)]
+pub struct Refused {
+    /// The error as a whole.
+    pub error: NetlinkError,
+    /// Which request was refused, by its index (nothing where it was the transaction itself), and why.
+    pub by_index: Vec<(Option<usize>, Errno)>,
+}
+
+impl Refused {
+    fn whole(error: NetlinkError) -> Self {
+        Self { error, by_index: Vec::new() }
+    }
+}
+
+struct Element {
+    key: Vec<u8>,
+    object: Option<String>,
+    until: Option<Monotonic>,
+}
+
+impl Element {
+    fn read(item: Attribute<'_>, now: Monotonic) -> Result<Self, Malformed> {
+        let key = item.nested().find(attribute::ELEMENT_KEY)?.ok_or(Malformed::Missing("element's key"))?;
+        let key = key.nested().find(attribute::DATA_VALUE)?.ok_or(Malformed::Missing("element's key"))?;
+        let object = item.nested().find(attribute::ELEMENT_OBJECT)?;
+        let left = item.nested().find(attribute::ELEMENT_EXPIRATION)?.and_then(|a| a.be64());
+        Ok(Self {
+            key: key.value.to_vec(),
+            object: object.and_then(|o| o.text()).map(str::to_owned),
+            until: left.map(|left| now.after(Millis(left))),
+        })
+    }
+}
+
+/// Whether a message is about our table. All of nftables' messages have the table's name as attribute 1.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn ours(message: &Message<'_>) -> Result<bool, Malformed> {
+    // The family: an `ip` or `netdev` table may have the same name.
+    Ok(message.payload.first() == Some(&FAMILY) && named_as_ours(message)?)
+}
+
+fn named_as_ours(message: &Message<'_>) -> Result<bool, Malformed> {
+    let name = message.attributes(GENERIC_HEADER)?.find(attribute::TABLE_NAME)?;
+    Ok(name.and_then(|n| n.text()) == Some(TABLE))
+}
+
+/// The object of ours that a message describes.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn object_in(message: &Message<'_>) -> Result<Option<Object>, Malformed> {
+    // The family is not looked at: the event of a quota that was hit has the packet's (IPv4 or IPv6), not the table's.
+    if !named_as_ours(message)? {
+        return Ok(None);
+    }
+    let attributes = message.attributes(GENERIC_HEADER)?;
+    let name = attributes.clone().find(attribute::OBJECT_NAME)?.and_then(|a| a.text()).unwrap_or_default();
+    let kind = attributes.clone().find(attribute::OBJECT_TYPE)?.and_then(|a| a.be32());
+    let Some(data) = attributes.find(attribute::OBJECT_DATA)? else { return Ok(None) };
+    Ok(match kind {
+        Some(OBJECT_COUNTER) => {
+            let bytes = data.nested().find(attribute::COUNTER_BYTES)?.and_then(|a| a.be64());
+            let bytes = bytes.ok_or(Malformed::Missing("counter's bytes"))?;
+            name.parse().ok().map(|name| Object::Counter(name, bytes))
+        }
+        Some(OBJECT_QUOTA) => {
+            let limit = data.nested().find(attribute::QUOTA_BYTES)?.and_then(|a| a.be64());
+            let limit = limit.ok_or(Malformed::Missing("quota's bytes"))?;
+            let flags = data.nested().find(attribute::QUOTA_FLAGS)?.and_then(|a| a.be32()).unwrap_or(0);
+            let hit = flags & QUOTA_DEPLETED != 0;
+            name.parse().ok().map(|name| Object::Quota(QuotaState { name, limit, hit }))
+        }
+        _ => None,
+    })
+}

@@ -1,0 +1,525 @@
+//! nftables' messages: numbers of the kernel's interface, and the requests that the gate makes. Pure.
+//!
+//! Numbers are those of linux/netfilter/nf_tables.h; they are the kernel's promise to programs and never change.
+
+use super::names::{CounterName, Direction, QuotaName};
+use crate::netlink::codec::{APPEND, CREATE, EXCLUSIVE, Writer};
+use lango_core::units::Mac;
+use std::net::IpAddr;
+
+/// Our table.
+pub const TABLE: &str = "lango";
+/// `NFPROTO_INET`: IPv4 and IPv6 in one table.
+pub const FAMILY: u8 = 1;
+/// `NFNL_SUBSYS_NFTABLES`, in a message type's high byte.
+pub const SUBSYSTEM: u16 = 10 << 8;
+/// Length of `struct nfgenmsg`, in bytes.
+pub const GENERIC_HEADER: usize = 4;
+/// The group that hears every change of nftables (`NFNLGRP_NFTABLES`, 7), as a bit.
+pub const EVENT_GROUP: u32 = 1 << 6;
+
+/// Types of messages (`enum nf_tables_msg_types`).
+pub mod message {
+    #![allow(missing_docs)] // the kernel's own names, in lower case
+    pub const NEW_TABLE: u16 = 0;
+    pub const GET_TABLE: u16 = 1;
+    pub const DELETE_TABLE: u16 = 2;
+    pub const NEW_CHAIN: u16 = 3;
+    pub const NEW_RULE: u16 = 6;
+    pub const GET_RULE: u16 = 7;
+    pub const DELETE_RULE: u16 = 8;
+    pub const NEW_SET: u16 = 9;
+    pub const NEW_ELEMENT: u16 = 12;
+    pub const GET_ELEMENT: u16 = 13;
+    pub const DELETE_ELEMENT: u16 = 14;
+    pub const NEW_OBJECT: u16 = 18;
+    pub const GET_OBJECT: u16 = 19;
+    pub const DELETE_OBJECT: u16 = 20;
+}
+
+/// Attributes, as `THING_ATTRIBUTE`.
+pub mod attribute {
+    #![allow(missing_docs)] // the kernel's own names without their prefix
+    pub const LIST_ITEM: u16 = 1;
+    pub const DATA_VALUE: u16 = 1;
+    pub const DATA_VERDICT: u16 = 2;
+    pub const VERDICT_CODE: u16 = 1;
+    pub const VERDICT_CHAIN: u16 = 2;
+    pub const TABLE_NAME: u16 = 1;
+    pub const TABLE_USERDATA: u16 = 6;
+    pub const CHAIN_TABLE: u16 = 1;
+    pub const CHAIN_NAME: u16 = 3;
+    pub const CHAIN_HOOK: u16 = 4;
+    pub const CHAIN_POLICY: u16 = 5;
+    pub const CHAIN_TYPE: u16 = 7;
+    pub const HOOK_NUMBER: u16 = 1;
+    pub const HOOK_PRIORITY: u16 = 2;
+    pub const RULE_TABLE: u16 = 1;
+    pub const RULE_CHAIN: u16 = 2;
+    pub const RULE_EXPRESSIONS: u16 = 4;
+    pub const RULE_USERDATA: u16 = 7;
+    pub const EXPRESSION_NAME: u16 = 1;
+    pub const EXPRESSION_DATA: u16 = 2;
+    pub const SET_TABLE: u16 = 1;
+    pub const SET_NAME: u16 = 2;
+    pub const SET_FLAGS: u16 = 3;
+    pub const SET_KEY_TYPE: u16 = 4;
+    pub const SET_KEY_LENGTH: u16 = 5;
+    pub const SET_ID: u16 = 10;
+    pub const SET_GC_INTERVAL: u16 = 12;
+    pub const SET_USERDATA: u16 = 13;
+    pub const SET_OBJECT_TYPE: u16 = 15;
+    pub const ELEMENTS_TABLE: u16 = 1;
+    pub const ELEMENTS_SET: u16 = 2;
+    pub const ELEMENTS: u16 = 3;
+    pub const ELEMENT_KEY: u16 = 1;
+    pub const ELEMENT_TIMEOUT: u16 = 4;
+    pub const ELEMENT_EXPIRATION: u16 = 5;
+    pub const ELEMENT_OBJECT: u16 = 9;
+    pub const OBJECT_TABLE: u16 = 1;
+    pub const OBJECT_NAME: u16 = 2;
+    pub const OBJECT_TYPE: u16 = 3;
+    pub const OBJECT_DATA: u16 = 4;
+    pub const COUNTER_BYTES: u16 = 1;
+    pub const COUNTER_PACKETS: u16 = 2;
+    pub const QUOTA_BYTES: u16 = 1;
+    pub const QUOTA_FLAGS: u16 = 2;
+    pub const QUOTA_CONSUMED: u16 = 4;
+}
+
+/// `NFT_OBJECT_COUNTER`
+pub const OBJECT_COUNTER: u32 = 1;
+/// `NFT_OBJECT_QUOTA`
+pub const OBJECT_QUOTA: u32 = 2;
+/// `NFT_QUOTA_F_DEPLETED`
+pub const QUOTA_DEPLETED: u32 = 2;
+
+/// A type of key, by the number that `nft` knows it by, and its length in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeyType(pub u32, pub u32);
+
+impl KeyType {
+    /// `ipv4_addr`
+    pub const IPV4: Self = Self(7, 4);
+    /// `ipv6_addr`
+    pub const IPV6: Self = Self(8, 16);
+    /// `ether_addr`
+    pub const ETHER: Self = Self(9, 6);
+    /// `ifname`
+    pub const INTERFACE: Self = Self(41, 16);
+}
+
+/// Our sets and maps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Set {
+    /// The customers' interfaces.
+    Lan,
+    /// Devices that may pass: what the NAT chain asks, so that no look-up there counts.
+    Paid,
+    /// Device to its account's quota.
+    UpQuota,
+    /// Device to its counter up.
+    UpCounter,
+    /// Address to the account's quota.
+    DownQuota4,
+    /// Address to its device's counter down.
+    DownCounter4,
+    /// Address to the account's quota.
+    DownQuota6,
+    /// Address to its device's counter down.
+    DownCounter6,
+    /// The walled garden.
+    Garden4,
+    /// The walled garden.
+    Garden6,
+}
+
+/// `NFT_SET_TIMEOUT`
+pub const SET_TIMEOUT: u32 = 0x10;
+/// `NFT_SET_OBJECT`
+pub const SET_OBJECT: u32 = 0x40;
+
+impl Set {
+    /// All of them.
+    pub const ALL: [Self; 10] = [
+        Self::Lan,
+        Self::Paid,
+        Self::UpQuota,
+        Self::UpCounter,
+        Self::DownQuota4,
+        Self::DownCounter4,
+        Self::DownQuota6,
+        Self::DownCounter6,
+        Self::Garden4,
+        Self::Garden6,
+    ];
+
+    /// Its name in the table.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Lan => "lan",
+            Self::Paid => "paid",
+            Self::UpQuota => "up_quota",
+            Self::UpCounter => "up_counter",
+            Self::DownQuota4 => "down_quota4",
+            Self::DownCounter4 => "down_counter4",
+            Self::DownQuota6 => "down_quota6",
+            Self::DownCounter6 => "down_counter6",
+            Self::Garden4 => "garden4",
+            Self::Garden6 => "garden6",
+        }
+    }
+
+    /// What its keys are.
+    #[must_use]
+    pub const fn key(self) -> KeyType {
+        match self {
+            Self::Lan => KeyType::INTERFACE,
+            Self::Paid | Self::UpQuota | Self::UpCounter => KeyType::ETHER,
+            Self::DownQuota4 | Self::DownCounter4 | Self::Garden4 => KeyType::IPV4,
+            Self::DownQuota6 | Self::DownCounter6 | Self::Garden6 => KeyType::IPV6,
+        }
+    }
+
+    /// What its elements lead to, where they do.
+    #[must_use]
+    pub const fn object(self) -> Option<u32> {
+        match self {
+            Self::UpQuota | Self::DownQuota4 | Self::DownQuota6 => Some(OBJECT_QUOTA),
+            Self::UpCounter | Self::DownCounter4 | Self::DownCounter6 => Some(OBJECT_COUNTER),
+            Self::Lan | Self::Paid | Self::Garden4 | Self::Garden6 => None,
+        }
+    }
+
+    /// Whether its elements end by themselves. Those that lead to counters do not, so that what was counted stays there
+    /// to be read after the end.
+    #[must_use]
+    pub const fn ends(self) -> bool {
+        matches!(self, Self::Paid | Self::UpQuota | Self::DownQuota4 | Self::DownQuota6)
+    }
+}
+
+/// A device, or an address of one: what elements are found by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Key {
+    /// Traffic from it.
+    Mac(Mac),
+    /// Traffic to it.
+    Address(IpAddr),
+}
+
+impl Key {
+    /// Its bytes in an element.
+    #[must_use]
+    pub fn bytes(self) -> Vec<u8> {
+        match self {
+            Self::Mac(mac) => mac.0.to_vec(),
+            Self::Address(IpAddr::V4(address)) => address.octets().to_vec(),
+            Self::Address(IpAddr::V6(address)) => address.octets().to_vec(),
+        }
+    }
+    /// The key with these bytes; nothing for any other length.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        if let Ok(octets) = <[u8; 6]>::try_from(bytes) {
+            return Some(Self::Mac(Mac(octets)));
+        }
+        if let Ok(octets) = <[u8; 4]>::try_from(bytes) {
+            return Some(Self::Address(IpAddr::from(octets)));
+        }
+        Some(Self::Address(IpAddr::from(<[u8; 16]>::try_from(bytes).ok()?)))
+    }
+    /// The map that leads from it to a quota.
+    #[must_use]
+    pub const fn quota_map(self) -> Set {
+        match self {
+            Self::Mac(_) => Set::UpQuota,
+            Self::Address(IpAddr::V4(_)) => Set::DownQuota4,
+            Self::Address(IpAddr::V6(_)) => Set::DownQuota6,
+        }
+    }
+    /// The map that leads from it to a counter.
+    #[must_use]
+    pub const fn counter_map(self) -> Set {
+        match self {
+            Self::Mac(_) => Set::UpCounter,
+            Self::Address(IpAddr::V4(_)) => Set::DownCounter4,
+            Self::Address(IpAddr::V6(_)) => Set::DownCounter6,
+        }
+    }
+    /// Which way the bytes go that are found by it.
+    #[must_use]
+    pub const fn direction(self) -> Direction {
+        match self {
+            Self::Mac(_) => Direction::Up,
+            Self::Address(_) => Direction::Down,
+        }
+    }
+}
+
+/// One message of a transaction, still without a sequence number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// Its type, within nftables.
+    pub kind: u16,
+    /// Flags beside `NLM_F_REQUEST`.
+    pub flags: u16,
+    /// Its attributes.
+    pub attributes: Vec<u8>,
+}
+
+impl Request {
+    /// A request with the attributes that `body` writes.
+    pub fn new(kind: u16, flags: u16, body: impl FnOnce(&mut Writer)) -> Self {
+        let mut writer = Writer::new();
+        body(&mut writer);
+        // Everything written here is a name, a number, an address or a list that its maker keeps short.
+        Self { kind, flags, attributes: writer.finish().unwrap_or_default() }
+    }
+
+    /// Writes it as a message.
+    pub fn write(&self, writer: &mut Writer, flags: u16, sequence: u32) {
+        writer.message(SUBSYSTEM | self.kind, self.flags | flags, sequence, |w| {
+            w.raw(&[FAMILY, 0, 0, 0]);
+            w.raw(&self.attributes);
+        });
+    }
+}
+
+/// Writes the header and the table's name: how every request for something in our table begins (all of them have the
+/// table's name as attribute 1).
+pub fn in_table(writer: &mut Writer) {
+    writer.raw(&[FAMILY, 0, 0, 0]);
+    writer.text(attribute::TABLE_NAME, TABLE);
+}
+
+/// Puts an element into a set or map.
+#[must_use]
+pub fn add_element(set: Set, key: &[u8], timeout_milliseconds: Option<u64>, object: Option<&str>) -> Request {
+    element(message::NEW_ELEMENT, CREATE | EXCLUSIVE, set, |w| {
+        w.nest(attribute::ELEMENT_KEY, |w| w.attribute(attribute::DATA_VALUE, key));
+        if let Some(timeout) = timeout_milliseconds {
+            w.be64(attribute::ELEMENT_TIMEOUT, timeout);
+        }
+        if let Some(object) = object {
+            w.text(attribute::ELEMENT_OBJECT, object);
+        }
+    })
+}
+
+/// Takes an element out.
+#[must_use]
+pub fn delete_element(set: Set, key: &[u8]) -> Request {
+    element(message::DELETE_ELEMENT, 0, set, |w| {
+        w.nest(attribute::ELEMENT_KEY, |w| w.attribute(attribute::DATA_VALUE, key));
+    })
+}
+
+/// Takes all elements out.
+#[must_use]
+pub fn empty_set(set: Set) -> Request {
+    Request::new(message::DELETE_ELEMENT, 0, |w| {
+        w.text(attribute::ELEMENTS_TABLE, TABLE);
+        w.text(attribute::ELEMENTS_SET, set.name());
+    })
+}
+
+fn element(kind: u16, flags: u16, set: Set, body: impl FnOnce(&mut Writer)) -> Request {
+    Request::new(kind, flags, |w| {
+        w.text(attribute::ELEMENTS_TABLE, TABLE);
+        w.text(attribute::ELEMENTS_SET, set.name());
+        w.nest(attribute::ELEMENTS, |w| w.nest(attribute::LIST_ITEM, body));
+    })
+}
+
+/// Makes a counter that has counted so many bytes already.
+#[must_use]
+pub fn add_counter(name: &CounterName, bytes: u64) -> Request {
+    object(message::NEW_OBJECT, CREATE | EXCLUSIVE, &name.to_string(), OBJECT_COUNTER, |w| {
+        w.nest(attribute::OBJECT_DATA, |w| {
+            w.be64(attribute::COUNTER_BYTES, bytes);
+            w.be64(attribute::COUNTER_PACKETS, 0);
+        });
+    })
+}
+
+/// Makes a quota of which so many bytes are consumed already. The kernel refuses more consumed than there is.
+#[must_use]
+pub fn add_quota(name: QuotaName, limit: u64, consumed: u64) -> Request {
+    object(message::NEW_OBJECT, CREATE | EXCLUSIVE, &name.to_string(), OBJECT_QUOTA, |w| {
+        w.nest(attribute::OBJECT_DATA, |w| {
+            w.be64(attribute::QUOTA_BYTES, limit);
+            w.be64(attribute::QUOTA_CONSUMED, consumed.min(limit));
+        });
+    })
+}
+
+/// Changes a quota's limit; what is consumed of it stays.
+#[must_use]
+pub fn set_limit(name: QuotaName, limit: u64) -> Request {
+    object(message::NEW_OBJECT, 0, &name.to_string(), OBJECT_QUOTA, |w| {
+        w.nest(attribute::OBJECT_DATA, |w| w.be64(attribute::QUOTA_BYTES, limit));
+    })
+}
+
+/// Deletes an object; refused (`EBUSY`) while an element leads to it.
+#[must_use]
+pub fn delete_object(name: &str, kind: u32) -> Request {
+    object(message::DELETE_OBJECT, 0, name, kind, |_| {})
+}
+
+fn object(kind: u16, flags: u16, name: &str, object: u32, body: impl FnOnce(&mut Writer)) -> Request {
+    Request::new(kind, flags, |w| {
+        w.text(attribute::OBJECT_TABLE, TABLE);
+        w.text(attribute::OBJECT_NAME, name);
+        w.be32(attribute::OBJECT_TYPE, object);
+        body(w);
+    })
+}
+
+/// Makes our table, with a comment.
+#[must_use]
+pub fn add_table(comment: &str) -> Request {
+    Request::new(message::NEW_TABLE, CREATE | EXCLUSIVE, |w| {
+        w.text(attribute::TABLE_NAME, TABLE);
+        w.attribute(attribute::TABLE_USERDATA, &comment_bytes(comment));
+    })
+}
+
+/// Deletes our table and all that is in it.
+#[must_use]
+pub fn delete_table() -> Request {
+    Request::new(message::DELETE_TABLE, 0, |w| w.text(attribute::TABLE_NAME, TABLE))
+}
+
+/// Deletes all rules of our table; its chains stay.
+#[must_use]
+pub fn delete_rules() -> Request {
+    Request::new(message::DELETE_RULE, 0, |w| w.text(attribute::RULE_TABLE, TABLE))
+}
+
+/// Makes a set or map. The number is one that only this transaction knows it by.
+#[must_use]
+pub fn add_set(set: Set, number: u32, collect_every_milliseconds: u32) -> Request {
+    Request::new(message::NEW_SET, CREATE | EXCLUSIVE, |w| {
+        let KeyType(kind, length) = set.key();
+        let flags = if set.ends() { SET_TIMEOUT } else { 0 } | if set.object().is_some() { SET_OBJECT } else { 0 };
+        w.text(attribute::SET_TABLE, TABLE);
+        w.text(attribute::SET_NAME, set.name());
+        w.be32(attribute::SET_FLAGS, flags);
+        w.be32(attribute::SET_KEY_TYPE, kind);
+        w.be32(attribute::SET_KEY_LENGTH, length);
+        w.be32(attribute::SET_ID, number);
+        if let Some(object) = set.object() {
+            w.be32(attribute::SET_OBJECT_TYPE, object);
+        }
+        if set.key() == KeyType::INTERFACE {
+            // For `nft`, which prints names only where it is told that they are in the machine's byte order.
+            w.attribute(attribute::SET_USERDATA, &[[0, 4].as_slice(), &1u32.to_ne_bytes()].concat());
+        }
+        if set.ends() {
+            w.be32(attribute::SET_GC_INTERVAL, collect_every_milliseconds);
+        }
+    })
+}
+
+/// Makes a chain, or finds that it is there; `hook` is (type, number, priority) where packets enter it by themselves.
+#[must_use]
+pub fn add_chain(name: &str, hook: Option<(&str, u32, i32)>) -> Request {
+    Request::new(message::NEW_CHAIN, CREATE, |w| {
+        w.text(attribute::CHAIN_TABLE, TABLE);
+        w.text(attribute::CHAIN_NAME, name);
+        if let Some((kind, number, priority)) = hook {
+            w.nest(attribute::CHAIN_HOOK, |w| {
+                w.be32(attribute::HOOK_NUMBER, number);
+                w.be32(attribute::HOOK_PRIORITY, priority.cast_unsigned());
+            });
+            w.text(attribute::CHAIN_TYPE, kind);
+            w.be32(attribute::CHAIN_POLICY, 1); // NF_ACCEPT
+        }
+    })
+}
+
+/// Puts a rule at a chain's end: its expressions as written by `expressions`.
+#[must_use]
+pub fn add_rule(chain: &str, expressions: &[u8], comment: Option<&str>) -> Request {
+    Request::new(message::NEW_RULE, CREATE | APPEND, |w| {
+        w.text(attribute::RULE_TABLE, TABLE);
+        w.text(attribute::RULE_CHAIN, chain);
+        w.nest(attribute::RULE_EXPRESSIONS, |w| w.raw(expressions));
+        if let Some(comment) = comment {
+            w.attribute(attribute::RULE_USERDATA, &comment_bytes(comment));
+        }
+    })
+}
+
+/// A comment as `nft` keeps it in user data: type 0, length, text with its ending zero.
+fn comment_bytes(comment: &str) -> Vec<u8> {
+    let length = u8::try_from(comment.len() + 1).unwrap_or(0);
+    [&[0, length], comment.as_bytes(), &[0]].concat()
+}
+
+/// The comment in user data; nothing where it has none.
+#[must_use]
+pub fn comment_in(userdata: &[u8]) -> Option<&str> {
+    let mut rest = userdata;
+    while let [kind, length, tail @ ..] = rest {
+        let (value, next) = tail.split_at_checked(usize::from(*length))?;
+        if *kind == 0 {
+            return std::str::from_utf8(value.strip_suffix(&[0])?).ok();
+        }
+        rest = next;
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_come_back_from_their_bytes() {
+        for key in [
+            Key::Mac("02:00:5e:10:00:01".parse().unwrap()),
+            Key::Address("10.77.0.11".parse().unwrap()),
+            Key::Address("fd77::11".parse().unwrap()),
+        ] {
+            assert_eq!(Key::from_bytes(&key.bytes()), Some(key));
+            assert_eq!(key.bytes().len(), key.quota_map().key().1 as usize);
+            assert_eq!(key.bytes().len(), key.counter_map().key().1 as usize);
+        }
+        assert_eq!(Key::from_bytes(&[1, 2, 3]), None);
+    }
+
+    #[test]
+    fn comments_as_nft_writes_them() {
+        assert_eq!(comment_bytes("hello"), b"\x00\x06hello\x00");
+        assert_eq!(comment_in(b"\x00\x06hello\x00"), Some("hello"));
+        assert_eq!(comment_in(b"\x07\x01x\x00\x06hello\x00"), Some("hello"));
+        for bad in [&b""[..], b"\x00", b"\x00\x06hell", b"\x00\x00", b"\x07\x01x"] {
+            assert_eq!(comment_in(bad), None);
+        }
+    }
+
+    #[test]
+    fn an_element_is_written_as_the_kernel_reads_it() {
+        let request = add_element(Set::UpQuota, &[2, 0, 0x5e, 0x10, 0, 1], Some(60_000), Some("q1.0"));
+        let expected: &[&[u8]] = &[
+            &[10, 0, 1, 0],
+            b"lango\0\0\0",
+            &[13, 0, 2, 0],
+            b"up_quota\0\0\0\0",
+            &[48, 0, 3, 0x80],
+            &[44, 0, 1, 0x80],
+            &[16, 0, 1, 0x80, 10, 0, 1, 0, 2, 0, 0x5e, 0x10, 0, 1, 0, 0],
+            &[12, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0xea, 0x60],
+            &[9, 0, 9, 0],
+            b"q1.0\0\0\0\0",
+        ];
+        if cfg!(target_endian = "little") {
+            assert_eq!(request.attributes, expected.concat());
+        }
+        assert_eq!((request.kind, request.flags), (message::NEW_ELEMENT, CREATE | EXCLUSIVE));
+    }
+}

@@ -1,0 +1,439 @@
+//! What is to be done so that the kernel has what is wanted: the difference, and nothing else. Pure.
+
+use super::names::{CounterName, Direction, QuotaName};
+use super::nft::Key;
+use super::view::{Pass, View};
+use lango_core::gate::{GateAccount, GateId};
+use lango_core::time::Monotonic;
+use lango_core::units::{Bytes, Mac};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The limit of an account without one, so that every account passes by the same rule: 4 EiB. The kernel takes at most
+/// 2^63 - 1, and what is consumed must not run over that.
+pub const UNLIMITED: u64 = 1 << 62;
+
+/// An end of time that is this near to the wanted one is left as it is, in milliseconds: the kernel counts in its own
+/// ticks (10 ms on most routers), and a dump is read a moment after it was asked for.
+pub const NEAR_ENOUGH: u64 = 250;
+
+/// One change of the kernel: one message of a transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Op {
+    /// Make a quota of `limit` bytes, of which `consumed` are used already.
+    AddQuota {
+        /// Which.
+        name: QuotaName,
+        /// Bytes.
+        limit: u64,
+        /// Bytes.
+        consumed: u64,
+    },
+    /// Change a quota's limit; what is consumed stays.
+    SetLimit {
+        /// Which.
+        name: QuotaName,
+        /// Bytes.
+        limit: u64,
+    },
+    /// Delete a quota.
+    DeleteQuota(QuotaName),
+    /// Make a counter that counted so much already.
+    AddCounter {
+        /// Which.
+        name: CounterName,
+        /// Bytes.
+        bytes: u64,
+    },
+    /// Delete a counter.
+    DeleteCounter(CounterName),
+    /// Let traffic of a key pass on a quota.
+    AddPass {
+        /// Whose.
+        key: Key,
+        /// On which.
+        quota: QuotaName,
+        /// Until when.
+        until: Option<Monotonic>,
+    },
+    /// No longer.
+    DeletePass(Key),
+    /// Count traffic of a key.
+    AddCount {
+        /// Whose.
+        key: Key,
+        /// Where.
+        counter: CounterName,
+    },
+    /// No longer.
+    DeleteCount(Key),
+    /// Take a device out of the captive portal.
+    AddPaid {
+        /// Which.
+        mac: Mac,
+        /// Until when.
+        until: Option<Monotonic>,
+    },
+    /// No longer.
+    DeletePaid(Mac),
+}
+
+/// What was read from the kernel's objects for this plan.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// Accounts whose quota was hit. It counted what it refused, so a higher limit needs a new quota.
+    pub hit: BTreeSet<GateId>,
+    /// What counters hold, in bytes.
+    pub counted: BTreeMap<CounterName, u64>,
+}
+
+/// How accounts shall be afterwards, each named once; nothing where no device of one shall pass. Where two want the same
+/// device or address, the later one gets it.
+pub type Targets<'a> = [(GateId, Option<&'a GateAccount>)];
+
+struct Wanted {
+    counter: CounterName,
+    quota: QuotaName,
+    until: Option<Monotonic>,
+}
+
+/// Works out the difference. Each inner list belongs into one transaction; together they are what is to be done.
+/// `keys` are further keys to bring in order beside those of the targets.
+#[must_use]
+pub fn plan(view: &View, targets: &Targets<'_>, keys: BTreeSet<Key>, facts: &Facts, now: Monotonic) -> Vec<Vec<Op>> {
+    let mut groups: BTreeMap<GateId, Vec<Op>> = BTreeMap::new();
+    let mut wanted: BTreeMap<Key, Wanted> = BTreeMap::new();
+    let mut keys = keys;
+    for (id, account) in targets {
+        keys.extend(view.keys_of(*id));
+        // An element whose time is up must not be made: to the kernel no time left means no end.
+        let passes = |account: &&GateAccount| account.until.is_none_or(|until| until > now) && !account.devices.is_empty();
+        let Some(account) = account.filter(passes) else { continue };
+        let ops = groups.entry(*id).or_default();
+        let quota = quota(view, account, facts, ops);
+        for (mac, device) in &account.devices {
+            for direction in Direction::BOTH {
+                let name = CounterName { id: *id, mac: *mac, direction };
+                if !view.counters.contains(&name) {
+                    let known = match direction {
+                        Direction::Up => device.traffic.up,
+                        Direction::Down => device.traffic.down,
+                    };
+                    let bytes = facts.counted.get(&name).copied().unwrap_or(0).max(known.0);
+                    ops.push(Op::AddCounter { name, bytes });
+                }
+            }
+            let addresses = device.addresses.iter().map(|address| Key::Address(*address));
+            for key in std::iter::once(Key::Mac(*mac)).chain(addresses) {
+                let counter = CounterName { id: *id, mac: *mac, direction: key.direction() };
+                wanted.insert(key, Wanted { counter, quota, until: account.until });
+            }
+        }
+    }
+    keys.extend(wanted.keys().copied());
+    for key in keys {
+        let wanted = wanted.get(&key);
+        // An element that is to go belongs to nobody's group in particular; its old owner's is as good as any.
+        let owner = wanted.map(|w| w.counter.id).or_else(|| view.owner(key));
+        element(view, key, wanted, now, groups.entry(owner.unwrap_or(GateId(0))).or_default());
+    }
+    groups.into_values().filter(|ops| !ops.is_empty()).collect()
+}
+
+/// Which quota an account passes on, and what is to be done for it.
+fn quota(view: &View, account: &GateAccount, facts: &Facts, ops: &mut Vec<Op>) -> QuotaName {
+    let limit = account.data_end.map_or(UNLIMITED, |end| end.0.min(UNLIMITED));
+    match view.quota_in_force(account.id) {
+        Some((name, installed)) if installed == limit => name,
+        Some((name, installed)) if limit < installed || !facts.hit.contains(&account.id) => {
+            ops.push(Op::SetLimit { name, limit });
+            name
+        }
+        in_force => {
+            let serial = in_force.map_or(0, |(name, _)| name.serial.wrapping_add(1));
+            let name = QuotaName { id: account.id, serial };
+            ops.push(Op::AddQuota { name, limit, consumed: used(account, facts).0.min(limit) });
+            name
+        }
+    }
+}
+
+/// What an account used in all: what the core knew, and what the counters counted since.
+fn used(account: &GateAccount, facts: &Facts) -> Bytes {
+    account.devices.iter().fold(account.used, |sum, (mac, device)| {
+        let counted = |direction, known: Bytes| {
+            let name = CounterName { id: account.id, mac: *mac, direction };
+            Bytes(facts.counted.get(&name).copied().unwrap_or(0)).minus(known)
+        };
+        sum.plus(counted(Direction::Up, device.traffic.up)).plus(counted(Direction::Down, device.traffic.down))
+    })
+}
+
+fn element(view: &View, key: Key, wanted: Option<&Wanted>, now: Monotonic, ops: &mut Vec<Op>) {
+    let alive = |until: Option<Monotonic>| until.is_none_or(|until| until > now);
+    let counted = view.counts.get(&key).copied();
+    if counted != wanted.map(|w| Some(w.counter)) {
+        if counted.is_some() {
+            ops.push(Op::DeleteCount(key));
+        }
+        if let Some(wanted) = wanted {
+            ops.push(Op::AddCount { key, counter: wanted.counter });
+        }
+    }
+    let pass = view.passes.get(&key).filter(|pass| alive(pass.until));
+    let stays = |pass: &Pass, wanted: &Wanted| pass.quota == Some(wanted.quota) && near(pass.until, wanted.until);
+    match (pass, wanted) {
+        (Some(pass), Some(wanted)) if stays(pass, wanted) => {}
+        (pass, wanted) => {
+            // Older kernels ignore a changed end without a word: taken out and put in, in one transaction, works on all.
+            if pass.is_some() {
+                ops.push(Op::DeletePass(key));
+            }
+            if let Some(wanted) = wanted {
+                ops.push(Op::AddPass { key, quota: wanted.quota, until: wanted.until });
+            }
+        }
+    }
+    let Key::Mac(mac) = key else { return };
+    let paid = view.paid.get(&mac).copied().filter(|until| alive(*until));
+    match (paid, wanted) {
+        (Some(until), Some(wanted)) if near(until, wanted.until) => {}
+        (paid, wanted) => {
+            if paid.is_some() {
+                ops.push(Op::DeletePaid(mac));
+            }
+            if let Some(wanted) = wanted {
+                ops.push(Op::AddPaid { mac, until: wanted.until });
+            }
+        }
+    }
+}
+
+fn near(a: Option<Monotonic>, b: Option<Monotonic>) -> bool {
+    match (a, b) {
+        (Some(a), Some(b)) => a.0.abs_diff(b.0) <= NEAR_ENOUGH,
+        (None, None) => true,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lango_core::gate::{GateDevice, Traffic};
+    use std::fmt::Write as _;
+
+    const NOW: Monotonic = Monotonic(1_000_000);
+
+    /// An account from a line like `7 until 60 end 500 used 100: a 10.0.0.1 fd77::1, b 10.0.0.2`: seconds from now, bytes,
+    /// devices by a letter.
+    fn account(line: &str) -> GateAccount {
+        let (head, devices) = line.split_once(':').unwrap();
+        let words: Vec<&str> = head.split_whitespace().collect();
+        let number = |name| words.iter().position(|w| *w == name).map(|at| words[at + 1].parse::<i64>().unwrap());
+        let device = |text: &str| {
+            let mut words = text.split_whitespace();
+            let letter = words.next().unwrap().bytes().next().unwrap();
+            let addresses = words.map(|word| word.parse().unwrap()).collect();
+            (Mac([2, 0, 0, 0, 0, letter]), GateDevice { addresses, traffic: Traffic::default() })
+        };
+        GateAccount {
+            id: GateId(words[0].parse().unwrap()),
+            until: number("until").map(|seconds| Monotonic(NOW.0.checked_add_signed(seconds * 1_000).unwrap())),
+            data_end: number("end").map(|bytes| Bytes(bytes.cast_unsigned())),
+            used: Bytes(number("used").unwrap_or(0).cast_unsigned()),
+            down: None,
+            up: None,
+            devices: devices.split(',').filter(|d| !d.trim().is_empty()).map(device).collect(),
+        }
+    }
+
+    /// An operation as a short line.
+    fn shown(op: &Op) -> String {
+        let key = |key: Key| match key {
+            Key::Mac(Mac([.., letter])) => char::from(letter).to_string(),
+            Key::Address(address) => address.to_string(),
+        };
+        let counter = |name: CounterName| {
+            let arrow = if name.direction == Direction::Up { "up" } else { "down" };
+            format!("{}/{} {arrow}", name.id.0, key(Key::Mac(name.mac)))
+        };
+        let until = |until: Option<Monotonic>| until.map_or("ever".into(), |u| (u.0 / 1_000 - NOW.0 / 1_000).to_string());
+        match *op {
+            Op::AddQuota { name, limit: UNLIMITED, consumed } => format!("+{name} unlimited used {consumed}"),
+            Op::AddQuota { name, limit, consumed } => format!("+{name} {limit} used {consumed}"),
+            Op::SetLimit { name, limit: UNLIMITED } => format!("={name} unlimited"),
+            Op::SetLimit { name, limit } => format!("={name} {limit}"),
+            Op::DeleteQuota(name) => format!("-{name}"),
+            Op::AddCounter { name, bytes } => format!("+counter {} {bytes}", counter(name)),
+            Op::DeleteCounter(name) => format!("-counter {}", counter(name)),
+            Op::AddPass { key: k, quota, until: u } => format!("+pass {} {quota} {}", key(k), until(u)),
+            Op::DeletePass(k) => format!("-pass {}", key(k)),
+            Op::AddCount { key: k, counter: c } => format!("+count {} {}", key(k), counter(c)),
+            Op::DeleteCount(k) => format!("-count {}", key(k)),
+            Op::AddPaid { mac, until: u } => format!("+paid {} {}", key(Key::Mac(mac)), until(u)),
+            Op::DeletePaid(mac) => format!("-paid {}", key(Key::Mac(mac))),
+        }
+    }
+
+    struct Kernel {
+        view: View,
+        facts: Facts,
+    }
+
+    impl Kernel {
+        fn with(lines: &[&str]) -> Self {
+            let mut kernel = Self { view: View::default(), facts: Facts::default() };
+            for line in lines {
+                kernel.set(&[line], NOW);
+            }
+            kernel
+        }
+        /// Plans and does; gives what was done.
+        fn set(&mut self, lines: &[&str], now: Monotonic) -> String {
+            let accounts: Vec<_> = lines.iter().filter(|l| l.contains(':')).map(|line| account(line)).collect();
+            let removed = lines.iter().filter(|l| !l.contains(':')).map(|line| (GateId(line.parse().unwrap()), None));
+            let targets: Vec<_> = accounts.iter().map(|a| (a.id, Some(a))).chain(removed).collect();
+            let groups = plan(&self.view, &targets, BTreeSet::new(), &self.facts, now);
+            let mut text = String::new();
+            for op in groups.iter().flatten() {
+                self.view.apply(op);
+                let _ = write!(text, "{}; ", shown(op));
+            }
+            text
+        }
+    }
+
+    #[test]
+    fn the_difference_and_nothing_else() {
+        let one = "7 until 60 end 500: a 10.0.0.1";
+        for (what, there, wanted, expected) in [
+            (
+                "the first time",
+                &[][..],
+                &[one][..],
+                "+q7.0 500 used 0; +counter 7/a up 0; +counter 7/a down 0; +count a 7/a up; +pass a q7.0 60; +paid a 60; +count 10.0.0.1 7/a down; +pass 10.0.0.1 q7.0 60; ",
+            ),
+            ("the same again", &[one], &[one], ""),
+            (
+                "without limits",
+                &[],
+                &["7 used 9: a"],
+                "+q7.0 unlimited used 9; +counter 7/a up 0; +counter 7/a down 0; +count a 7/a up; +pass a q7.0 ever; +paid a ever; ",
+            ),
+            ("more data", &[one], &["7 until 60 end 900: a 10.0.0.1"], "=q7.0 900; "),
+            ("no data limit any more", &[one], &["7 until 60: a 10.0.0.1"], "=q7.0 unlimited; "),
+            (
+                "more time",
+                &[one],
+                &["7 until 90 end 500: a 10.0.0.1"],
+                "-pass a; +pass a q7.0 90; -paid a; +paid a 90; -pass 10.0.0.1; +pass 10.0.0.1 q7.0 90; ",
+            ),
+            ("no end any more", &["7 until 60: a"], &["7: a"], "-pass a; +pass a q7.0 ever; -paid a; +paid a ever; "),
+            (
+                "another address",
+                &["7: a 10.0.0.1"],
+                &["7: a fd77::1"],
+                "-count 10.0.0.1; -pass 10.0.0.1; +count fd77::1 7/a down; +pass fd77::1 q7.0 ever; ",
+            ),
+            (
+                "a second device",
+                &["7: a"],
+                &["7: a, b"],
+                "+counter 7/b up 0; +counter 7/b down 0; +count b 7/b up; +pass b q7.0 ever; +paid b ever; ",
+            ),
+            ("a device leaves", &["7: a, b 10.0.0.2"], &["7: a"], "-count b; -pass b; -paid b; -count 10.0.0.2; -pass 10.0.0.2; "),
+            (
+                "an address goes to another device",
+                &["7: a 10.0.0.1, b"],
+                &["7: a, b 10.0.0.1"],
+                "-count 10.0.0.1; +count 10.0.0.1 7/b down; ",
+            ),
+            ("the account goes", &["7: a 10.0.0.1"], &["7"], "-count a; -pass a; -paid a; -count 10.0.0.1; -pass 10.0.0.1; "),
+            ("no device at all", &["7: a"], &["7:"], "-count a; -pass a; -paid a; "),
+            ("its time is up", &["7: a"], &["7 until 0: a"], "-count a; -pass a; -paid a; "),
+            ("its time was up long ago", &[], &["7 until -60: a"], ""),
+            ("one that is not there goes", &[one], &["8"], ""),
+            (
+                "a device changes its account",
+                &["7: a", "8: b"],
+                &["7:", "8: a, b"],
+                "+counter 8/a up 0; +counter 8/a down 0; -count a; +count a 8/a up; -pass a; +pass a q8.0 ever; ",
+            ),
+            (
+                "two want the same device",
+                &[],
+                &["7: a", "8: a"],
+                "+q7.0 unlimited used 0; +counter 7/a up 0; +counter 7/a down 0; +q8.0 unlimited used 0; +counter 8/a up 0; +counter 8/a down 0; +count a 8/a up; +pass a q8.0 ever; +paid a ever; ",
+            ),
+            ("more used than there is", &[], &["7 end 100 used 101: "], ""),
+            (
+                "used up already",
+                &[],
+                &["7 end 100 used 101: a"],
+                "+q7.0 100 used 100; +counter 7/a up 0; +counter 7/a down 0; +count a 7/a up; +pass a q7.0 ever; +paid a ever; ",
+            ),
+        ] {
+            let mut kernel = Kernel::with(there);
+            assert_eq!(kernel.set(wanted, NOW), expected, "{what}");
+            assert_eq!(kernel.set(wanted, NOW), "", "{what}: done once is done");
+        }
+    }
+
+    #[test]
+    fn an_end_that_is_near_enough_is_left_alone() {
+        let mut kernel = Kernel::with(&["7 until 60: a"]);
+        let mut wanted = account("7 until 60: a");
+        for (off, touched) in [(-250, false), (250, false), (-251, true), (251, true)] {
+            wanted.until = Some(Monotonic((NOW.0 + 60_000).checked_add_signed(off).unwrap()));
+            let groups = plan(&kernel.view, &[(wanted.id, Some(&wanted))], BTreeSet::new(), &kernel.facts, NOW);
+            assert_eq!(!groups.is_empty(), touched, "{off} ms off");
+        }
+        kernel.set(&["7 until 60: a"], NOW);
+    }
+
+    #[test]
+    fn what_ended_by_itself_is_not_taken_out_again() {
+        let mut kernel = Kernel::with(&["7 until 60: a 10.0.0.1"]);
+        let later = Monotonic(NOW.0 + 60_001);
+        assert_eq!(kernel.set(&["7"], later), "-count a; -count 10.0.0.1; ");
+        let mut kernel = Kernel::with(&["7 until 60: a"]);
+        assert_eq!(kernel.set(&["7 until 120: a"], later), "+pass a q7.0 120; +paid a 120; ");
+    }
+
+    #[test]
+    fn a_quota_that_was_hit_is_replaced_only_to_give_more() {
+        let hit = || {
+            let mut kernel = Kernel::with(&["7 end 500: a"]);
+            kernel.facts.hit.insert(GateId(7));
+            let mac = Mac([2, 0, 0, 0, 0, b'a']);
+            for (direction, bytes) in [(Direction::Up, 400), (Direction::Down, 90)] {
+                kernel.facts.counted.insert(CounterName { id: GateId(7), mac, direction }, bytes);
+            }
+            kernel
+        };
+        // What it refused since is not in the counters, and is not held against the customer.
+        assert_eq!(hit().set(&["7 end 900 used 0: a"], NOW), "+q7.1 900 used 490; -pass a; +pass a q7.1 ever; ");
+        // What others used on the account before counts, too.
+        assert_eq!(hit().set(&["7 end 900 used 50: a"], NOW), "+q7.1 900 used 540; -pass a; +pass a q7.1 ever; ");
+        assert_eq!(hit().set(&["7 end 500: a"], NOW), "");
+        assert_eq!(hit().set(&["7 end 400: a"], NOW), "=q7.0 400; ");
+    }
+
+    #[test]
+    fn what_went_is_left_over_until_it_is_swept() {
+        let mut kernel = Kernel::with(&["7: a, b"]);
+        let left = |kernel: &Kernel| {
+            let counters = kernel.view.left_counters(GateId(7)).map(|name| shown(&Op::DeleteCounter(name)));
+            counters.chain(kernel.view.left_quotas(GateId(7)).map(|name| shown(&Op::DeleteQuota(name)))).collect::<String>()
+        };
+        assert_eq!(left(&kernel), "");
+        kernel.set(&["7: a"], NOW);
+        assert_eq!(left(&kernel), "-counter 7/b up-counter 7/b down");
+        kernel.set(&["7: a, b"], NOW);
+        assert_eq!(left(&kernel), "");
+        kernel.set(&["8: a, b"], NOW);
+        assert_eq!(left(&kernel), "-counter 7/a up-counter 7/a down-counter 7/b up-counter 7/b down-q7.0");
+        assert_eq!(kernel.view.accounts().len(), 2);
+        assert_eq!(kernel.view.keys_of(GateId(7)).count(), 0);
+    }
+}

@@ -1,0 +1,308 @@
+//! A rule's expressions, written one behind the other. Pure.
+
+use super::nft::{Request, Set, add_rule, attribute};
+use crate::netlink::codec::Writer;
+
+/// The register that everything is loaded into (`NFT_REG_1`).
+const REGISTER: u32 = 1;
+/// The register that a verdict is put into (`NFT_REG_VERDICT`).
+const VERDICT: u32 = 0;
+
+/// Something about a packet that its headers do not hold (`enum nft_meta_keys`).
+#[derive(Debug, Clone, Copy)]
+pub enum Meta {
+    /// The interface that it came by.
+    InputInterface = 6,
+    /// The interface that it leaves by.
+    OutputInterface = 7,
+    /// The input interface's kind of hardware.
+    InputHardware = 8,
+    /// IPv4 or IPv6.
+    Protocol = 15,
+    /// TCP, UDP, …
+    Transport = 16,
+}
+
+/// IP's protocol numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transport {
+    /// ICMP
+    Icmp = 1,
+    /// TCP
+    Tcp = 6,
+    /// UDP
+    Udp = 17,
+    /// `ICMPv6`
+    Icmp6 = 58,
+}
+
+/// Which IP address of a packet.
+#[derive(Debug, Clone, Copy)]
+pub enum Side {
+    /// Where it comes from.
+    Source,
+    /// Where it goes to.
+    Destination,
+}
+
+/// A rule being written.
+#[derive(Debug)]
+pub struct Rule {
+    chain: &'static str,
+    expressions: Writer,
+    comment: Option<String>,
+}
+
+impl Rule {
+    /// A rule at the end of a chain.
+    #[must_use]
+    pub fn new(chain: &'static str) -> Self {
+        Self { chain, expressions: Writer::new(), comment: None }
+    }
+
+    fn expression(mut self, name: &str, data: impl FnOnce(&mut Writer)) -> Self {
+        self.expressions.nest(attribute::LIST_ITEM, |w| {
+            w.text(attribute::EXPRESSION_NAME, name);
+            w.nest(attribute::EXPRESSION_DATA, data);
+        });
+        self
+    }
+
+    fn meta(self, key: Meta) -> Self {
+        self.expression("meta", |w| {
+            w.be32(1, REGISTER);
+            w.be32(2, key as u32);
+        })
+    }
+
+    /// Loads bytes of a header: 0 the link's, 1 the network's, 2 the transport's.
+    fn payload(self, header: u32, offset: u32, length: u32) -> Self {
+        self.expression("payload", |w| {
+            w.be32(1, REGISTER);
+            w.be32(2, header);
+            w.be32(3, offset);
+            w.be32(4, length);
+        })
+    }
+
+    /// Compares: 0 equal, 1 not equal, 3 at most, 5 at least.
+    fn compare(self, operation: u32, value: &[u8]) -> Self {
+        self.expression("cmp", |w| {
+            w.be32(1, REGISTER);
+            w.be32(2, operation);
+            w.nest(3, |w| w.attribute(attribute::DATA_VALUE, value));
+        })
+    }
+
+    fn look_up(self, set: Set, present: bool) -> Self {
+        self.expression("lookup", |w| {
+            w.text(1, set.name());
+            w.be32(2, REGISTER);
+            if !present {
+                w.be32(5, 1); // NFT_LOOKUP_F_INV
+            }
+        })
+    }
+
+    /// Came by a customers' interface.
+    #[must_use]
+    pub fn by_customers(self) -> Self {
+        self.meta(Meta::InputInterface).look_up(Set::Lan, true)
+    }
+
+    /// Leaves by a customers' interface.
+    #[must_use]
+    pub fn towards_customers(self) -> Self {
+        self.meta(Meta::OutputInterface).look_up(Set::Lan, true)
+    }
+
+    /// Loads the sender's Ethernet address; there is none on other hardware.
+    fn sender(self) -> Self {
+        // ARPHRD_ETHER; 16 bits in the machine's order
+        self.meta(Meta::InputHardware).compare(0, &1u16.to_ne_bytes()).payload(0, 6, 6)
+    }
+
+    /// The sending device is none of the set.
+    #[must_use]
+    pub fn sender_not_in(self, set: Set) -> Self {
+        self.sender().look_up(set, false)
+    }
+
+    fn address(self, side: Side, set: Set) -> Self {
+        let (protocol, source, length) = match set.key().1 {
+            4 => (2, 12, 4),  // NFPROTO_IPV4
+            _ => (10, 8, 16), // NFPROTO_IPV6
+        };
+        let offset = match side {
+            Side::Source => source,
+            Side::Destination => source + length,
+        };
+        self.meta(Meta::Protocol).compare(0, &[protocol]).payload(1, offset, length)
+    }
+
+    /// The address is in the set.
+    #[must_use]
+    pub fn address_in(self, side: Side, set: Set) -> Self {
+        self.address(side, set).look_up(set, true)
+    }
+
+    /// The sending device has a quota with something left, and a counter. The order is what matters: what the quota
+    /// refuses must not be counted.
+    #[must_use]
+    pub fn sender_accounted(self) -> Self {
+        self.sender().object(Set::UpQuota).object(Set::UpCounter)
+    }
+
+    /// The same for the address that the packet goes to.
+    #[must_use]
+    pub fn destination_accounted(self, quota: Set, counter: Set) -> Self {
+        self.address(Side::Destination, quota).object(quota).object(counter)
+    }
+
+    fn object(self, map: Set) -> Self {
+        self.expression("objref", |w| {
+            w.be32(3, REGISTER);
+            w.text(4, map.name());
+        })
+    }
+
+    /// Is of this protocol.
+    #[must_use]
+    pub fn transport(self, transport: Transport) -> Self {
+        self.meta(Meta::Transport).compare(0, &[transport as u8])
+    }
+
+    /// Goes to this port of TCP or UDP.
+    #[must_use]
+    pub fn port(self, transport: Transport, port: u16) -> Self {
+        self.transport(transport).payload(2, 2, 2).compare(0, &port.to_be_bytes())
+    }
+
+    /// Is an ICMP message of a type between two, both included.
+    #[must_use]
+    pub fn icmp(self, transport: Transport, first: u8, last: u8) -> Self {
+        let protocol = if transport == Transport::Icmp { 2 } else { 10 };
+        let loaded = self.meta(Meta::Protocol).compare(0, &[protocol]).transport(transport).payload(2, 0, 1);
+        if first == last { loaded.compare(0, &[first]) } else { loaded.compare(5, &[first]).compare(3, &[last]) }
+    }
+
+    /// Belongs to a connection that exists (`ct state established,related`), or does not.
+    #[must_use]
+    pub fn established(self, yes: bool) -> Self {
+        let states = 2u32 | 4; // NF_CT_STATE_BIT of ESTABLISHED and RELATED; in the machine's order
+        self.expression("ct", |w| {
+            w.be32(1, REGISTER);
+            w.be32(2, 0); // NFT_CT_STATE
+        })
+        .expression("bitwise", |w| {
+            w.be32(1, REGISTER);
+            w.be32(2, REGISTER);
+            w.be32(3, 4);
+            w.nest(4, |w| w.attribute(attribute::DATA_VALUE, &states.to_ne_bytes()));
+            w.nest(5, |w| w.attribute(attribute::DATA_VALUE, &0u32.to_ne_bytes()));
+        })
+        .compare(u32::from(yes), &0u32.to_ne_bytes())
+    }
+
+    /// Answers what the other side began.
+    #[must_use]
+    pub fn reply(self) -> Self {
+        self.expression("ct", |w| {
+            w.be32(1, REGISTER);
+            w.be32(2, 1); // NFT_CT_DIRECTION
+        })
+        .compare(0, &[1]) // IP_CT_DIR_REPLY
+    }
+
+    fn verdict(self, code: i32, chain: Option<&str>) -> Request {
+        self.expression("immediate", |w| {
+            w.be32(1, VERDICT);
+            w.nest(2, |w| {
+                w.nest(attribute::DATA_VERDICT, |w| {
+                    w.be32(attribute::VERDICT_CODE, code.cast_unsigned());
+                    if let Some(chain) = chain {
+                        w.text(attribute::VERDICT_CHAIN, chain);
+                    }
+                });
+            });
+        })
+        .done()
+    }
+
+    /// Then it passes this base chain.
+    #[must_use]
+    pub fn accept(self) -> Request {
+        self.verdict(1, None)
+    }
+
+    /// Then it is gone without a word.
+    #[must_use]
+    pub fn silently_drop(self) -> Request {
+        self.verdict(0, None)
+    }
+
+    /// Then the other chain is asked, and the next rule if that one does not decide.
+    #[must_use]
+    pub fn jump(self, chain: &str) -> Request {
+        self.verdict(-3, Some(chain))
+    }
+
+    /// Then the other chain is asked, and no further rule of this one.
+    #[must_use]
+    pub fn go_to(self, chain: &str) -> Request {
+        self.verdict(-4, Some(chain))
+    }
+
+    /// Then no further rule of this chain is asked.
+    #[must_use]
+    pub fn back(self) -> Request {
+        self.verdict(-5, None)
+    }
+
+    /// Then its sender gets a TCP reset.
+    #[must_use]
+    pub fn reset(self) -> Request {
+        self.expression("reject", |w| {
+            w.be32(1, 1); // NFT_REJECT_TCP_RST
+            w.attribute(2, &[0]);
+        })
+        .done()
+    }
+
+    /// Then its sender gets an ICMP "administratively prohibited", of either IP.
+    #[must_use]
+    pub fn prohibit(self) -> Request {
+        self.expression("reject", |w| {
+            w.be32(1, 2); // NFT_REJECT_ICMPX_UNREACH
+            w.attribute(2, &[3]); // NFT_REJECT_ICMPX_ADMIN_PROHIBITED
+        })
+        .done()
+    }
+
+    /// Then it goes to the router itself, to another port where one is given.
+    #[must_use]
+    pub fn redirect(self, port: Option<u16>) -> Request {
+        match port {
+            None => self.expression("redir", |_| {}).done(),
+            Some(port) => self
+                .expression("immediate", |w| {
+                    w.be32(1, REGISTER);
+                    w.nest(2, |w| w.attribute(attribute::DATA_VALUE, &port.to_be_bytes()));
+                })
+                .expression("redir", |w| w.be32(1, REGISTER))
+                .done(),
+        }
+    }
+
+    /// Gives it a comment, which `nft` shows.
+    #[must_use]
+    pub fn comment(mut self, comment: Option<&str>) -> Self {
+        self.comment = comment.map(str::to_owned);
+        self
+    }
+
+    fn done(self) -> Request {
+        // Expressions are a few hundred bytes; a list that could outgrow its length does not occur.
+        add_rule(self.chain, &self.expressions.finish().unwrap_or_default(), self.comment.as_deref())
+    }
+}

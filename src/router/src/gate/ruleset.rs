@@ -1,0 +1,191 @@
+//! What our table holds besides the accounts: sets, chains, rules (docs/gate.md shows them as `nft` prints them). Pure.
+
+use super::nft::{Request, Set, add_chain, add_element, add_set, add_table, delete_rules, empty_set};
+use super::rule::{Rule, Side, Transport};
+use ring::digest::{SHA256, digest};
+use std::collections::BTreeSet;
+
+/// What the rules depend on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GateConfig {
+    /// The customers' interfaces, by name. They need not exist yet.
+    pub lan: Vec<String>,
+    /// The portal's port at the router, plain HTTP.
+    pub portal_port: u16,
+}
+
+/// How often the kernel looks for elements that ran out, in milliseconds. They stop working on their own moment; this is
+/// about their memory, and about the quotas that they still hold.
+const COLLECT_EVERY: u32 = 5_000;
+
+/// `NF_INET_PRE_ROUTING`, `NF_INET_LOCAL_IN`, `NF_INET_FORWARD`
+const PREROUTING: u32 = 0;
+const LOCAL_IN: u32 = 1;
+const FORWARD: u32 = 2;
+
+/// Ours run before fw4's at the same places (priorities 0 and -100): it accepts established connections early, and what
+/// we refuse must not reach that.
+const FILTER_PRIORITY: i32 = -10;
+const NAT_PRIORITY: i32 = -110;
+
+/// The chains that packets enter by themselves: their names, types, hooks and priorities.
+const BASE_CHAINS: [(&str, (&str, u32, i32)); 3] = [
+    ("forward", ("filter", FORWARD, FILTER_PRIORITY)),
+    ("input", ("filter", LOCAL_IN, FILTER_PRIORITY)),
+    ("prerouting", ("nat", PREROUTING, NAT_PRIORITY)),
+];
+
+/// The chains that those ask.
+const CHAINS: [&str; 5] = ["upward", "downward", "services", "captive", "refuse"];
+
+const DNS: u16 = 53;
+const DHCP_SERVER: u16 = 67;
+const DHCP6_SERVER: u16 = 547;
+const NTP: u16 = 123;
+const HTTP: u16 = 80;
+
+/// Types of ICMP that the router itself takes from customers: echo requests.
+const ICMP4: [(u8, u8); 1] = [(8, 8)];
+/// The same of `ICMPv6`: echo requests; multicast listener queries and reports; router solicitations; neighbour
+/// solicitations and advertisements; reports of version 2. Never router advertisements (134) or redirects (137).
+const ICMP6: [(u8, u8); 5] = [(128, 128), (130, 132), (133, 133), (135, 136), (143, 143)];
+
+/// The table, its sets and its base chains: what elements and objects hang on. It is made once.
+#[must_use]
+pub fn frame() -> Vec<Request> {
+    let mut requests = vec![add_table(&frame_comment())];
+    requests.extend(sets());
+    requests.extend(base_chains());
+    requests
+}
+
+fn sets() -> impl Iterator<Item = Request> {
+    (1..).zip(Set::ALL).map(|(number, set)| add_set(set, number, COLLECT_EVERY))
+}
+
+fn base_chains() -> impl Iterator<Item = Request> {
+    BASE_CHAINS.into_iter().map(|(name, hook)| add_chain(name, Some(hook)))
+}
+
+/// The table's comment: a table with another one was made by another version, and is replaced as a whole.
+#[must_use]
+pub fn frame_comment() -> String {
+    format!("Lango, layout {}", fingerprint(sets().chain(base_chains())))
+}
+
+/// The chains that others ask, the rules, and the customers' interfaces. They hold no state and can be replaced at any time.
+#[must_use]
+pub fn rules(config: &GateConfig) -> Vec<Request> {
+    commented_rules(config, Some(&rules_comment(config)))
+}
+
+/// Puts the rules in the place of others.
+#[must_use]
+pub fn replace_rules(config: &GateConfig) -> Vec<Request> {
+    let mut requests = vec![delete_rules(), empty_set(Set::Lan)];
+    requests.extend(rules(config));
+    requests
+}
+
+/// The comment of the first rule of `forward`: rules with another one are replaced.
+#[must_use]
+pub fn rules_comment(config: &GateConfig) -> String {
+    format!("Lango, rules {}", fingerprint(commented_rules(config, None).into_iter()))
+}
+
+/// How many rules there are.
+#[must_use]
+pub fn rules_count(config: &GateConfig) -> usize {
+    rules(config).iter().filter(|request| request.kind == super::nft::message::NEW_RULE).count()
+}
+
+fn commented_rules(config: &GateConfig, comment: Option<&str>) -> Vec<Request> {
+    let mut requests: Vec<Request> = CHAINS.iter().map(|name| add_chain(name, None)).collect();
+    let lan: BTreeSet<&String> = config.lan.iter().collect(); // named twice is named once
+    requests.extend(lan.into_iter().map(|name| add_element(Set::Lan, &interface_key(name), None, None)));
+    requests.extend([
+        Rule::new("forward").comment(comment).by_customers().jump("upward"),
+        Rule::new("forward").towards_customers().jump("downward"),
+        // From customer to customer through the router: not offered.
+        Rule::new("upward").towards_customers().go_to("refuse"),
+        Rule::new("upward").sender_accounted().accept(),
+        Rule::new("upward").address_in(Side::Destination, Set::Garden4).accept(),
+        Rule::new("upward").address_in(Side::Destination, Set::Garden6).accept(),
+        Rule::new("upward").go_to("refuse"),
+        Rule::new("downward").destination_accounted(Set::DownQuota4, Set::DownCounter4).accept(),
+        Rule::new("downward").destination_accounted(Set::DownQuota6, Set::DownCounter6).accept(),
+        // Nobody outside learns by an answer that a captive device is there.
+        Rule::new("downward").established(false).silently_drop(),
+        Rule::new("downward").address_in(Side::Source, Set::Garden4).accept(),
+        Rule::new("downward").address_in(Side::Source, Set::Garden6).accept(),
+        Rule::new("downward").go_to("refuse"),
+        Rule::new("refuse").transport(Transport::Tcp).reset(),
+        Rule::new("refuse").prohibit(),
+        Rule::new("input").by_customers().jump("services"),
+        // Answers to what the router itself asked; never the other way round.
+        Rule::new("services").reply().established(true).accept(),
+    ]);
+    for port in [DNS, DHCP_SERVER, NTP, DHCP6_SERVER] {
+        requests.push(Rule::new("services").port(Transport::Udp, port).accept());
+    }
+    for port in [DNS, config.portal_port] {
+        requests.push(Rule::new("services").port(Transport::Tcp, port).accept());
+    }
+    for (transport, types) in [(Transport::Icmp, ICMP4.as_slice()), (Transport::Icmp6, ICMP6.as_slice())] {
+        for (first, last) in types {
+            requests.push(Rule::new("services").icmp(transport, *first, *last).accept());
+        }
+    }
+    requests.extend([
+        Rule::new("services").go_to("refuse"),
+        Rule::new("prerouting").by_customers().sender_not_in(Set::Paid).jump("captive"),
+        Rule::new("captive").port(Transport::Udp, DNS).redirect(None),
+        Rule::new("captive").port(Transport::Tcp, DNS).redirect(None),
+        Rule::new("captive").address_in(Side::Destination, Set::Garden4).back(),
+        Rule::new("captive").address_in(Side::Destination, Set::Garden6).back(),
+        Rule::new("captive").port(Transport::Tcp, HTTP).redirect(Some(config.portal_port)),
+    ]);
+    requests
+}
+
+/// An interface's name as the kernel compares it: 16 bytes, zeros behind.
+fn interface_key(name: &str) -> [u8; 16] {
+    let mut key = [0; 16];
+    // The last byte stays zero: Linux's names have at most 15 (IFNAMSIZ).
+    key.iter_mut().take(15).zip(name.bytes()).for_each(|(place, byte)| *place = byte);
+    key
+}
+
+fn fingerprint(requests: impl Iterator<Item = Request>) -> String {
+    let mut bytes = Vec::new();
+    for request in requests {
+        bytes.extend_from_slice(&request.kind.to_be_bytes());
+        bytes.extend_from_slice(&request.flags.to_be_bytes());
+        bytes.extend_from_slice(&request.attributes);
+    }
+    digest(&SHA256, &bytes).as_ref().iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(lan: &[&str], portal_port: u16) -> GateConfig {
+        GateConfig { lan: lan.iter().map(|name| (*name).to_owned()).collect(), portal_port }
+    }
+
+    #[test]
+    fn the_fingerprint_is_that_of_the_config() {
+        let first = rules_comment(&config(&["br-lan"], 8088));
+        assert_eq!(first, rules_comment(&config(&["br-lan", "br-lan"], 8088)));
+        for other in [config(&["br-lan"], 8089), config(&["br-lan", "wlan1"], 8088), config(&[], 8088)] {
+            assert_ne!(first, rules_comment(&other));
+        }
+    }
+
+    #[test]
+    fn an_interface_s_name_is_padded_and_never_longer_than_the_kernel_s() {
+        assert_eq!(&interface_key("br-lan"), b"br-lan\0\0\0\0\0\0\0\0\0\0");
+        assert_eq!(&interface_key("an-interface-name-too-long"), b"an-interface-na\0");
+    }
+}

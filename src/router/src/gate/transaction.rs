@@ -1,0 +1,236 @@
+//! Carrying out a plan: transactions, and what is learnt from the kernel's refusals.
+//!
+//! Elements end by themselves, at any moment: one that a plan takes out may be gone when the kernel comes to it, which then
+//! refuses the whole transaction. So a refusal teaches what the kernel really has, and the rest is planned anew.
+
+use super::nft::{
+    OBJECT_COUNTER, OBJECT_QUOTA, Request, Set, add_counter, add_element, add_quota, delete_element, delete_object, set_limit,
+};
+use super::plan::{Facts, Op, Targets, plan};
+use super::view::Pass;
+use super::{Gate, GateError, KEEP_COUNTS_FOR, Table, cannot};
+use crate::clock;
+use crate::gate::kernel::{LARGEST_TRANSACTION, Refused};
+use crate::gate::nft::Key;
+use crate::netlink::codec::HEADER;
+use crate::netlink::socket::NetlinkError;
+use lango_core::gate::GateId;
+use lango_core::time::Monotonic;
+use nix::errno::Errno;
+use std::collections::BTreeSet;
+
+/// How often a plan is made anew before it is given up.
+const TRIES: u32 = 6;
+
+/// The shortest timeout that is asked for, in milliseconds. The kernel rounds down to its ticks of up to 10 ms, and takes
+/// none for no end at all: an element that should live for 5 ms would let its device pass for ever.
+const SHORTEST_TIMEOUT: u64 = 20;
+
+/// The longest, in milliseconds: a hundred years.
+const LONGEST_TIMEOUT: u64 = 100 * 365 * 86_400_000;
+
+/// The message that does it. Ends are turned into timeouts here, as late as can be.
+fn request(op: &Op, now: Monotonic) -> Request {
+    let timeout = |until: Option<Monotonic>| until.map(|u| u.since(now).0.clamp(SHORTEST_TIMEOUT, LONGEST_TIMEOUT));
+    match *op {
+        Op::AddQuota { name, limit, consumed } => add_quota(name, limit, consumed),
+        Op::SetLimit { name, limit } => set_limit(name, limit),
+        Op::DeleteQuota(name) => delete_object(&name.to_string(), OBJECT_QUOTA),
+        Op::AddCounter { name, bytes } => add_counter(&name, bytes),
+        Op::DeleteCounter(name) => delete_object(&name.to_string(), OBJECT_COUNTER),
+        Op::AddPass { key, quota, until } => add_element(key.quota_map(), &key.bytes(), timeout(until), Some(&quota.to_string())),
+        Op::DeletePass(key) => delete_element(key.quota_map(), &key.bytes()),
+        Op::AddCount { key, counter } => add_element(key.counter_map(), &key.bytes(), None, Some(&counter.to_string())),
+        Op::DeleteCount(key) => delete_element(key.counter_map(), &key.bytes()),
+        Op::AddPaid { mac, until } => add_element(Set::Paid, &mac.0, timeout(until), None),
+        Op::DeletePaid(mac) => delete_element(Set::Paid, &mac.0),
+    }
+}
+
+/// One transaction being put together.
+#[derive(Default)]
+struct Transaction {
+    requests: Vec<Request>,
+    /// What each request does to accounts; nothing for the table's own.
+    ops: Vec<Option<Op>>,
+    bytes: usize,
+}
+
+impl Transaction {
+    fn push(&mut self, request: Request, op: Option<Op>) {
+        self.bytes += request.attributes.len() + HEADER + 4;
+        self.requests.push(request);
+        self.ops.push(op);
+    }
+}
+
+impl Gate {
+    /// Brings these accounts and keys in order.
+    pub(super) fn carry_out(
+        &mut self,
+        targets: &Targets<'_>,
+        keys: BTreeSet<Key>,
+        facts: &mut Facts,
+        now: Monotonic,
+    ) -> Result<(), GateError> {
+        self.carry_out_prepared(Vec::new(), targets, keys, facts, now)
+    }
+
+    /// The same, behind requests that prepare the table, in one transaction as far as the kernel takes so much.
+    pub(super) fn carry_out_prepared(
+        &mut self,
+        mut preparation: Vec<Request>,
+        targets: &Targets<'_>,
+        keys: BTreeSet<Key>,
+        facts: &mut Facts,
+        now: Monotonic,
+    ) -> Result<(), GateError> {
+        let mut last = None;
+        for _ in 0..TRIES {
+            let now = now.max(clock::monotonic());
+            for (id, _) in targets {
+                let keys: Vec<Key> = self.view.keys_of(*id).collect();
+                self.view.forget_ended(keys, now);
+            }
+            let groups = plan(&self.view, targets, keys.clone(), facts, now);
+            match self.commit(&mut preparation, groups, facts) {
+                Ok(()) => return Ok(()),
+                Err(refused) => {
+                    log::debug!("the gate's transaction is planned anew: {}", refused.error);
+                    if !preparation.is_empty() {
+                        return Err(cannot("install the rules")(refused.error));
+                    }
+                    self.look_again(&refused, facts)?;
+                    last = Some(refused.error);
+                }
+            }
+        }
+        Err(last.map_or(GateError::TableGone, cannot("change the accounts")))
+    }
+
+    fn commit(&mut self, preparation: &mut Vec<Request>, groups: Vec<Vec<Op>>, facts: &mut Facts) -> Result<(), Refused> {
+        let mut transaction = Transaction::default();
+        for request in preparation.iter() {
+            transaction.push(request.clone(), None);
+        }
+        for group in groups {
+            let now = clock::monotonic();
+            let requests: Vec<_> = group.iter().map(|op| request(op, now)).collect();
+            let bytes: usize = requests.iter().map(|request| request.attributes.len() + HEADER + 4).sum();
+            if transaction.bytes + bytes > LARGEST_TRANSACTION {
+                self.send(std::mem::take(&mut transaction), facts)?;
+                preparation.clear();
+            }
+            for (request, op) in requests.into_iter().zip(group) {
+                transaction.push(request, Some(op));
+            }
+        }
+        self.send(transaction, facts)?;
+        preparation.clear();
+        Ok(())
+    }
+
+    fn send(&mut self, transaction: Transaction, facts: &mut Facts) -> Result<(), Refused> {
+        let Transaction { requests, ops, .. } = transaction;
+        match self.kernel.transact(requests.iter()) {
+            Ok(()) => {
+                ops.iter().flatten().for_each(|op| self.view.apply(op));
+                Ok(())
+            }
+            Err(mut refused) => {
+                // What is left in the list afterwards taught nothing.
+                refused.by_index.retain(|(index, errno)| {
+                    let op = index.and_then(|index| ops.get(index).copied().flatten());
+                    !op.is_some_and(|op| self.learn(&op, *errno, facts))
+                });
+                Err(refused)
+            }
+        }
+    }
+
+    /// Corrects what we thought the kernel had, by what it refused; gives back whether that was possible.
+    fn learn(&mut self, op: &Op, errno: Errno, facts: &mut Facts) -> bool {
+        // An end that is like no other: what is there is not known, only that it is.
+        let unknown = Some(Monotonic(u64::MAX));
+        match (*op, errno) {
+            (Op::DeletePass(key), Errno::ENOENT) => self.view.remove_pass(key),
+            (Op::DeleteCount(key), Errno::ENOENT) => self.view.remove_count(key),
+            (Op::DeletePaid(mac), Errno::ENOENT) => {
+                self.view.paid.remove(&mac);
+            }
+            (Op::AddPass { key, .. }, Errno::EEXIST) => self.view.insert_pass(key, Pass { quota: None, until: unknown }),
+            (Op::AddCount { key, .. }, Errno::EEXIST) => self.view.insert_count(key, None),
+            (Op::AddPaid { mac, .. }, Errno::EEXIST) => {
+                self.view.paid.insert(mac, unknown);
+            }
+            (Op::AddCounter { name, .. }, Errno::EEXIST) => {
+                self.view.counters.insert(name);
+            }
+            (Op::AddQuota { name, .. }, Errno::EEXIST) => {
+                // Whatever it consumed, it is not what this account did: a new one is made beside it.
+                self.view.quotas.insert(name, 0);
+                facts.hit.insert(name.id);
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    /// Reads the kernel anew where a refusal is not explained by what was learnt from it.
+    fn look_again(&mut self, refused: &Refused, facts: &mut Facts) -> Result<(), GateError> {
+        let explained = matches!(refused.error, NetlinkError::Refused(_)) && refused.by_index.is_empty();
+        if explained {
+            return Ok(());
+        }
+        if refused.by_index.iter().any(|(_, errno)| *errno == Errno::EPERM) {
+            return Err(GateError::NotPermitted);
+        }
+        self.table = Self::look(&mut self.kernel, &self.config)?;
+        if matches!(self.table, Table::Missing | Table::Foreign) {
+            return Err(GateError::TableGone);
+        }
+        let read = self.refresh()?;
+        facts.hit.extend(read.hit);
+        facts.counted.extend(read.counted);
+        Ok(())
+    }
+
+    /// Deletes objects of accounts that went long enough ago. What cannot be deleted yet (an element that ended but was
+    /// not collected still holds it) stays for the next time: the caller is never troubled.
+    pub(super) fn sweep(&mut self, now: Monotonic) {
+        let due = |since: &Monotonic| now >= since.after(KEEP_COUNTS_FOR);
+        let ids: Vec<GateId> = self.left.iter().filter(|(_, since)| due(since)).map(|(id, _)| *id).collect();
+        let mut ops: Vec<Op> = Vec::new();
+        for id in &ids {
+            ops.extend(self.view.left_counters(*id).map(Op::DeleteCounter));
+            ops.extend(self.view.left_quotas(*id).map(Op::DeleteQuota));
+        }
+        // The first try tells which of them are held, the second does the rest.
+        for _ in 0..2 {
+            let requests: Vec<Request> = ops.iter().map(|op| request(op, now)).collect();
+            match self.kernel.transact(requests.iter()) {
+                Ok(()) => {
+                    ops.iter().for_each(|op| self.view.apply(op));
+                    break;
+                }
+                Err(refused) => {
+                    let refusals = &refused.by_index;
+                    for (_, op) in ops.iter().enumerate().filter(|(at, _)| refusals.contains(&(Some(*at), Errno::ENOENT))) {
+                        self.view.apply(op);
+                    }
+                    let mut at = 0..;
+                    ops.retain(|_| at.next().is_some_and(|at| refusals.iter().all(|(index, _)| *index != Some(at))));
+                    if refusals.iter().any(|(index, _)| index.is_none()) || refusals.is_empty() {
+                        log::warn!("objects of ended sessions stay in the kernel for now: {}", refused.error);
+                        break;
+                    }
+                }
+            }
+        }
+        for id in ids {
+            if self.view.left_counters(id).next().is_none() && self.view.left_quotas(id).next().is_none() {
+                self.left.remove(&id);
+            }
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! The gate on the real kernel: packets of real hosts in network namespaces, seen to arrive or not. Needs root.
+
+mod captive;
+mod installing;
+mod limits;
+mod takeover;
+mod traffic;
+mod world;

@@ -1,0 +1,150 @@
+//! A daemon that starts again, a table that somebody deleted, and the end of it all.
+
+use crate::traffic::{Server, Stream, refused, socket_address, tcp_ask, udp_ask};
+use crate::world::{Host, INTERNET4, PORTAL_PORT, World, account, addresses, config, eventually, mac, now, of, within_seconds};
+use lango::gate::{self, GateConfig, GateError, GateEvent, GateEvents};
+use lango_core::gate::{GateAccount, GateChange, GateId, Traffic};
+use lango_core::units::Bytes;
+use std::time::Duration;
+
+#[test]
+fn a_new_daemon_takes_over_without_losing_a_packet_or_a_byte() {
+    let world = World::new();
+    let mut gate = world.gate();
+    let _server = Server::udp(&world, Host::Internet, socket_address(INTERNET4, 4000), "e");
+    let mut desired = GateAccount { until: within_seconds(30), data_end: Some(Bytes(50_000_000)), ..account(1, &[1]) };
+    let gone = account(9, &[2]);
+    gate.apply(&[GateChange::Set(desired.clone()), GateChange::Set(gone)], now()).unwrap();
+    world.within(Host::Phone2, || udp_ask(socket_address(INTERNET4, 4000), &[0; 100])).unwrap();
+    let stream = Stream::start(&world, Host::Phone1, socket_address(INTERNET4, 4000), Duration::from_millis(1), 100);
+    for round in 0..10u64 {
+        drop(gate);
+        gate = world.gate();
+        let installed = &gate.installed()[&GateId(1)];
+        assert_eq!(installed.data_end, desired.data_end);
+        assert!(installed.until.unwrap().0.abs_diff(desired.until.unwrap().0) < 100, "the end is the one that was asked for");
+        assert_eq!((&installed.addresses, installed.devices.contains(&mac(1))), (&addresses(1), true));
+        // What changed while nobody ran: a purchase, and an account that ended.
+        desired.data_end = Some(Bytes(50_000_000 + round * 1_000));
+        desired.until = within_seconds(30 + round % 3);
+        let counted = gate.reconcile(std::slice::from_ref(&desired), now()).unwrap();
+        if round == 0 {
+            assert_eq!(of(&counted, 9, 2), Traffic { up: Bytes(128), down: Bytes(129) });
+        }
+        std::thread::sleep(Duration::from_millis(50)); // the pace of the restarts; the stream goes on meanwhile
+    }
+    let streamed = stream.stop();
+    assert!(streamed.sent > 450, "only {} were sent", streamed.sent);
+    assert_eq!(streamed.lost(), [0u64; 0], "of {}", streamed.sent);
+    assert_eq!(of(&gate.usage().unwrap(), 1, 1), Traffic { up: Bytes(streamed.sent * 128), down: Bytes(streamed.sent * 129) });
+    assert!(refused(&world.within(Host::Phone2, || udp_ask(socket_address(INTERNET4, 4000), b"x"))));
+}
+
+#[test]
+fn rules_of_another_config_are_replaced_and_accounts_stay() {
+    let world = World::new();
+    let mut gate = world.gate();
+    let _servers = [
+        Server::udp(&world, Host::Internet, socket_address(INTERNET4, 4000), "e"),
+        Server::tcp(&world, Host::Router, socket_address("::", PORTAL_PORT), "old"),
+        Server::tcp(&world, Host::Router, socket_address("::", 9099), "new"),
+    ];
+    gate.apply(&[GateChange::Set(account(1, &[1]))], now()).unwrap();
+    let stream = Stream::start(&world, Host::Phone1, socket_address(INTERNET4, 4000), Duration::from_millis(1), 100);
+    for (portal_port, answer) in [(9099, "new"), (PORTAL_PORT, "old"), (9099, "new")] {
+        drop(gate);
+        gate = world.try_gate(GateConfig { portal_port, ..config() }).unwrap();
+        assert_eq!(world.within(Host::Phone2, || tcp_ask(socket_address(INTERNET4, 80))).unwrap(), answer);
+    }
+    // Somebody deletes a rule of ours by hand: the next start puts it back.
+    world.nft(Host::Router, "flush chain inet lango captive");
+    assert!(refused(&world.within(Host::Phone2, || tcp_ask(socket_address(INTERNET4, 80)))));
+    gate = world.try_gate(GateConfig { portal_port: 9099, ..config() }).unwrap();
+    assert_eq!(world.within(Host::Phone2, || tcp_ask(socket_address(INTERNET4, 80))).unwrap(), "new");
+    let streamed = stream.stop();
+    assert_eq!(streamed.lost(), [0u64; 0], "of {}", streamed.sent);
+    assert_eq!(of(&gate.usage().unwrap(), 1, 1).up, Bytes(streamed.sent * 128));
+}
+
+#[test]
+fn a_table_that_somebody_deleted_is_noticed_and_put_back() {
+    let world = World::new();
+    let (events, heard) = std::sync::mpsc::channel();
+    let _listener = world.spawn(Host::Router, move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let mut gate_events = GateEvents::open().unwrap();
+            events.send(None).unwrap();
+            while let Ok(event) = gate_events.next().await {
+                if events.send(Some(event)).is_err() {
+                    return;
+                }
+            }
+        });
+    });
+    assert_eq!(heard.recv().unwrap(), None);
+    let mut gate = world.gate();
+    let _server = Server::udp(&world, Host::Internet, socket_address(INTERNET4, 4000), "e");
+    let desired = GateAccount { until: within_seconds(30), ..account(1, &[1]) };
+    gate.set_garden(&["192.0.2.99".parse().unwrap()]).unwrap();
+    gate.apply(&[GateChange::Set(desired.clone())], now()).unwrap();
+    world.nft(Host::Router, "delete table inet standin");
+    world.nft(Host::Router, "delete table inet lango");
+    assert_eq!(heard.recv_timeout(Duration::from_secs(5)).unwrap(), Some(GateEvent::TableGone));
+    let other = GateChange::Set(account(2, &[2]));
+    assert!(matches!(gate.apply(&[other], now()), Err(GateError::TableGone)));
+    gate.reconcile(std::slice::from_ref(&desired), now()).unwrap();
+    world.within(Host::Phone1, || udp_ask(socket_address(INTERNET4, 4000), b"x")).unwrap();
+    assert!(refused(&world.within(Host::Phone2, || udp_ask(socket_address(INTERNET4, 4000), b"x"))));
+    assert!(world.nft(Host::Router, "list set inet lango garden4").contains("192.0.2.99"));
+}
+
+#[test]
+fn a_table_of_another_version_is_replaced_with_what_it_counted() {
+    let world = World::new();
+    // As an older or newer program would have left it: same names of objects, other sets.
+    world.nft(
+        Host::Router,
+        "table inet lango { comment \"Lango, layout 000000000000\"
+           quota q1.0 { 5000 bytes used 1000 bytes }
+           counter u1-02005e100001 { packets 1 bytes 600 }
+           counter d1-02005e100001 { packets 1 bytes 400 }
+           counter u2-02005e100002 { packets 1 bytes 70 }
+           map other { type ether_addr : quota; elements = { 02:00:5e:10:00:01 : \"q1.0\" } } }",
+    );
+    let mut gate = world.gate();
+    assert!(matches!(gate.apply(&[], now()), Err(GateError::TableGone)));
+    let _server = Server::udp(&world, Host::Internet, socket_address(INTERNET4, 4000), "e");
+    let mut desired = GateAccount { data_end: Some(Bytes(5_000)), used: Bytes(100), ..account(1, &[1]) };
+    desired.devices.get_mut(&mac(1)).unwrap().traffic = Traffic { up: Bytes(60), down: Bytes(40) };
+    let counted = gate.reconcile(&[desired], now()).unwrap();
+    assert_eq!(of(&counted, 2, 2), Traffic { up: Bytes(70), down: Bytes(0) });
+    assert_eq!(of(&gate.usage().unwrap(), 1, 1), Traffic { up: Bytes(600), down: Bytes(400) });
+    // 4,000 bytes are left: fifteen of these exchanges, and not sixteen.
+    let passed = (0..20).filter(|_| world.within(Host::Phone1, || udp_ask(socket_address(INTERNET4, 4000), &[0; 100])).is_ok());
+    assert_eq!(passed.count(), 15);
+}
+
+#[test]
+fn flush_leaves_nothing_and_touches_nobody_else() {
+    let world = World::new();
+    let foreign = "table inet other { set s { type ipv4_addr; flags timeout; elements = { 192.0.2.7 timeout 1h } }
+                     chain input { type filter hook input priority filter; ct state established accept } }";
+    world.nft(Host::Router, foreign);
+    let tables = || world.nft(Host::Router, "list tables");
+    let listed = |table: &str| {
+        let text = world.nft(Host::Router, &format!("list table {table}"));
+        // The time that is left of an element goes down as it should.
+        text.lines().map(|line| line.split(" expires ").next().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let before = (tables(), listed("inet other"), listed("ip standin"), listed("inet standin"));
+    let mut gate = world.gate();
+    gate.apply(&[GateChange::Set(GateAccount { until: within_seconds(30), ..account(1, &[1, 2]) })], now()).unwrap();
+    assert!(tables().contains("table inet lango"));
+    gate.flush().unwrap();
+    assert_eq!((tables(), listed("inet other"), listed("ip standin"), listed("inet standin")), before);
+    world.within(Host::Router, gate::flush).unwrap();
+    // With the gate gone the router is a plain router again.
+    let _server = Server::udp(&world, Host::Internet, socket_address(INTERNET4, 4000), "e");
+    eventually("it passes", || world.within(Host::Phone1, || udp_ask(socket_address(INTERNET4, 4000), b"x")).ok());
+}
