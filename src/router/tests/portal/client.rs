@@ -96,7 +96,7 @@ impl Wire {
 
     /// Everything until the portal closes.
     pub async fn until_closed(mut self) -> Vec<u8> {
-        let _ = tokio::time::timeout(PATIENCE, self.stream.read_until_closed(&mut self.rest)).await.expect("the portal does not close");
+        let _ = tokio::time::timeout(PATIENCE, self.stream.read_to_end(&mut self.rest)).await.expect("the portal does not close");
         self.rest
     }
 }
