@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 /// The timer looks into the ledger at least so often: an operator's `retry`, or another relay, may have written there.
@@ -69,8 +69,9 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let mut http = tokio::spawn(async move { server.await });
     let mut broker = tokio::spawn(connection.run_for(config.broker.url.clone(), Arc::clone(&leaving)));
     let mut callbacks = tokio::spawn(work_all(Arc::clone(&engine), worker));
-    let mut routers = tokio::spawn(listen(Arc::clone(&engine), incoming));
-    let mut timer = tokio::spawn(keep_time(Arc::clone(&engine)));
+    let (stop, stops) = watch::channel(());
+    let mut routers = tokio::spawn(listen(Arc::clone(&engine), incoming, stops.clone()));
+    let mut timer = tokio::spawn(keep_time(Arc::clone(&engine), stops));
     log::info!("callbacks are received on {address}");
 
     tokio::select! {
@@ -84,8 +85,9 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     }
     log::info!("stopping");
     engine.stopping.store(true, Ordering::Release);
-    timer.abort();
-    routers.abort();
+    // Both end between two events, never within one: what was stored is also begun.
+    drop(stop);
+    let _ = timeout(LAST_WORDS / 2, async { (timer.await.is_ok(), routers.await.is_ok()) }).await;
     // A push that is cut off here would stay in doubt: it gets the time that there is.
     if timeout(LAST_PUSHES, engine.pushes.acquire_many(PUSHES)).await.is_err() {
         log::warn!("some pushes are not answered yet; their callbacks will tell");
@@ -113,7 +115,7 @@ async fn work_all(engine: Arc<Engine>, mut worker: mpsc::Receiver<StoredCallback
     }
 }
 
-async fn listen(engine: Arc<Engine>, mut incoming: mpsc::Receiver<Incoming>) {
+async fn listen(engine: Arc<Engine>, mut incoming: mpsc::Receiver<Incoming>, mut stops: watch::Receiver<()>) {
     let mut resend = interval(Duration::from_secs(10));
     resend.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -124,34 +126,42 @@ async fn listen(engine: Arc<Engine>, mut incoming: mpsc::Receiver<Incoming>) {
                 None => return,
             },
             _ = resend.tick() => engine.send_again(Whose::Due).await,
+            _ = stops.changed() => return,
         }
     }
 }
 
-async fn keep_time(engine: Arc<Engine>) {
+async fn keep_time(engine: Arc<Engine>, mut stops: watch::Receiver<()>) {
     loop {
-        if let Err(error) = look(&engine).await {
+        let wait = look(&engine).await.unwrap_or_else(|error| {
             log::error!("the ledger cannot be used: {error:#}");
-            tokio::time::sleep(LOOK_AGAIN).await;
+            LOOK_AGAIN
+        });
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = engine.timer.notified() => {}
+            _ = stops.changed() => return,
         }
     }
 }
 
-/// Lets happen what is due, and waits for what is due next.
-async fn look(engine: &Arc<Engine>) -> anyhow::Result<()> {
+/// Lets happen what is due; gives back how long until something is due next.
+async fn look(engine: &Arc<Engine>) -> anyhow::Result<Duration> {
     let now = clock::now();
     let left = engine.ledger.open_callbacks(Wall(now.0.saturating_sub(LEFT_AFTER))).await?;
     for callback in &left {
         work(engine, callback).await;
     }
+    let mut stuck = false;
     for key in engine.ledger.due(now).await? {
-        engine.apply(&key, Event::Due, None).await?;
+        // One payment that cannot be moved on must not hold up the others.
+        if let Err(error) = engine.apply(&key, Event::Due, None).await {
+            log::error!("payment {key}: what is due could not be done: {error:#}");
+            stuck = true;
+        }
     }
-    let wait = match engine.ledger.next_due().await? {
-        Some(due) => LOOK_AGAIN.min(Duration::from_millis(due.0.saturating_sub(clock::now().0))),
-        None => LOOK_AGAIN,
-    };
-    // Either is reason enough to look.
-    let _ = timeout(wait, engine.timer.notified()).await;
-    Ok(())
+    Ok(match engine.ledger.next_due().await? {
+        Some(due) if !stuck => LOOK_AGAIN.min(Duration::from_millis(due.0.saturating_sub(clock::now().0))),
+        _ => LOOK_AGAIN,
+    })
 }

@@ -1,0 +1,106 @@
+//! The command line beside the daemon: what it prints, and its exit codes.
+
+use super::broker::Broker;
+use super::program::Program;
+use super::{World, paid};
+use lango_core::message::Outcome;
+use std::os::unix::fs::PermissionsExt;
+
+fn alone(folder: &tempfile::TempDir) -> Program {
+    Program::new(folder.path(), "mqtt://127.0.0.1:1", "http://127.0.0.1:1", "transaction_type = \"CustomerPayBillOnline\"")
+}
+
+#[test]
+fn a_router_is_added_once_and_shown_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let relay = alone(&folder);
+    let empty = relay.command(&["router", "list"]);
+    assert!(empty.code == 69 && empty.stderr.contains("router add NAME"), "{}", empty.stderr);
+    let added = relay.command(&["router", "add", "kibera-7"]);
+    assert_eq!(added.code, 0, "{}", added.stderr);
+    assert!(
+        added.stdout.contains("config relay 'relay'\n\toption broker 'mqtt://127.0.0.1:1'\n\toption username 'kibera-7'\n"),
+        "{}",
+        added.stdout
+    );
+    assert!(added.stdout.contains("#   topic write lango/v1/kibera-7/up/#\n"), "{}", added.stdout);
+    let again = relay.command(&["router", "add", "kibera-7"]);
+    assert!(again.code == 64 && again.stderr.contains("router show kibera-7"), "{}", again.stderr);
+    assert_eq!(relay.command(&["router", "show", "kibera-7"]).stdout, added.stdout);
+    let unknown = relay.command(&["router", "show", "kibera-8"]);
+    assert!(unknown.code == 64 && unknown.stderr.contains("router add kibera-8"), "{}", unknown.stderr);
+    let list: serde_json::Value = serde_json::from_str(&relay.command(&["router", "list", "--json"]).stdout).unwrap();
+    assert_eq!((&list[0]["router"], &list[0]["hello_at"]), (&"kibera-7".into(), &serde_json::Value::Null));
+    assert!(relay.command(&["router", "list"]).stdout.contains("kibera-7"));
+    assert_eq!(relay.command(&["payments", "--json"]).stdout, "[]\n");
+}
+
+#[test]
+fn check_tells_every_mistake_with_its_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let relay = alone(&folder);
+    let good = relay.command(&["check"]);
+    assert_eq!((good.code, good.stdout.as_str()), (0, ""));
+    let text = std::fs::read_to_string(&relay.config).unwrap();
+    std::fs::write(&relay.config, text.replace("174379", "1").replace("mqtt://", "tcp://")).unwrap();
+    let bad = relay.command(&["check"]);
+    let file = relay.config.display();
+    let lines: Vec<&str> = bad.stdout.lines().collect();
+    assert_eq!(bad.code, 78);
+    assert!(lines.len() == 2 && lines[0].starts_with(&format!("{file}:7: broker must be")), "{lines:?}");
+    assert!(lines[1].starts_with(&format!("{file}:15: shortcode must be")), "{lines:?}");
+    let run = relay.command(&["run"]);
+    assert!(run.code == 78 && run.stderr.contains(":7: broker must be"), "{}", run.stderr);
+}
+
+#[test]
+fn exit_codes() {
+    let folder = tempfile::tempdir().unwrap();
+    let relay = alone(&folder);
+    for words in [&["fly"][..], &[], &["router"], &["router", "add", "a/b"], &["run", "--fast"]] {
+        let printed = relay.command(words);
+        assert!(printed.code == 64 && printed.stderr.contains("lango-relay run"), "{words:?}: {}", printed.stderr);
+    }
+    assert_eq!(relay.command(&["help"]).code, 0);
+    let port = std::net::TcpListener::bind(("127.0.0.1", relay.port)).unwrap();
+    let taken = relay.command(&["run"]);
+    assert!(taken.code == 69 && taken.stderr.contains("callbacks cannot be received"), "{}", taken.stderr);
+    drop(port);
+    std::fs::set_permissions(folder.path().join("relay/signing.key"), PermissionsExt::from_mode(0o644)).unwrap();
+    let open = relay.command(&["run"]);
+    assert!(open.code == 69 && open.stderr.contains("chmod 600"), "{}", open.stderr);
+    std::fs::remove_file(&relay.config).unwrap();
+    assert_eq!(relay.command(&["check"]).code, 78);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn payments_and_retry_beside_the_running_relay() {
+    let mut world = World::new().await;
+    let (order, push) = world.ask().await;
+    world.call_back(&push.callback, paid(&push.checkout, 10, "NLJ7RT61SV")).await;
+    let Outcome::Paid { .. } = world.router.outcome(&order).await else { panic!("paid") };
+    let table = world.relay.command(&["payments"]).stdout;
+    let mut lines = table.lines();
+    assert!(lines.next().is_some_and(|head| head.starts_with("ASKED") && head.contains("RECEIPT")), "{table}");
+    let row: Vec<&str> = lines.next().unwrap().split_whitespace().skip(1).collect();
+    assert_eq!(row, ["kibera-7", &order, "hour", "10", "254712345678", "paid", "NLJ7RT61SV"]);
+    let done = world.relay.command(&["retry", &order]);
+    assert!(done.code == 0 && done.stdout.contains("NLJ7RT61SV"), "{}", done.stdout);
+    let none = world.relay.command(&["retry", "nothing"]);
+    assert!(none.code == 64 && none.stderr.contains("there is no payment nothing"), "{}", none.stderr);
+    let list: serde_json::Value = serde_json::from_str(&world.relay.command(&["router", "list", "--json"]).stdout).unwrap();
+    assert!(list[0]["hello_at"].is_string() && list[0]["version"] == "1.0", "{list}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_password_at_the_broker_is_told_and_callbacks_are_received_all_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut broker = Broker::new(folder.path());
+    let mut relay = Program::new(folder.path(), &broker.url(), "http://127.0.0.1:1", "transaction_type = \"CustomerPayBillOnline\"");
+    let text = std::fs::read_to_string(&relay.config).unwrap();
+    std::fs::write(&relay.config, text.replace(super::broker::RELAY_PASSWORD, "wrong")).unwrap();
+    broker.start();
+    relay.start().await;
+    super::until("the refusal in the log", async || relay.log().contains("broker: not connected").then_some(())).await;
+    assert_eq!(relay.stop().await, 0);
+}
