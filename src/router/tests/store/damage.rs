@@ -1,7 +1,7 @@
 //! What a damaged, emptied or foreign store is answered with.
 
 use super::scratch::{make_image, mount};
-use super::writer::{batch, contents, last_whole_batch, ledger_entry, open};
+use super::writer::{batch, contents, last_whole_batch, ledger_entry, open, open_bare};
 use lango::store::StoreError;
 use lango_core::record::{Change, Record};
 use std::fs;
@@ -81,7 +81,7 @@ async fn a_file_of_rubbish_is_refused() {
 #[tokio::test]
 async fn another_s_database_is_refused() {
     let place = tempfile::tempdir().unwrap();
-    let other = sled::Config::new().path(place.path()).segment_size(128 << 10).open().unwrap();
+    let other = open_bare(place.path());
     other.insert("account/a", "b").unwrap();
     other.flush().unwrap();
     drop(other);
@@ -98,12 +98,33 @@ async fn a_later_program_s_store_is_left_alone() {
 
     let place = tempfile::tempdir().unwrap();
     filled(place.path(), 1).await;
-    let tree = sled::Config::new().path(place.path()).segment_size(128 << 10).open().unwrap();
+    let tree = open_bare(place.path());
     tree.insert(b"\0lango", "{\"v\":2,\"digest\":\"of another kind\"}").unwrap();
     tree.flush().unwrap();
     drop(tree);
     let error = open(place.path()).unwrap_err();
     assert!(matches!(error, StoreError::Later { format: 2, .. }), "{error}");
+}
+
+#[tokio::test]
+async fn an_entry_that_vanished_changed_or_came_back_is_noticed() {
+    // Each is sound for sled: only the digest knows better.
+    let key = Record::outbox_key(1).0;
+    let changes: [fn(&sled::Db, &str); 4] = [
+        |tree, key| drop(tree.remove(key).unwrap().unwrap()),
+        |tree, key| drop(tree.insert(key, tree.get(Record::outbox_key(2).0).unwrap().unwrap()).unwrap()),
+        |tree, key| drop(tree.insert(format!("{key}1"), "{}").unwrap()),
+        |tree, _| drop(tree.remove("account/user1\0\0\0\0\x01").unwrap().unwrap()),
+    ];
+    for change in changes {
+        let place = tempfile::tempdir().unwrap();
+        filled(place.path(), 10).await;
+        let tree = open_bare(place.path());
+        change(&tree, &key);
+        tree.flush().unwrap();
+        drop(tree);
+        refused(place.path());
+    }
 }
 
 #[tokio::test]

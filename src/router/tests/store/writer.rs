@@ -34,6 +34,16 @@ pub fn open(path: &Path) -> Result<(Store, Vec<Record>), StoreError> {
     opened
 }
 
+/// Opens the same folder as sled's, with nothing of ours around it. Waits as [`open`] does.
+pub fn open_bare(path: &Path) -> sled::Db {
+    let mut opened = None;
+    until("sled's own lock is free", || {
+        opened = sled::Config::new().path(path).flush_every_ms(None).segment_size(128 << 10).open().ok();
+        opened.is_some()
+    });
+    opened.unwrap()
+}
+
 /// What is in a store.
 pub async fn contents(path: &Path) -> Vec<Record> {
     let (store, records) = open(path).unwrap();
@@ -161,7 +171,7 @@ fn the_process_itself() {
             }
         }
         "bare" => {
-            let tree = sled::Config::new().path(store).flush_every_ms(None).segment_size(128 << 10).open().unwrap();
+            let tree = open_bare(&store);
             for n in 1_u64.. {
                 tree.insert(n.to_be_bytes(), vec![7; 400]).unwrap();
                 tree.flush().unwrap();
