@@ -1,4 +1,4 @@
-//! The MQTT broker: Debian's mosquitto, with a password for each router and an ACL that holds it to its own name.
+//! The MQTT broker: Debian's mosquitto over TLS, with a password for each router and the access list that the relay prints.
 
 use crate::net::Namespace;
 use crate::process::Program;
@@ -6,12 +6,13 @@ use crate::tool;
 use crate::world::CLOUD4;
 use anyhow::{Context, Result};
 use nix::sys::signal::Signal;
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Where it listens.
-pub const PORT: u16 = 1883;
+pub const PORT: u16 = 8883;
 /// The relay's user name.
 pub const RELAY: &str = "relay";
 /// The relay's password.
@@ -21,26 +22,17 @@ pub const RELAY_PASSWORD: &str = "lab-relay-password";
 const EAR: &str = "lab-ear";
 const EAR_PASSWORD: &str = "lab-ear-password";
 
-/// `pattern` lines put the user's own name in place of `%u`.
-const ACL: &str = "\
-user relay
-topic read lango/v1/+/up/#
-topic write lango/v1/+/down/#
-topic write lango/v1/relay/presence
-
-user lab-ear
-topic read lango/v1/#
-
-pattern write lango/v1/%u/up/#
-pattern read lango/v1/%u/down/#
-pattern read lango/v1/relay/presence
-";
+/// What the lab's own user may do, behind the list that the relay prints.
+const EAR_ACL: &str = "\nuser lab-ear\ntopic read lango/v1/#\n";
 
 /// The broker.
 pub struct Broker {
     /// Its process.
     pub program: Program,
+    /// The certificate authority's file, for those who connect.
+    pub ca: PathBuf,
     cloud: Namespace,
+    acl: PathBuf,
     passwords: PathBuf,
 }
 
@@ -52,13 +44,18 @@ impl Broker {
     pub fn new(cloud: &Namespace, folder: &Path) -> Result<Self> {
         let home = folder.join("broker");
         std::fs::create_dir(&home)?;
-        let (config, acl, passwords) = (home.join("mosquitto.conf"), home.join("acl"), home.join("passwords"));
-        std::fs::write(&acl, ACL)?;
+        let file = |name: &str| home.join(name);
+        let (config, acl, passwords, ca) = (file("mosquitto.conf"), file("acl"), file("passwords"), file("ca.pem"));
+        std::fs::write(&acl, EAR_ACL)?;
         std::fs::write(&passwords, "")?;
+        let (certificate, key) = (file("certificate.pem"), file("key.pem"));
+        write_certificates(&ca, &certificate, &key)?;
         // set_tcp_nodelay: without it a small message can wait 40 ms for the acknowledgement of the one before it.
         let text = format!(
-            "listener {PORT} {CLOUD4}\nallow_anonymous false\npassword_file {}\nacl_file {}\npersistence true\n\
-             persistence_location {}/\nautosave_interval 1\nset_tcp_nodelay true\nuser root\nlog_dest stderr\n",
+            "listener {PORT} {CLOUD4}\ncertfile {}\nkeyfile {}\nallow_anonymous false\npassword_file {}\nacl_file {}\n\
+             persistence true\npersistence_location {}/\nautosave_interval 1\nset_tcp_nodelay true\nuser root\nlog_dest stderr\n",
+            certificate.display(),
+            key.display(),
             passwords.display(),
             acl.display(),
             home.display()
@@ -66,10 +63,26 @@ impl Broker {
         std::fs::write(&config, text)?;
         let args = ["-c", config.to_str().context("the lab's folder is text")?];
         let program = Program::new(cloud, &tool::path("mosquitto")?, &args, &folder.join("broker.log"));
-        let broker = Self { program, cloud: cloud.clone(), passwords };
+        let broker = Self { program, ca, cloud: cloud.clone(), acl, passwords };
         broker.add_user(RELAY, RELAY_PASSWORD)?;
         broker.add_user(EAR, EAR_PASSWORD)?;
         Ok(broker)
+    }
+
+    /// Sets the access list, as `lango-relay router acl` prints it.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn set_acl(&self, list: &str) -> Result<()> {
+        std::fs::write(&self.acl, format!("{list}{EAR_ACL}"))?;
+        self.read_files_again()
+    }
+
+    fn read_files_again(&self) -> Result<()> {
+        if self.program.running() {
+            self.program.signal(Signal::SIGHUP)?;
+        }
+        Ok(())
     }
 
     /// Gives a router its password; a running broker reads its file again.
@@ -79,10 +92,7 @@ impl Broker {
     pub fn add_user(&self, name: &str, password: &str) -> Result<()> {
         let file = self.passwords.to_str().context("the lab's folder is text")?;
         tool::run("mosquitto_passwd", ["-b", file, name, password])?;
-        if self.program.running() {
-            self.program.signal(Signal::SIGHUP)?;
-        }
-        Ok(())
+        self.read_files_again()
     }
 
     /// Starts it, and waits until it takes connections.
@@ -102,8 +112,8 @@ impl Broker {
     /// # Errors
     /// When the broker refuses the user or the topic.
     pub fn publish(&self, from: &Namespace, user: &str, password: &str, topic: &str, payload: &[u8]) -> Result<()> {
-        let port = PORT.to_string();
-        let args = ["-h", CLOUD4, "-p", &port, "-V", "5", "-u", user, "-P", password, "-q", "1", "-t", topic, "-s"];
+        let (port, ca) = (PORT.to_string(), self.ca.display().to_string());
+        let args = ["-h", CLOUD4, "-p", &port, "--cafile", &ca, "-V", "5", "-u", user, "-P", password, "-q", "1", "-t", topic, "-s"];
         // It says that it was refused, and exits with 0 all the same.
         let mut command = from.command(&tool::path("mosquitto_pub")?, &args.map(str::to_owned))?;
         command.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
@@ -120,11 +130,26 @@ impl Broker {
     /// # Errors
     /// When the relay's presence, which the broker keeps, is not heard.
     pub fn listen(&self, folder: &Path) -> Result<Program> {
-        let port = PORT.to_string();
-        let args = ["-h", CLOUD4, "-p", &port, "-u", EAR, "-P", EAR_PASSWORD, "-q", "1", "-t", "lango/v1/#", "-F", "%t %p"];
+        let (port, ca) = (PORT.to_string(), self.ca.display().to_string());
+        let args =
+            ["-h", CLOUD4, "-p", &port, "--cafile", &ca, "-u", EAR, "-P", EAR_PASSWORD, "-q", "1", "-t", "lango/v1/#", "-F", "%t %p"];
         let program = Program::new(&self.cloud, &tool::path("mosquitto_sub")?, &args, &folder.join("messages.log"));
         program.start()?;
         program.ready_when("the relay's presence on the broker", || program.log().contains("lango/v1/relay/presence "))?;
         Ok(program)
     }
+}
+
+/// A certificate authority of the lab's own, and the broker's certificate from it.
+fn write_certificates(ca: &Path, certificate: &Path, key: &Path) -> Result<()> {
+    let mut params = CertificateParams::new(Vec::new())?;
+    // A name of its own: without it authority and broker would have the same, and OpenSSL takes the one for the other.
+    params.distinguished_name.push(DnType::CommonName, "The lab's certificate authority");
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority = CertifiedIssuer::self_signed(params, KeyPair::generate()?)?;
+    let broker = KeyPair::generate()?;
+    std::fs::write(certificate, CertificateParams::new(vec![CLOUD4.to_owned()])?.signed_by(&broker, &authority)?.pem())?;
+    std::fs::write(key, broker.serialize_pem())?;
+    std::fs::write(ca, authority.pem())?;
+    Ok(())
 }

@@ -50,12 +50,11 @@ impl Lab {
         tell("Safaricom (simulated)");
         let merchant = Merchant::sandbox();
         let safaricom = Safaricom::start(Some(&world.cloud), SocketAddr::new(SAFARICOM4.parse()?, 80), merchant.clone())?;
-        tell("lango-relay router add: the router's credentials");
-        let relay = Relay::new(&world.cloud, &world.folder, &merchant)?;
-        let credentials = relay.add_router(router::NAME)?;
-        tell("mosquitto, with a password and an ACL for the router");
+        tell("lango-relay router add: the router's credentials and the broker's access list");
         let broker = Broker::new(&world.cloud, &world.folder)?;
-        broker.add_user(&credentials.username, &credentials.password)?;
+        let relay = Relay::new(&world.cloud, &world.folder, &merchant, &broker)?;
+        let credentials = relay.add_router(router::NAME, &broker)?;
+        tell("mosquitto, over TLS");
         broker.start()?;
         tell("lango-relay run");
         relay.start()?;

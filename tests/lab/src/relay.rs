@@ -1,6 +1,6 @@
 //! The shipped `lango-relay`, run as an operator runs it: a config file and its command line.
 
-use crate::broker::{self, RELAY, RELAY_PASSWORD};
+use crate::broker::{self, Broker, RELAY, RELAY_PASSWORD};
 use crate::net::Namespace;
 use crate::process::Program;
 use crate::programs;
@@ -21,12 +21,13 @@ pub struct Relay {
     cloud: Namespace,
     config: PathBuf,
     binary: PathBuf,
+    ca: PathBuf,
 }
 
 /// A router's credentials, as `lango-relay router add` makes them.
 #[derive(Debug, Clone)]
 pub struct Credentials {
-    /// The config section, word for word as it was printed.
+    /// The config section as it was printed, and the lab's certificate authority.
     pub section: String,
     /// The broker's user name.
     pub username: String,
@@ -39,15 +40,15 @@ impl Relay {
     ///
     /// # Errors
     /// When it is not built, or the config cannot be written.
-    pub fn new(cloud: &Namespace, folder: &Path, merchant: &Merchant) -> Result<Self> {
+    pub fn new(cloud: &Namespace, folder: &Path, merchant: &Merchant, broker: &Broker) -> Result<Self> {
         let home = folder.join("relay");
         std::fs::create_dir(&home)?;
         let config = home.join("lango-relay.toml");
-        std::fs::write(&config, config_text(&home, merchant))?;
+        std::fs::write(&config, config_text(&home, merchant, &broker.ca))?;
         let binary = programs::find("lango-relay")?;
         let args = ["run", "--config", config.to_str().context("the lab's folder is text")?];
         let program = Program::new(cloud, &binary, &args, &folder.join("relay.log"));
-        Ok(Self { program, cloud: cloud.clone(), config, binary })
+        Ok(Self { program, cloud: cloud.clone(), config, binary, ca: broker.ca.clone() })
     }
 
     /// Starts it, and waits until it takes callbacks.
@@ -72,14 +73,14 @@ impl Relay {
         self.cloud.exec(binary, &[args, &["--config", config]].concat())
     }
 
-    /// Makes a router's credentials.
+    /// Makes a router's credentials, and does at the broker what the relay says is to be done there.
     ///
     /// # Errors
     /// When the relay refuses, or prints no config section.
-    pub fn add_router(&self, name: &str) -> Result<Credentials> {
+    pub fn add_router(&self, name: &str, broker: &Broker) -> Result<Credentials> {
         let printed = self.command(&["router", "add", name])?;
         let start = printed.find("config relay").with_context(|| format!("no config section in {printed:?}"))?;
-        let section = printed[start..].to_owned();
+        let section = format!("{}\toption ca '{}'\n", &printed[start..], self.ca.display());
         let option = |name: &str| {
             let value =
                 section.lines().find_map(|line| line.trim().strip_prefix("option ")?.strip_prefix(name)?.trim().strip_prefix('\''))?;
@@ -87,6 +88,8 @@ impl Relay {
         };
         let username = option("username").context("no user name in the printed section")?;
         let password = option("password").context("no password in the printed section")?;
+        broker.add_user(&username, &password)?;
+        broker.set_acl(&self.command(&["router", "acl"])?)?;
         Ok(Credentials { section, username, password })
     }
 
@@ -99,7 +102,7 @@ impl Relay {
     }
 }
 
-fn config_text(home: &Path, merchant: &Merchant) -> String {
+fn config_text(home: &Path, merchant: &Merchant, ca: &Path) -> String {
     let Merchant { consumer_key, consumer_secret, shortcode, passkey, transaction_type, .. } = merchant;
     format!(
         r#"listen = "{CLOUD4}:{PORT}"
@@ -108,7 +111,8 @@ database = "sqlite://{home}/relay.db"
 signing_key = "{home}/signing.key"
 
 [mqtt]
-broker = "mqtt://{CLOUD4}:{broker}"
+broker = "mqtts://{CLOUD4}:{broker}"
+ca = "{ca}"
 username = "{RELAY}"
 password = "{RELAY_PASSWORD}"
 
@@ -125,5 +129,6 @@ provider = "none"
 "#,
         home = home.display(),
         broker = broker::PORT,
+        ca = ca.display(),
     )
 }

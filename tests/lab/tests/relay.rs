@@ -32,10 +32,9 @@ impl Cloud {
         let merchant = Merchant::sandbox();
         let address = SocketAddr::new(SAFARICOM4.parse().unwrap(), 80);
         let safaricom = Safaricom::start(Some(&world.cloud), address, merchant.clone()).unwrap();
-        let relay = Relay::new(&world.cloud, &world.folder, &merchant).unwrap();
-        let credentials = relay.add_router(NAME).unwrap();
         let broker = Broker::new(&world.cloud, &world.folder).unwrap();
-        broker.add_user(&credentials.username, &credentials.password).unwrap();
+        let relay = Relay::new(&world.cloud, &world.folder, &merchant, &broker).unwrap();
+        let credentials = relay.add_router(NAME, &broker).unwrap();
         broker.start().unwrap();
         relay.start().unwrap();
         let messages = broker.listen(&world.folder).unwrap();
