@@ -1,0 +1,190 @@
+//! The messages' bytes, frozen (docs/protocol.md). **If this test fails, do not change the test**: routers and relays in the
+//! field speak exactly this, and are updated at different times. A new field must be one that old readers may ignore, and
+//! that new readers do without.
+#![allow(clippy::unwrap_used)] // a test says what is wrong by stopping
+
+use lango_core::message::{
+    Down, DownBody, MAX_PAYLOAD, Malformed, Outcome, PaymentRequest, PaymentUpdate, REQUEST_FRESH_FOR, Reason, SIGNATURE_CONTEXT, Sealed,
+    Up, UpBody, VERSION,
+};
+use lango_core::time::Wall;
+use lango_core::units::Shillings;
+
+const ORDER: &str = "0kq3v9x1c7mzp2w8tdl5hb6ny4";
+
+fn up(id: &str, seq: u64, body: UpBody) -> Up {
+    Up { v: VERSION, id: id.parse().unwrap(), seq, body }
+}
+
+fn down(body: DownBody) -> Down {
+    Down {
+        v: VERSION,
+        id: "5f0c6bd0a7f14f7b9e0d3c2b1a009988".parse().unwrap(),
+        seq: 42,
+        router: "kibera-7".parse().unwrap(),
+        at: Wall(1_795_340_999_000),
+        body,
+    }
+}
+
+fn request(asked_at: Option<Wall>) -> UpBody {
+    UpBody::PaymentRequest(PaymentRequest {
+        order: ORDER.parse().unwrap(),
+        package: "hour".parse().unwrap(),
+        label: "1 hour".to_owned(),
+        amount: Shillings(10),
+        phone: "0712345678".parse().unwrap(),
+        device: "02:00:5E:10:00:01".parse().unwrap(),
+        asked_at,
+    })
+}
+
+fn payment(outcome: Outcome) -> DownBody {
+    DownBody::Payment(PaymentUpdate {
+        order: ORDER.parse().unwrap(),
+        package: "hour".parse().unwrap(),
+        device: "02:00:5e:10:00:01".parse().unwrap(),
+        phone: "254712345678".parse().unwrap(),
+        outcome,
+    })
+}
+
+#[test]
+fn what_a_router_says() {
+    for (message, topic, bytes) in [
+        (
+            up("hello-7", 7, UpBody::Hello { nonce: "3xk9".parse().unwrap(), version: "0.1.0".to_owned() }),
+            "hello",
+            r#"{"v":1,"id":"hello-7","seq":7,"type":"hello","nonce":"3xk9","version":"0.1.0"}"#,
+        ),
+        (
+            up("pay-0kq3v9x1c7mzp2w8tdl5hb6ny4-1", 7, request(Some(Wall(1_795_340_997_500)))),
+            "payment_request",
+            concat!(
+                r#"{"v":1,"id":"pay-0kq3v9x1c7mzp2w8tdl5hb6ny4-1","seq":7,"type":"payment_request","order":"0kq3v9x1c7mzp2w8tdl5hb6ny4","#,
+                r#""package":"hour","label":"1 hour","amount":10,"phone":"254712345678","device":"02:00:5e:10:00:01","asked_at":1795340997500}"#
+            ),
+        ),
+        (
+            up("pay-0kq3v9x1c7mzp2w8tdl5hb6ny4-2", 8, request(None)),
+            "payment_request",
+            concat!(
+                r#"{"v":1,"id":"pay-0kq3v9x1c7mzp2w8tdl5hb6ny4-2","seq":8,"type":"payment_request","order":"0kq3v9x1c7mzp2w8tdl5hb6ny4","#,
+                r#""package":"hour","label":"1 hour","amount":10,"phone":"254712345678","device":"02:00:5e:10:00:01","asked_at":null}"#
+            ),
+        ),
+        (
+            up("ack-9", 9, UpBody::Ack { of: vec!["5f0c6bd0a7f14f7b9e0d3c2b1a009988".parse().unwrap(), "b".parse().unwrap()] }),
+            "ack",
+            r#"{"v":1,"id":"ack-9","seq":9,"type":"ack","of":["5f0c6bd0a7f14f7b9e0d3c2b1a009988","b"]}"#,
+        ),
+    ] {
+        assert_eq!(String::from_utf8(message.to_json()).unwrap(), bytes);
+        assert_eq!(Up::from_json(bytes.as_bytes()).unwrap(), message);
+        assert_eq!(message.body.topic(), topic);
+    }
+}
+
+#[test]
+fn what_the_relay_says() {
+    const HEAD: &str = r#"{"v":1,"id":"5f0c6bd0a7f14f7b9e0d3c2b1a009988","seq":42,"router":"kibera-7","at":1795340999000,"type":"#;
+    const PAYMENT: &str =
+        r#""payment","order":"0kq3v9x1c7mzp2w8tdl5hb6ny4","package":"hour","device":"02:00:5e:10:00:01","phone":"254712345678","status":"#;
+    let failed = |reason, name: &str| (payment(Outcome::Failed { reason }), "payment", format!(r#"{PAYMENT}"failed","reason":"{name}"}}"#));
+    for (body, topic, tail) in [
+        (DownBody::Welcome { nonce: "3xk9".parse().unwrap() }, "welcome", r#""welcome","nonce":"3xk9"}"#.to_owned()),
+        (DownBody::Ack { of: vec!["hello-7".parse().unwrap()] }, "ack", r#""ack","of":["hello-7"]}"#.to_owned()),
+        (DownBody::Stale { order: ORDER.parse().unwrap() }, "stale", r#""stale","order":"0kq3v9x1c7mzp2w8tdl5hb6ny4"}"#.to_owned()),
+        (
+            payment(Outcome::Paid { receipt: "NLJ7RT61SV".parse().unwrap(), amount: Shillings(10) }),
+            "payment",
+            format!(r#"{PAYMENT}"paid","receipt":"NLJ7RT61SV","amount":10}}"#),
+        ),
+        failed(Reason::Cancelled, "cancelled"),
+        failed(Reason::WrongPin, "wrong_pin"),
+        failed(Reason::InsufficientBalance, "insufficient_balance"),
+        failed(Reason::NoResponse, "no_response"),
+        failed(Reason::Limit, "limit"),
+        failed(Reason::Busy, "busy"),
+        failed(Reason::Other, "other"),
+    ] {
+        let message = down(body);
+        let bytes = format!("{HEAD}{tail}");
+        assert_eq!(message.to_json(), bytes);
+        assert_eq!(message.body.topic(), topic);
+        // In its envelope and out of it again.
+        let sealed = message.seal(bytes, "c2lnbmF0dXJl".to_owned());
+        let read = Sealed::from_json(&sealed.to_json()).unwrap();
+        assert_eq!(read.open(&"kibera-7".parse().unwrap()).unwrap(), message);
+    }
+}
+
+#[test]
+fn the_envelope_and_what_is_signed() {
+    let message = down(DownBody::Welcome { nonce: "3xk9".parse().unwrap() });
+    let sealed = message.seal(message.to_json(), "c2lnbmF0dXJl".to_owned());
+    let bytes = concat!(
+        r#"{"v":1,"id":"5f0c6bd0a7f14f7b9e0d3c2b1a009988","seq":42,"signed":"{\"v\":1,\"id\":\"5f0c6bd0a7f14f7b9e0d3c2b1a009988\",\"seq\":42,"#,
+        r#"\"router\":\"kibera-7\",\"at\":1795340999000,\"type\":\"welcome\",\"nonce\":\"3xk9\"}","signature":"c2lnbmF0dXJl"}"#
+    );
+    assert_eq!(String::from_utf8(sealed.to_json()).unwrap(), bytes);
+    assert_eq!(SIGNATURE_CONTEXT, b"lango/v1/down\n");
+    let signed = concat!(
+        "lango/v1/down\n",
+        r#"{"v":1,"id":"5f0c6bd0a7f14f7b9e0d3c2b1a009988","seq":42,"router":"kibera-7","at":1795340999000,"type":"welcome","nonce":"3xk9"}"#
+    );
+    assert_eq!(sealed.signed_bytes(), signed.as_bytes());
+}
+
+#[test]
+fn the_numbers_that_both_sides_rely_on() {
+    assert_eq!((VERSION, MAX_PAYLOAD, REQUEST_FRESH_FOR), (1, 16_384, 90_000));
+}
+
+/// What a later version adds must not make this one deaf.
+#[test]
+fn unknown_fields_are_left_alone() {
+    let bytes = br#"{"v":1,"id":"hello-7","seq":7,"type":"hello","nonce":"3xk9","version":"0.9.0","battery":80}"#;
+    assert_eq!(
+        Up::from_json(bytes).unwrap(),
+        up("hello-7", 7, UpBody::Hello { nonce: "3xk9".parse().unwrap(), version: "0.9.0".to_owned() })
+    );
+}
+
+#[test]
+fn what_is_no_message_is_refused() {
+    for bytes in [
+        "",
+        "null",
+        "[]",
+        r#"{"v":1}"#,
+        r#"{"v":1,"id":"hello-7","seq":7,"type":"order_pizza"}"#,
+        r#"{"v":1,"id":"HELLO","seq":7,"type":"ack","of":[]}"#,
+        r#"{"v":1,"id":"ack-1","seq":-7,"type":"ack","of":[]}"#,
+        r#"{"v":1,"id":"ack-1","seq":7,"type":"ack"}"#,
+        r#"{"v":1,"id":"ack-1","seq":7,"type":"ack","of":[]} and more"#,
+    ] {
+        assert!(matches!(Up::from_json(bytes.as_bytes()), Err(Malformed::Json(_))), "{bytes} was taken");
+    }
+    assert!(matches!(Up::from_json(br#"{"v":2,"anything":"else"}"#), Err(Malformed::Version(2))));
+    assert!(matches!(Up::from_json(&[b' '; MAX_PAYLOAD + 1]), Err(Malformed::TooLarge(_))));
+}
+
+#[test]
+fn an_envelope_that_says_other_than_what_was_signed_is_refused() {
+    let message = down(DownBody::Ack { of: Vec::new() });
+    let me = "kibera-7".parse().unwrap();
+    let sealed = message.seal(message.to_json(), String::new());
+    assert!(matches!(sealed.open(&"kibera-8".parse().unwrap()), Err(Malformed::Mismatch("router"))));
+    let other_id = Sealed { id: "another".parse().unwrap(), ..sealed.clone() };
+    assert!(matches!(other_id.open(&me), Err(Malformed::Mismatch("id"))));
+    let other_seq = Sealed { seq: 43, ..sealed };
+    assert!(matches!(other_seq.open(&me), Err(Malformed::Mismatch("seq"))));
+}
+
+/// A number in clear is needed on the wire; nothing else may show it.
+#[test]
+fn a_message_shows_no_phone_number_when_it_is_logged() {
+    let shown = format!("{:?} {:?}", request(None), payment(Outcome::Failed { reason: Reason::Other }));
+    assert!(!shown.contains("712345678"), "{shown}");
+}
