@@ -160,7 +160,8 @@ impl<B: Backend> Desk<B> {
                     .as_ref()
                     .map(|package| language.fill("wait_what", &[("label", &package.label), ("price", &language.money(package.price))]));
                 let prompt = match payment.phone {
-                    Some(phone) => language.fill("wait_prompt", &[("phone", &phone.to_string())]),
+                    // Whole, so that a mistyped number is seen: only the device that typed it gets this page.
+                    Some(phone) => language.fill("wait_prompt", &[("phone", &view::phone(phone))]),
                     None => language.text("wait_prompt_any").to_owned(),
                 };
                 let values = json!({"refresh": true, "id": payment.payment, "what": what, "step_prompt": prompt});
@@ -192,6 +193,9 @@ impl<B: Backend> Desk<B> {
                 let heading = language.text(if expired { "expired_title" } else { "failed_title" });
                 let values = json!({
                     "heading": heading,
+                    "kind": if expired { "" } else { " bad" },
+                    // Money may still be on its way: to look again comes before paying again.
+                    "check_first": expired,
                     "reason": reason,
                     "advice": advice,
                     "package": package,

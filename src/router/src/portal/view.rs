@@ -6,7 +6,7 @@ use super::site::Visit;
 use lango_core::message::Reason;
 use lango_core::package::Package;
 use lango_core::request::{PaymentStatus, PaymentView, SessionView};
-use lango_core::units::Seconds;
+use lango_core::units::{Msisdn, Seconds};
 use serde_json::{Value, json};
 
 /// A package, with the link that buys it where there is one.
@@ -98,6 +98,14 @@ pub fn reason(language: &Language, reason: Option<Reason>) -> (&str, &str) {
     (language.text(reason), language.text(advice))
 }
 
+/// A number as people in Kenya write it: `0712 345 678`, never broken over lines.
+#[must_use]
+pub fn phone(phone: Msisdn) -> String {
+    let digits = phone.digits();
+    let part = |from: usize, to: usize| digits.get(from..to).unwrap_or_default();
+    format!("0{}\u{a0}{}\u{a0}{}", part(3, 6), part(6, 9), part(9, 12))
+}
+
 /// A problem in the customer's words.
 #[must_use]
 pub fn problem(language: &Language, problem: Problem) -> String {
@@ -117,5 +125,16 @@ pub fn problem(language: &Language, problem: Problem) -> String {
         "cross_site" => text("error_cross_site"),
         "bad_phone" => text("bad_phone"),
         _ => text("error_bad_request"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_is_written_as_people_write_it() {
+        assert_eq!(phone("+254712345678".parse().unwrap()), "0712\u{a0}345\u{a0}678");
+        assert_eq!(phone("0112000009".parse().unwrap()), "0112\u{a0}000\u{a0}009");
     }
 }
