@@ -173,6 +173,17 @@ impl Gate {
         accounts
     }
 
+    /// The addresses by which the kernel lets devices be reached, as last known: what a daemon that starts again can learn
+    /// about devices that sleep.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<(Mac, IpAddr)> {
+        let known = self.view.counts.iter().filter_map(|(key, counter)| match key {
+            Key::Address(address) => counter.map(|counter| (counter.mac, *address)),
+            Key::Mac(_) => None,
+        });
+        known.collect()
+    }
+
     /// What the kernel counted, of every account that has anything there: running totals.
     ///
     /// # Errors
