@@ -1,8 +1,10 @@
-//! The gate on the real kernel: packets of real hosts in network namespaces, seen to arrive or not. Needs root.
+//! The gate and the neighbours on the real kernel: packets of real hosts in network namespaces, seen to arrive or not.
+//! Needs root.
 
 mod captive;
 mod installing;
 mod limits;
+mod neighbours;
 mod takeover;
 mod traffic;
 mod world;

@@ -60,16 +60,13 @@ impl World {
             });
         }
         let [phone1, phone2, router, internet] = HOSTS.map(|host| world.name(host));
-        ip(&format!("-n {router} link add br-lan type bridge"));
-        ip(&format!("-n {router} addr add {ROUTER4}/24 dev br-lan"));
-        ip(&format!("-n {router} addr add {ROUTER6}/64 dev br-lan nodad"));
         for (number, phone) in [(1, &phone1), (2, &phone2)] {
             ip(&format!("-n {router} link add lan{number} type veth peer name eth0 netns {phone}"));
-            ip(&format!("-n {router} link set lan{number} master br-lan"));
             ip(&format!("-n {phone} link set eth0 address 02:00:5e:10:00:0{number}"));
         }
         ip(&format!("-n {router} link add wan type veth peer name eth0 netns {internet}"));
-        for link in ["lo", "br-lan", "lan1", "lan2", "wan"] {
+        world.make_bridge();
+        for link in ["lo", "lan1", "lan2", "wan"] {
             ip(&format!("-n {router} link set {link} up"));
         }
         ip(&format!("-n {router} addr add 192.0.2.2/24 dev wan"));
@@ -102,6 +99,18 @@ impl World {
                  iifname \"eth0\" counter name arrived } }",
         );
         world
+    }
+
+    /// Makes the customers' interface, with the phones' ports on it.
+    pub fn make_bridge(&self) {
+        let router = self.name(Host::Router);
+        ip(&format!("-n {router} link add br-lan address 02:00:5e:10:00:fe type bridge"));
+        ip(&format!("-n {router} addr add {ROUTER4}/24 dev br-lan"));
+        ip(&format!("-n {router} addr add {ROUTER6}/64 dev br-lan nodad"));
+        for port in ["lan1", "lan2"] {
+            ip(&format!("-n {router} link set {port} master br-lan"));
+        }
+        ip(&format!("-n {router} link set br-lan up"));
     }
 
     pub fn name(&self, host: Host) -> String {
@@ -184,7 +193,7 @@ fn enter(path: &str) {
     setns(File::open(path).unwrap(), CloneFlags::CLONE_NEWNET).unwrap();
 }
 
-fn ip(arguments: &str) {
+pub fn ip(arguments: &str) {
     let done = Command::new("ip").args(arguments.split_whitespace()).status();
     let done = done.expect("the tests of the gate need ip (package iproute2)");
     assert!(done.success(), "`ip {arguments}` failed: the tests of the gate make network namespaces, run them as root");
