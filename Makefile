@@ -34,6 +34,7 @@ lint: ## formatting, clippy, and what comes in from outside (licences, bans, sou
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	@tools/deny.sh
+	@tools/links.sh
 	shellcheck tools/*.sh .ci/run
 
 router: ## static programs for the routers' processors, and their sizes; TARGETS='…' for others
