@@ -67,7 +67,7 @@ impl Daraja {
             .redirect(redirect::Policy::none())
             .user_agent(concat!("lango-relay/", env!("CARGO_PKG_VERSION")))
             .build()
-            .context("no HTTP client for Daraja could be made")?;
+            .context("no HTTPS to Daraja: does this system have certificate authorities (Debian: ca-certificates)?")?;
         let authorization = wire::basic(&credentials.consumer_key, credentials.consumer_secret.reveal());
         let tokens = Tokens::new(http.clone(), &credentials.base_url, authorization);
         Ok(Self { http, base_url: credentials.base_url.clone(), merchant: credentials.merchant.clone(), tokens })

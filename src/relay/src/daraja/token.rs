@@ -39,8 +39,12 @@ impl Tokens {
         let response = self.http.get(&self.url).header("authorization", &self.authorization).send().await.map_err(told)?;
         let answer = read(response).await?;
         if !answer.status.is_success() {
-            log::error!("daraja: no token (HTTP {}): check consumer_key and consumer_secret", answer.status.as_u16());
-            return Err(format!("no token: HTTP {}", answer.status.as_u16()));
+            let status = answer.status.as_u16();
+            match status {
+                429 | 500.. => log::warn!("daraja: no token now (HTTP {status})"),
+                _ => log::error!("daraja: no token (HTTP {status}): check consumer_key and consumer_secret"),
+            }
+            return Err(format!("no token: HTTP {status}"));
         }
         let token = wire::read_token(&answer.body).map_err(|error| format!("no token: {error}"))?;
         // A token that is shorter-lived than a minute is used, and asked for again soon.

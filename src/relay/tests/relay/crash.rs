@@ -126,3 +126,45 @@ async fn a_clean_stop_waits_for_a_push_that_is_under_way() {
     assert_eq!(code, 0);
     assert_eq!(world.payment(&order).unwrap()["state"], "prompted", "its answer was stored");
 }
+
+/// Whatever the moment, nobody is prompted twice, and whoever pays is served once.
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_at_any_moment_of_a_request() {
+    let mut world = World::new().await;
+    let mut found = Vec::new();
+    for milliseconds in [0, 2, 4, 6, 8, 10, 12, 15, 20, 30] {
+        let order = format!("moment{milliseconds}");
+        let (id, body) = (format!("pay-{milliseconds}").parse().unwrap(), UpBody::PaymentRequest(super::router::request(&order)));
+        let before = world.daraja.pushes();
+        world.router.say_as(&id, body.clone());
+        // The one thing here that is no condition: the moment of the crash is what is tried.
+        tokio::time::sleep(Duration::from_millis(milliseconds)).await;
+        world.relay.kill();
+        let left = world.payment(&order).map(|payment| payment["state"].as_str().unwrap().to_owned());
+        let pushed = world.daraja.pushes() - before;
+        world.relay.start().await;
+        world.router.fence().await;
+        world.router.say_as(&id, body); // as a router does that has seen no acknowledgement
+        found.push((milliseconds, left.clone(), pushed));
+        match left.as_deref() {
+            // Nobody was prompted, and somebody is now.
+            None | Some("requested") => assert_eq!(pushed, 0, "{found:?}"),
+            // In doubt: it stays at what there was, a push that was on the wire included.
+            Some("prompting") if pushed == 0 => {
+                world.router.fence().await;
+                if world.daraja.pushes() == before {
+                    assert_eq!(world.payment(&order).unwrap()["state"], "prompting", "{found:?}");
+                    continue;
+                }
+            }
+            _ => assert_eq!(pushed, 1, "{found:?}"),
+        }
+        let push = world.daraja.next_push().await;
+        world.call_back(&push.callback, paid(&push.checkout, 10, &format!("NLJ7RT6{milliseconds:03}"))).await;
+        let Outcome::Paid { .. } = world.router.outcome(&order).await else { panic!("paid") };
+        assert_eq!(world.daraja.pushes() - before, 1, "{found:?}");
+        world.router.fence().await;
+        assert_eq!(world.router.fence().await, []);
+    }
+    eprintln!("killed after ms, found in the ledger, pushes made: {found:?}");
+}
