@@ -25,8 +25,8 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
 /// A stored callback that nobody has worked on for so long was left by somebody.
 const LEFT_AFTER: u64 = 5_000;
-/// Longest part of a clean stop: pushes under way get so long to be answered.
-const LAST_PUSHES: Duration = Duration::from_secs(3);
+/// Pushes under way get so long to be answered. All parts of a clean stop together stay below 5 s.
+const LAST_PUSHES: Duration = Duration::from_secs(2);
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Runs until SIGTERM or SIGINT.

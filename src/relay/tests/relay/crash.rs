@@ -115,6 +115,20 @@ async fn a_clean_stop_is_quick_and_says_good_bye() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_clean_stop_is_quick_even_when_nobody_answers() {
+    let mut world = World::new().await;
+    world.daraja.answers([super::daraja::Answer::Hold]);
+    let (order, _) = world.ask().await;
+    world.broker.kill();
+    // A connection that is open and says nothing.
+    let _silent = tokio::net::TcpStream::connect(("127.0.0.1", world.relay.port)).await.unwrap();
+    let asked = Instant::now();
+    assert_eq!(world.relay.stop().await, 0);
+    assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
+    assert_eq!(world.payment(&order).unwrap()["state"], "prompting");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_clean_stop_waits_for_a_push_that_is_under_way() {
     let mut world = World::new().await;
     world.daraja.answers([super::daraja::Answer::Hold]);
