@@ -3,9 +3,13 @@
 //! Adapters know `lango_core`'s types, never each other.
 #![recursion_limit = "256"]
 
+pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod control;
+pub mod daemon;
 pub mod gate;
+pub mod logger;
 pub mod neighbours;
 pub mod netlink;
 pub mod portal;

@@ -1,0 +1,168 @@
+//! What was typed.
+
+use crate::control::wire::{Command, DaemonCommand};
+use lango_core::request::{Request, Target};
+use lango_core::units::Mac;
+use lexopt::prelude::{Long, Short, Value, ValueExt as _};
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// Where OpenWrt keeps it.
+const DEFAULT_CONFIG: &str = "/etc/config/lango";
+
+/// `lango --help`.
+pub const USAGE: &str = "\
+Lango: the gate of a prepaid Wi-Fi router.
+
+  lango run                     run the gateway, in the foreground
+  lango check                   look for mistakes in the configuration
+
+Of the running gateway (add --json for programs):
+  lango status                  how it is
+  lango sessions                who is online
+  lango accounts                all accounts, and what is left on them
+  lango payments                all payments, newest first
+  lango packages                what is sold
+  lango grant MAC PACKAGE       let a device online, as if it had bought the package
+  lango kick MAC|USERNAME       take a device, or all of an account's, offline
+  lango flush                   remove the gate from the kernel, for uninstalling
+
+Options:
+  --config FILE                 the configuration; /etc/config/lango otherwise
+  --version                     the program's version
+";
+
+/// What was typed, understood.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Arguments {
+    /// The configuration's file.
+    pub config: PathBuf,
+    /// Whether programs read the output.
+    pub json: bool,
+    /// What to do.
+    pub job: Job,
+}
+
+/// What to do.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Job {
+    /// Say how it is used.
+    Help,
+    /// Say the version.
+    Version,
+    /// Be the daemon.
+    Run,
+    /// Look at the configuration.
+    Check,
+    /// Ask the daemon.
+    Ask(Ask),
+}
+
+/// A question for the daemon, and what it is about.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Ask {
+    /// The question.
+    pub command: Command,
+    /// Whom or what it names.
+    pub subject: String,
+}
+
+/// Understands what was typed, the program's own name left out.
+///
+/// # Errors
+/// What is wrong with it, in a sentence.
+pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Arguments, String> {
+    let mut parser = lexopt::Parser::from_args(arguments);
+    let (mut config, mut json, mut words) = (PathBuf::from(DEFAULT_CONFIG), false, Vec::new());
+    let mut early = None;
+    while let Some(argument) = parser.next().map_err(|cause| cause.to_string())? {
+        match argument {
+            Long("config") | Short('c') => config = parser.value().map_err(|cause| cause.to_string())?.into(),
+            Long("json") => json = true,
+            Long("help") | Short('h') => early = Some(Job::Help),
+            Long("version") | Short('V') => early = early.or(Some(Job::Version)),
+            Value(word) => words.push(word.string().map_err(|cause| cause.to_string())?),
+            other => return Err(other.unexpected().to_string()),
+        }
+    }
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let job = match early {
+        Some(job) => job,
+        None => job(&words)?,
+    };
+    if json && !matches!(job, Job::Ask(_)) {
+        return Err("--json goes with the commands that ask the running gateway".to_owned());
+    }
+    Ok(Arguments { config, json, job })
+}
+
+fn job(words: &[&str]) -> Result<Job, String> {
+    let ask = |request: Request| Job::Ask(Ask { command: Command::Rules(request), subject: String::new() });
+    Ok(match words {
+        [] | ["help"] => Job::Help,
+        ["run"] => Job::Run,
+        ["check"] => Job::Check,
+        ["status"] => ask(Request::Status),
+        ["sessions"] => ask(Request::Sessions),
+        ["accounts"] => ask(Request::Accounts),
+        ["payments"] => ask(Request::Payments),
+        ["packages"] => ask(Request::Packages),
+        ["flush"] => Job::Ask(Ask { command: Command::Daemon(DaemonCommand::Flush), subject: String::new() }),
+        ["grant", mac, package] => {
+            let device = mac.parse().map_err(|cause| format!("{mac}: {cause}"))?;
+            let package = package.parse().map_err(|cause| format!("{package}: {cause}"))?;
+            Job::Ask(Ask { command: Command::Rules(Request::Grant { device, package }), subject: (*mac).to_owned() })
+        }
+        ["kick", whom] => {
+            let target = match whom.parse::<Mac>() {
+                Ok(mac) => Target::Device(mac),
+                Err(_) => Target::Account(whom.parse().map_err(|cause| format!("{whom}: {cause}"))?),
+            };
+            Job::Ask(Ask { command: Command::Rules(Request::Kick { target }), subject: (*whom).to_owned() })
+        }
+        ["grant", ..] => return Err("it is `lango grant MAC PACKAGE`".to_owned()),
+        ["kick", ..] => return Err("it is `lango kick MAC|USERNAME`".to_owned()),
+        [known @ ("run" | "check" | "status" | "sessions" | "accounts" | "payments" | "packages" | "flush"), ..] => {
+            return Err(format!("`lango {known}` takes no more words"));
+        }
+        [unknown, ..] => return Err(format!("there is no command `{unknown}`; `lango --help` lists them")),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn typed(line: &str) -> Result<Arguments, String> {
+        parse(line.split_whitespace().map(OsString::from))
+    }
+
+    #[test]
+    fn commands_as_they_are_typed() {
+        assert_eq!(typed("run").unwrap(), Arguments { config: DEFAULT_CONFIG.into(), json: false, job: Job::Run });
+        assert_eq!(typed("run --config /tmp/x").unwrap().config, PathBuf::from("/tmp/x"));
+        assert_eq!(typed("--config=/tmp/x check").unwrap().job, Job::Check);
+        assert_eq!(typed("").unwrap().job, Job::Help);
+        assert_eq!(typed("run --help").unwrap().job, Job::Help);
+        assert!(typed("sessions --json").unwrap().json);
+        let Job::Ask(ask) = typed("grant 02:00:00:00:00:0A hour").unwrap().job else { panic!() };
+        let request = Request::Grant { device: Mac([2, 0, 0, 0, 0, 10]), package: "hour".parse().unwrap() };
+        assert_eq!(ask.command, Command::Rules(request));
+        let Job::Ask(ask) = typed("kick k7m2p9qr").unwrap().job else { panic!() };
+        assert_eq!(ask.command, Command::Rules(Request::Kick { target: Target::Account("k7m2p9qr".parse().unwrap()) }));
+    }
+
+    #[test]
+    fn mistakes_get_a_sentence() {
+        for (line, told) in [
+            ("fly", "there is no command `fly`; `lango --help` lists them"),
+            ("grant", "it is `lango grant MAC PACKAGE`"),
+            ("grant nonsense hour", "nonsense: a MAC address must be six pairs of hex digits, as 02:00:5e:10:00:01"),
+            ("status now", "`lango status` takes no more words"),
+            ("run --json", "--json goes with the commands that ask the running gateway"),
+            ("status --loud", "invalid option '--loud'"),
+        ] {
+            assert_eq!(typed(line).unwrap_err(), told);
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! Answers as tables for people, and as JSON for programs.
+
+use super::Ask;
+use crate::control::wire::{Command, DaemonCommand};
+use lango_core::package::Package;
+use lango_core::request::{AccountView, Answer, OnlineView, OperatorPaymentView, PaymentStatus, Request, SessionView, StatusView};
+use lango_core::units::{Bytes, Kbps, Millis, Seconds};
+
+/// The answer's value alone, as indented JSON.
+pub fn json(answer: &Answer) -> serde_json::Result<String> {
+    let text = match answer {
+        Answer::Packages(packages) => serde_json::to_string_pretty(&packages.iter().map(PackageJson::from).collect::<Vec<_>>()),
+        Answer::Session(session) => serde_json::to_string_pretty(session),
+        Answer::Status(status) => serde_json::to_string_pretty(status),
+        Answer::Sessions(sessions) => serde_json::to_string_pretty(sessions),
+        Answer::Accounts(accounts) => serde_json::to_string_pretty(accounts),
+        Answer::Payments(payments) => serde_json::to_string_pretty(payments),
+        Answer::Done => Ok("{}".to_owned()),
+        other => serde_json::to_string_pretty(other),
+    }?;
+    Ok(text + "\n")
+}
+
+/// A package as the contract's `GET /api/packages` writes it.
+#[derive(serde::Serialize)]
+struct PackageJson<'a> {
+    id: &'a str,
+    label: &'a str,
+    price: u64,
+    minutes: Option<u64>,
+    megabytes: Option<u64>,
+    down_kbps: Option<u64>,
+    up_kbps: Option<u64>,
+    devices: u8,
+}
+
+impl<'a> From<&'a Package> for PackageJson<'a> {
+    fn from(package: &'a Package) -> Self {
+        let limits = &package.limits;
+        Self {
+            id: package.id.as_str(),
+            label: &package.label,
+            price: package.price.0,
+            minutes: limits.time.map(|time| time.0 / 60_000),
+            megabytes: limits.data.map(|data| data.0 / 1_000_000),
+            down_kbps: limits.down.map(|rate| rate.0),
+            up_kbps: limits.up.map(|rate| rate.0),
+            devices: limits.devices,
+        }
+    }
+}
+
+/// The answer for people.
+pub fn text(answer: &Answer, ask: &Ask) -> String {
+    match answer {
+        Answer::Packages(packages) => packages_table(packages),
+        Answer::Status(status) => status_text(status),
+        Answer::Sessions(sessions) if sessions.is_empty() => "Nobody is online.\n".to_owned(),
+        Answer::Sessions(sessions) => sessions_table(sessions),
+        Answer::Accounts(accounts) if accounts.is_empty() => "There is no account yet.\n".to_owned(),
+        Answer::Accounts(accounts) => accounts_table(accounts),
+        Answer::Payments(payments) if payments.is_empty() => "There is no payment yet.\n".to_owned(),
+        Answer::Payments(payments) => payments_table(payments),
+        Answer::Session(session) => granted(session, &ask.subject),
+        Answer::Done => match &ask.command {
+            Command::Daemon(DaemonCommand::Flush) => {
+                "The gate is removed from the kernel, and stays out until lango starts again: everyone passes.\n".to_owned()
+            }
+            Command::Rules(Request::Grant { .. }) => format!("{} is away; it goes online as soon as it is seen.\n", ask.subject),
+            Command::Rules(Request::Kick { .. }) => format!("{} is offline; what is left stays on the account.\n", ask.subject),
+            Command::Rules(_) => "Done.\n".to_owned(),
+        },
+        other => format!("{other:?}\n"),
+    }
+}
+
+/// Columns as wide as their widest cell, two spaces between.
+fn table(head: &[&str], rows: &[Vec<String>]) -> String {
+    let mut widths: Vec<usize> = head.iter().map(|cell| cell.chars().count()).collect();
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let line = |cells: Vec<&str>| {
+        let padded: Vec<String> = cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        padded.join("  ").trim_end().to_owned() + "\n"
+    };
+    let mut text = line(head.to_vec());
+    text.extend(rows.iter().map(|row| line(row.iter().map(String::as_str).collect())));
+    text
+}
+
+const NONE: &str = "-";
+
+fn or_none<T>(value: Option<T>, show: impl Fn(T) -> String) -> String {
+    value.map_or_else(|| NONE.to_owned(), show)
+}
+
+fn time(seconds: Seconds) -> String {
+    let Seconds(all) = seconds;
+    match (all / 86_400, all / 3_600 % 24, all / 60 % 60, all % 60) {
+        (0, 0, 0, s) => format!("{s} s"),
+        (0, 0, m, s) => format!("{m} min {s:02} s"),
+        (0, h, m, _) => format!("{h} h {m:02} min"),
+        (d, h, ..) => format!("{d} d {h:02} h"),
+    }
+}
+
+#[allow(clippy::cast_precision_loss)] // shown with one decimal
+fn data(bytes: Bytes) -> String {
+    let Bytes(n) = bytes;
+    match n {
+        0..1_000 => format!("{n} B"),
+        1_000..1_000_000 => format!("{:.1} kB", n as f64 / 1e3),
+        1_000_000..1_000_000_000 => format!("{:.1} MB", n as f64 / 1e6),
+        _ => format!("{:.1} GB", n as f64 / 1e9),
+    }
+}
+
+fn rate(kbps: Kbps) -> String {
+    format!("{kbps} kbit/s")
+}
+
+fn packages_table(packages: &[Package]) -> String {
+    let rows: Vec<Vec<String>> = packages
+        .iter()
+        .map(|package| {
+            let limits = &package.limits;
+            vec![
+                package.id.to_string(),
+                package.label.clone(),
+                format!("KSh {}", package.price),
+                or_none(limits.time, |t| time(Millis::as_seconds_ceil(t))),
+                or_none(limits.data, data),
+                or_none(limits.down, rate),
+                or_none(limits.up, rate),
+                limits.devices.to_string(),
+            ]
+        })
+        .collect();
+    table(&["PACKAGE", "LABEL", "PRICE", "TIME", "DATA", "DOWN", "UP", "DEVICES"], &rows)
+}
+
+fn status_text(status: &StatusView) -> String {
+    let yes = |value: bool, yes: &str, no: &str| if value { yes.to_owned() } else { no.to_owned() };
+    let lines = [
+        ("Router", format!("{}, lango {}", status.name, status.version)),
+        ("Running for", time(status.running_for.as_seconds_ceil())),
+        ("Clock", or_none(status.clock, lango_core::time::Wall::to_rfc3339).replace(NONE, "not set yet")),
+        ("Broker", yes(status.broker, "connected", "not connected")),
+        ("Payments", yes(status.payments, "possible", "not possible now; all else works")),
+        ("Devices online", status.devices_online.to_string()),
+        ("Accounts open", status.accounts_open.to_string()),
+        ("Payments pending", status.payments_pending.to_string()),
+        ("Unsent messages", status.outbox.to_string()),
+        (
+            "Unserved money",
+            if status.unserved == 0 { "none".to_owned() } else { format!("{} payments: see `lango payments`", status.unserved) },
+        ),
+    ];
+    lines.iter().map(|(name, value)| format!("{name:<17} {value}\n")).collect()
+}
+
+fn sessions_table(sessions: &[OnlineView]) -> String {
+    let rows: Vec<Vec<String>> = sessions
+        .iter()
+        .map(|online| {
+            let addresses: Vec<String> = online.addresses.iter().map(ToString::to_string).collect();
+            vec![
+                online.mac.to_string(),
+                if addresses.is_empty() { NONE.to_owned() } else { addresses.join(",") },
+                online.session.username.to_string(),
+                online.session.package.to_string(),
+                or_none(online.session.seconds_remaining, time),
+                or_none(online.session.bytes_remaining, data),
+                data(online.session.bytes_up),
+                data(online.session.bytes_down),
+            ]
+        })
+        .collect();
+    table(&["DEVICE", "ADDRESSES", "ACCOUNT", "PACKAGE", "TIME LEFT", "DATA LEFT", "UP", "DOWN"], &rows)
+}
+
+fn accounts_table(accounts: &[AccountView]) -> String {
+    let rows: Vec<Vec<String>> = accounts
+        .iter()
+        .map(|account| {
+            vec![
+                account.username.to_string(),
+                or_none(account.phone, |phone| phone.to_string()),
+                account.package.to_string(),
+                if account.open { "open" } else { "used up" }.to_owned(),
+                format!("{}/{}", account.online, account.devices),
+                if account.open { or_none(account.seconds_remaining, time) } else { NONE.to_owned() },
+                if account.open { or_none(account.bytes_remaining, data) } else { NONE.to_owned() },
+                account.queued.to_string(),
+                data(account.bytes_up),
+                data(account.bytes_down),
+            ]
+        })
+        .collect();
+    table(&["ACCOUNT", "PHONE", "PACKAGE", "STATE", "ONLINE", "TIME LEFT", "DATA LEFT", "QUEUED", "UP", "DOWN"], &rows)
+}
+
+fn payments_table(payments: &[OperatorPaymentView]) -> String {
+    let rows: Vec<Vec<String>> = payments
+        .iter()
+        .map(|payment| {
+            let status = match (payment.status, payment.username.is_some()) {
+                (PaymentStatus::Paid, false) => "paid, NOT SERVED".to_owned(),
+                (PaymentStatus::Paid, true) => "paid".to_owned(),
+                (PaymentStatus::Pending, _) => "pending".to_owned(),
+                (PaymentStatus::Expired, _) => "expired".to_owned(),
+                (PaymentStatus::Failed, _) => or_none(payment.reason, |reason| format!("failed: {}", plain(reason))),
+            };
+            vec![
+                or_none(payment.created_at, lango_core::time::Wall::to_rfc3339),
+                payment.phone.to_string(),
+                payment.package.to_string(),
+                or_none(payment.amount.or(payment.price), |amount| format!("KSh {amount}")),
+                status,
+                or_none(payment.receipt.as_ref(), ToString::to_string),
+                or_none(payment.username.as_ref(), ToString::to_string),
+                or_none(payment.device, |mac| mac.to_string()),
+                payment.payment.to_string(),
+            ]
+        })
+        .collect();
+    table(&["TIME", "PHONE", "PACKAGE", "AMOUNT", "STATUS", "RECEIPT", "ACCOUNT", "DEVICE", "PAYMENT"], &rows)
+}
+
+const fn plain(reason: lango_core::message::Reason) -> &'static str {
+    use lango_core::message::Reason;
+    match reason {
+        Reason::Cancelled => "cancelled",
+        Reason::WrongPin => "wrong PIN",
+        Reason::InsufficientBalance => "not enough money",
+        Reason::NoResponse => "no response",
+        Reason::Limit => "M-Pesa limit",
+        Reason::Busy => "busy",
+        Reason::Other => "other",
+    }
+}
+
+fn granted(session: &SessionView, device: &str) -> String {
+    let left = [session.seconds_remaining.map(time), session.bytes_remaining.map(data)];
+    let left: Vec<String> = left.into_iter().flatten().collect();
+    format!("{device} is online on account {}, with {} left.\n", session.username, left.join(" and "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_line_up() {
+        let rows = vec![vec!["a".to_owned(), "long cell".to_owned()], vec!["longer".to_owned(), "b".to_owned()]];
+        assert_eq!(table(&["ONE", "TWO"], &rows), "ONE     TWO\na       long cell\nlonger  b\n");
+    }
+
+    #[test]
+    fn lengths_and_amounts_as_people_say_them() {
+        for (seconds, told) in [(59, "59 s"), (61, "1 min 01 s"), (3_600, "1 h 00 min"), (90_000, "1 d 01 h")] {
+            assert_eq!(time(Seconds(seconds)), told);
+        }
+        for (bytes, told) in [(999, "999 B"), (1_500, "1.5 kB"), (500_000_000, "500.0 MB"), (2_000_000_000, "2.0 GB")] {
+            assert_eq!(data(Bytes(bytes)), told);
+        }
+    }
+}

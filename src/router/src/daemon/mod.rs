@@ -1,0 +1,482 @@
+//! The daemon: the only loop, and the only place that knows all adapters.
+//!
+//! What the adapters report becomes inputs of the rules; what the rules want is carried out in order: durable first,
+//! then the kernel, then everybody who is to know. Questions that wait while the flash is written go through the rules
+//! together, and cost one write together.
+
+mod batch;
+mod front;
+mod garden;
+mod start;
+
+use crate::clock;
+use crate::config::{self, Config};
+use crate::control::{self, wire};
+use crate::gate::{Gate, GateEvent, GateEvents};
+use crate::neighbours::{NeighbourEvent, Neighbours};
+use crate::portal::PortalConfig;
+use crate::store::{Store, StoreError};
+use crate::sync::{Sync, SyncEvent, SyncHandle};
+use anyhow::Context as _;
+use batch::Batch;
+use lango_core::gate::Usage;
+use lango_core::gateway::Gateway;
+use lango_core::record::Record;
+use lango_core::request::{Answer, AskId, Refusal, Request};
+use lango_core::step::Input;
+use lango_core::time::BootId;
+use lango_core::units::OrderId;
+use std::collections::{BTreeMap, VecDeque};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tokio::signal::unix::Signal;
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::time::Instant;
+
+/// Questions that are answered together at most: one flash write serves them all.
+const TOGETHER: usize = 64;
+
+/// Reading the kernel's counters for pages takes at most one part in this of the daemon's time: with few sessions every
+/// page is exact to the packet, with thousands it may be a moment old.
+const USAGE_SHARE: u32 = 20;
+
+/// What failed outside is tried again after this long.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// A store that was just closed may need so many tries to be let go by the system.
+const REOPENINGS: u32 = 20;
+
+/// Whoever waits for an answer of the rules.
+enum Asker {
+    Portal(oneshot::Sender<Answer>),
+    Control(oneshot::Sender<wire::Reply>),
+}
+
+impl Asker {
+    /// An asker that went away meanwhile is nobody to tell.
+    fn tell(self, answer: Answer) {
+        match self {
+            Self::Portal(asker) => drop(asker.send(answer)),
+            Self::Control(asker) => drop(asker.send(wire::Reply::Answer(Box::new(answer)))),
+        }
+    }
+}
+
+/// What happened outside.
+enum Event {
+    Stop(&'static str),
+    Reload,
+    Gate(GateEvent),
+    /// The kernel's gate events cannot be heard any more.
+    Deaf(std::io::Error),
+    Neighbour(NeighbourEvent),
+    Sync(SyncEvent),
+    Portal(Request, oneshot::Sender<Answer>),
+    Control(wire::Command, oneshot::Sender<wire::Reply>),
+    Garden(Vec<std::net::IpAddr>),
+    Due,
+}
+
+struct Daemon {
+    config_path: PathBuf,
+    config: Config,
+    boot: BootId,
+    gateway: Gateway,
+    store: Option<Store>,
+    /// Nothing after `lango flush`, until the daemon starts again.
+    gate: Option<Gate>,
+    gate_again: Option<Instant>,
+    /// Until when the counters as read are fresh enough for a page.
+    usage_fresh: Option<Instant>,
+    neighbours: Neighbours,
+    sync: Option<SyncHandle>,
+    connected: bool,
+    askers: BTreeMap<AskId, Asker>,
+    last_ask: u64,
+    watchers: broadcast::Sender<OrderId>,
+    portal_config: watch::Sender<PortalConfig>,
+    garden: garden::Garden,
+}
+
+struct Sources {
+    terminate: Signal,
+    interrupt: Signal,
+    reload: Signal,
+    gate: GateEvents,
+    sync: Option<mpsc::Receiver<SyncEvent>>,
+    portal: mpsc::Receiver<front::Ask>,
+    control: mpsc::Receiver<control::Ask>,
+    garden: mpsc::Receiver<Vec<std::net::IpAddr>>,
+    portal_task: Option<(oneshot::Sender<()>, tokio::task::JoinHandle<()>)>,
+}
+
+/// Runs until it is told to stop. The gate stays in the kernel as it is then.
+///
+/// # Errors
+/// When it cannot start, or the store is lost while it runs.
+pub fn run(config_path: &Path) -> anyhow::Result<()> {
+    let config = config::load(config_path)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("the runtime cannot start")?;
+    let local = tokio::task::LocalSet::new();
+    local.block_on(&runtime, async move {
+        let (mut daemon, mut sources) = start::start(config_path, config).await?;
+        daemon.serve(&mut sources).await
+    })
+}
+
+impl Daemon {
+    async fn serve(&mut self, sources: &mut Sources) -> anyhow::Result<()> {
+        loop {
+            match self.next(sources).await {
+                Event::Stop(why) => {
+                    log::info!("lango: {why}; stopping, the gate stays as it is");
+                    return self.stop(sources).await;
+                }
+                Event::Reload => sources.sync = self.reload(sources.sync.take()).await?,
+                Event::Deaf(cause) => {
+                    log::error!("gate: the kernel's events cannot be heard: {cause}; listening anew");
+                    tokio::time::sleep(AGAIN).await;
+                    sources.gate = GateEvents::open().context("the kernel's gate events cannot be heard")?;
+                    let mut inputs = VecDeque::new();
+                    self.look_for_ends(&mut inputs);
+                    self.step(inputs).await?;
+                }
+                event => {
+                    let mut inputs = VecDeque::new();
+                    self.take_in(event, &mut inputs);
+                    // Whoever asked meanwhile is served by the same flash write.
+                    while inputs.len() < TOGETHER {
+                        let Some(event) = waiting(sources) else { break };
+                        self.take_in(event, &mut inputs);
+                    }
+                    self.step(inputs).await?;
+                }
+            }
+        }
+    }
+
+    /// The next thing that happens. Where several have, the first named here comes first: what stops or limits access
+    /// before what asks for it, and the clock before questions, so that no flood of them holds back an end that is due.
+    async fn next(&mut self, sources: &mut Sources) -> Event {
+        let due = self.wake_up_at();
+        tokio::select! {
+            biased;
+            _ = sources.terminate.recv() => Event::Stop("told to stop"),
+            _ = sources.interrupt.recv() => Event::Stop("interrupted"),
+            event = sources.gate.next() => event.map_or_else(Event::Deaf, Event::Gate),
+            () = sleep_until(due) => Event::Due,
+            _ = sources.reload.recv() => Event::Reload,
+            Some(event) = receive(&mut sources.sync) => Event::Sync(event),
+            event = self.neighbours.next() => Event::Neighbour(event),
+            Some((command, asker)) = sources.control.recv() => Event::Control(command, asker),
+            Some((request, asker)) = sources.portal.recv() => Event::Portal(request, asker),
+            Some(addresses) = sources.garden.recv() => Event::Garden(addresses),
+        }
+    }
+
+    fn wake_up_at(&self) -> Option<Instant> {
+        let rules = self.gateway.poll_timeout().map(|at| Instant::now() + Duration::from_millis(at.since(clock::now().monotonic).0));
+        rules.into_iter().chain(self.gate_again).min()
+    }
+
+    /// Turns an event into inputs of the rules; what concerns the daemon alone is done here.
+    fn take_in(&mut self, event: Event, inputs: &mut VecDeque<Input>) {
+        match event {
+            Event::Stop(_) | Event::Reload | Event::Deaf(_) => {} // the loop's own
+            Event::Due => {
+                if self.gate_again.take_if(|at| *at <= Instant::now()).is_some() {
+                    self.restore_gate(inputs);
+                }
+                inputs.push_back(Input::Tick);
+            }
+            Event::Gate(GateEvent::Depleted(id)) => {
+                // The counters first: they tell how far the account really got.
+                self.read_usage(inputs);
+                inputs.push_back(Input::Depleted(id));
+            }
+            Event::Gate(GateEvent::TableGone) => {
+                if self.gate.is_some() {
+                    log::warn!("gate: somebody removed our table from the kernel; putting it back");
+                    self.restore_gate(inputs);
+                }
+            }
+            Event::Gate(GateEvent::Overrun) => self.look_for_ends(inputs),
+            Event::Neighbour(NeighbourEvent { mac, address, present }) => inputs.push_back(Input::Neighbour { mac, address, present }),
+            Event::Sync(event) => self.sync_said(event, inputs),
+            Event::Portal(request, asker) => self.ask(request, Asker::Portal(asker), inputs),
+            Event::Control(wire::Command::Rules(request), asker) => self.ask(request, Asker::Control(asker), inputs),
+            Event::Control(wire::Command::Daemon(wire::DaemonCommand::Flush), asker) => drop(asker.send(self.flush())),
+            Event::Garden(addresses) => {
+                if let Some(Err(cause)) = self.gate.as_mut().map(|gate| gate.set_garden(&addresses)) {
+                    log::warn!("gate: the walled garden could not be changed: {cause}");
+                    self.gate_again = Some(Instant::now() + AGAIN);
+                }
+                self.garden.resolved(addresses);
+            }
+        }
+    }
+
+    fn sync_said(&mut self, event: SyncEvent, inputs: &mut VecDeque<Input>) {
+        match event {
+            SyncEvent::Connected | SyncEvent::Resync => {
+                self.connected = true;
+                inputs.push_back(Input::Link { connected: true });
+            }
+            SyncEvent::Disconnected => {
+                self.connected = false;
+                inputs.push_back(Input::Link { connected: false });
+            }
+            SyncEvent::Presence(online) => inputs.push_back(Input::RelayPresence { online }),
+            SyncEvent::Message(down) => inputs.push_back(Input::Relay(down)),
+        }
+    }
+
+    fn ask(&mut self, request: Request, asker: Asker, inputs: &mut VecDeque<Input>) {
+        if request.needs_usage() && self.usage_fresh.is_none_or(|until| until <= Instant::now()) {
+            self.read_usage(inputs);
+        }
+        self.last_ask += 1;
+        let id = AskId(self.last_ask);
+        self.askers.insert(id, asker);
+        inputs.push_back(Input::Ask(id, request));
+    }
+
+    fn read_usage(&mut self, inputs: &mut VecDeque<Input>) {
+        let began = Instant::now();
+        let usage = match self.gate.as_mut().map(Gate::usage) {
+            None => Vec::new(),
+            Some(Ok(usage)) => usage,
+            Some(Err(cause)) => {
+                log::warn!("gate: the counters could not be read: {cause}");
+                Vec::new()
+            }
+        };
+        self.usage_fresh = Some(Instant::now() + began.elapsed() * USAGE_SHARE);
+        inputs.push_back(Input::Usage(usage));
+    }
+
+    /// Takes inputs through the rules and carries out what follows, and what follows from that.
+    async fn step(&mut self, mut inputs: VecDeque<Input>) -> anyhow::Result<()> {
+        while !inputs.is_empty() {
+            let mut batch = Batch::default();
+            for input in inputs.drain(..) {
+                let entropy = clock::entropy().context("the system gives no randomness")?;
+                batch.add(self.gateway.handle(input, clock::now(), &entropy));
+            }
+            self.carry_out(batch, &mut inputs).await?;
+        }
+        Ok(())
+    }
+
+    async fn carry_out(&mut self, mut batch: Batch, inputs: &mut VecDeque<Input>) -> anyhow::Result<()> {
+        if !batch.persist.is_empty() {
+            let changes = std::mem::take(&mut batch.persist);
+            let store = self.store.as_ref().context("the store is closed")?;
+            if let Err(cause) = store.commit(changes).await {
+                log::error!("store: {cause}; nothing of this step happens");
+                return self.recover(batch, inputs).await;
+            }
+        }
+        let gate = batch.take_gate();
+        if !gate.is_empty() {
+            let now = clock::now().monotonic;
+            match self.gate.as_mut().map(|open| open.apply(&gate, now)) {
+                None => {} // flushed by the operator
+                Some(Ok(last)) => last_counts(last, inputs),
+                Some(Err(cause)) => {
+                    // It is durable, and must become true: the whole gate is compared and put right, now or a little later.
+                    log::error!("gate: {cause}; comparing it with what should be");
+                    self.restore_gate(inputs);
+                }
+            }
+        }
+        if batch.read_usage {
+            self.read_usage(inputs);
+        }
+        if let Some(sync) = &self.sync {
+            batch.publish.into_iter().for_each(|up| sync.publish(up));
+        }
+        for (ask, answer) in batch.replies {
+            if let Some(asker) = self.askers.remove(&ask) {
+                asker.tell(answer);
+            }
+        }
+        for order in batch.changed {
+            let _nobody_watches = self.watchers.send(order);
+        }
+        batch.log.iter().for_each(|line| log::info!("{line}"));
+        Ok(())
+    }
+
+    /// What could not be stored did not happen: the askers hear so, and the rules begin again from what the store holds.
+    async fn recover(&mut self, batch: Batch, inputs: &mut VecDeque<Input>) -> anyhow::Result<()> {
+        for (ask, _) in batch.replies {
+            if let Some(asker) = self.askers.remove(&ask) {
+                asker.tell(Answer::Refused(Refusal::NotStored));
+            }
+        }
+        if let Some(store) = self.store.take() {
+            let _failed_already = store.close().await;
+        }
+        let (store, records) = self.reopen_store().await.context("the store cannot be opened again")?;
+        self.store = Some(store);
+        self.gateway = Gateway::load(self.config.settings(), records, self.boot.clone(), clock::now());
+        inputs.clear();
+        self.relearn(inputs);
+        self.restore_gate(inputs);
+        Ok(())
+    }
+
+    async fn reopen_store(&self) -> Result<(Store, Vec<Record>), StoreError> {
+        let mut opened = Store::open(&self.config.gateway.store);
+        for _ in 0..REOPENINGS {
+            if !matches!(opened, Err(StoreError::Busy { .. })) {
+                break;
+            }
+            tokio::time::sleep(AGAIN / REOPENINGS).await;
+            opened = Store::open(&self.config.gateway.store);
+        }
+        opened
+    }
+
+    /// What the rules do not keep and the kernel and the broker still know.
+    fn relearn(&mut self, inputs: &mut VecDeque<Input>) {
+        let installed = self.gate.iter().flat_map(Gate::addresses);
+        inputs.extend(installed.map(|(mac, address)| Input::Neighbour { mac, address, present: false }));
+        inputs.extend(self.neighbours.known().into_iter().map(|(mac, address)| Input::Neighbour { mac, address, present: true }));
+        self.look_for_ends(inputs);
+        if self.connected {
+            inputs.push_back(Input::Link { connected: true });
+        }
+    }
+
+    /// What the kernel counted, and whose data ended, while nobody listened.
+    fn look_for_ends(&mut self, inputs: &mut VecDeque<Input>) {
+        self.read_usage(inputs);
+        match self.gate.as_mut().map(Gate::depleted) {
+            None => {}
+            Some(Ok(depleted)) => inputs.extend(depleted.into_iter().map(Input::Depleted)),
+            Some(Err(cause)) => log::warn!("gate: the quotas could not be read: {cause}"),
+        }
+    }
+
+    /// Makes the kernel's gate what it should be, whatever happened to it; tried again a little later where that fails.
+    fn restore_gate(&mut self, inputs: &mut VecDeque<Input>) {
+        let desired = self.gateway.desired_gate();
+        let now = clock::now().monotonic;
+        let restored = Gate::open(start::gate_config(&self.config)).and_then(|mut gate| {
+            let last = gate.reconcile(&desired, now)?;
+            gate.set_garden(self.garden.addresses())?;
+            Ok((gate, last))
+        });
+        match restored {
+            Ok((gate, last)) => {
+                self.gate = Some(gate);
+                self.gate_again = None;
+                last_counts(last, inputs);
+            }
+            Err(cause) => {
+                log::error!("gate: it cannot be put right: {cause}; trying again");
+                self.gate_again = Some(Instant::now() + AGAIN);
+            }
+        }
+    }
+
+    fn flush(&mut self) -> wire::Reply {
+        let Some(gate) = self.gate.take() else { return wire::Reply::Answer(Box::new(Answer::Done)) };
+        self.gate_again = None;
+        match gate.flush() {
+            Ok(()) => {
+                log::warn!("gate: removed from the kernel by the operator, until lango starts again");
+                wire::Reply::Answer(Box::new(Answer::Done))
+            }
+            Err(cause) => wire::Reply::Failed(format!("the gate could not be removed: {cause}")),
+        }
+    }
+
+    async fn reload(&mut self, sync: Option<mpsc::Receiver<SyncEvent>>) -> anyhow::Result<Option<mpsc::Receiver<SyncEvent>>> {
+        let config = match config::load(&self.config_path) {
+            Ok(config) => config,
+            Err(error) => {
+                error.to_string().lines().for_each(|line| log::error!("config: {line}"));
+                log::error!("config: it is refused, the one in force stays");
+                return Ok(sync);
+            }
+        };
+        for what in start::only_at_start(&self.config, &config) {
+            log::warn!("config: {what} changed; that takes effect when lango starts again");
+        }
+        let relay_changed = self.config.relay != config.relay || self.config.gateway.name != config.gateway.name;
+        self.config = start::keep_what_only_starts(&self.config, config);
+        self.portal_config.send_replace(start::portal_config_of(&self.config));
+        self.garden.set_hosts(&self.config.gateway.allow);
+        let mut inputs = VecDeque::from([Input::Reconfigured(self.config.settings())]);
+        let mut sync = sync;
+        if relay_changed {
+            if let Some(sync) = self.sync.take() {
+                sync.stop().await;
+            }
+            self.connected = false;
+            inputs.push_back(Input::Link { connected: false });
+            (self.sync, sync) = start::sync_config(&self.config)?.map(Sync::start).unzip();
+        }
+        self.step(inputs).await?;
+        log::info!("config: read again and in force");
+        Ok(sync)
+    }
+
+    async fn stop(&mut self, sources: &mut Sources) -> anyhow::Result<()> {
+        // Answers under way are finished by the loop first; then nobody new is let in.
+        if let Some((stop, serving)) = sources.portal_task.take() {
+            drop(stop);
+            while let Some(event) = waiting(sources) {
+                let mut inputs = VecDeque::new();
+                self.take_in(event, &mut inputs);
+                self.step(inputs).await?;
+            }
+            sources.portal.close();
+            let _ended = serving.await;
+        }
+        self.step(VecDeque::from([Input::Stopping])).await?;
+        if let Some(sync) = self.sync.take() {
+            sync.stop().await;
+        }
+        if let Some(store) = self.store.take() {
+            store.close().await?;
+        }
+        match std::fs::remove_file(&self.config.gateway.control) {
+            Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => log::warn!("control: the socket stays behind: {cause}"),
+            Ok(()) | Err(_) => {}
+        }
+        Ok(())
+    }
+}
+
+fn last_counts(last: Vec<Usage>, inputs: &mut VecDeque<Input>) {
+    if !last.is_empty() {
+        inputs.push_back(Input::Usage(last));
+    }
+}
+
+/// What has arrived already and need not be waited for.
+fn waiting(sources: &mut Sources) -> Option<Event> {
+    if let Some(Ok(event)) = sources.sync.as_mut().map(mpsc::Receiver::try_recv) {
+        return Some(Event::Sync(event));
+    }
+    sources.portal.try_recv().ok().map(|(request, asker)| Event::Portal(request, asker))
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The next event of the sync, where there is one at all.
+async fn receive(sync: &mut Option<mpsc::Receiver<SyncEvent>>) -> Option<SyncEvent> {
+    match sync {
+        Some(sync) => sync.recv().await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,160 @@
+//! How the daemon starts: it takes over what the kernel has and what the store holds, and only then listens.
+
+use super::front::Front;
+use super::{Daemon, Sources, garden};
+use crate::clock;
+use crate::config::Config;
+use crate::control;
+use crate::gate::{Gate, GateConfig, GateEvents};
+use crate::neighbours::Neighbours;
+use crate::portal::{self, PortalConfig};
+use crate::store::Store;
+use crate::sync::{Broker, Sync, SyncConfig};
+use anyhow::Context as _;
+use lango_core::gateway::Gateway;
+use lango_core::step::Input;
+use lango_core::units::Password;
+use std::collections::{BTreeMap, VecDeque};
+use std::net::{Ipv6Addr, SocketAddr};
+use std::path::Path;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{broadcast, mpsc, watch};
+
+/// Questions and changes that may wait; more make their askers wait.
+const QUEUE: usize = 256;
+
+/// Starts everything. Whoever was online stays so: the gate in the kernel is compared, not made anew.
+pub(super) async fn start(config_path: &Path, config: Config) -> anyhow::Result<(Daemon, Sources)> {
+    let terminate = signal(SignalKind::terminate()).context("signals cannot be heard")?;
+    let interrupt = signal(SignalKind::interrupt()).context("signals cannot be heard")?;
+    let reload = signal(SignalKind::hangup()).context("signals cannot be heard")?;
+    let boot = clock::boot_id().context("/proc does not say which boot this is")?;
+
+    // The socket first: it tells a second daemon that there is one, before anything is touched.
+    let (control_asks, control) = mpsc::channel(QUEUE);
+    control::serve(&config.gateway.control, control_asks)
+        .await
+        .with_context(|| format!("the control socket {} cannot be made", config.gateway.control.display()))?;
+
+    let (store, records) = Store::open(&config.gateway.store)?;
+    let gate_events = GateEvents::open().context("the kernel's gate events cannot be heard")?;
+    let gate = Gate::open(gate_config(&config)).context("the gate cannot be opened")?;
+    let lan: Vec<String> = config.gateway.lan.iter().map(ToString::to_string).collect();
+    let neighbours = Neighbours::open(&lan).context("the neighbours cannot be heard")?;
+    let gateway = Gateway::load(config.settings(), records, boot.clone(), clock::now());
+
+    let address = SocketAddr::from((Ipv6Addr::UNSPECIFIED, config.gateway.portal_port));
+    let listener = TcpListener::bind(address).await.with_context(|| {
+        format!("the portal cannot listen on port {}: choose another `option portal_port`, or stop what has it", config.gateway.portal_port)
+    })?;
+
+    let (portal_asks, portal) = mpsc::channel(QUEUE);
+    let (watchers, _) = broadcast::channel(QUEUE);
+    let front = Front::new(portal_asks, neighbours.cache(), watchers.clone());
+    let (portal_config, seen_by_portal) = watch::channel(portal_config_of(&config));
+    let (garden, garden_found) = garden::Garden::start(&config.gateway.allow);
+    let (sync, sync_events) = sync_config(&config)?.map(Sync::start).unzip();
+
+    let mut daemon = Daemon {
+        config_path: config_path.to_owned(),
+        config,
+        boot,
+        gateway,
+        store: Some(store),
+        gate: Some(gate),
+        gate_again: None,
+        usage_fresh: None,
+        neighbours,
+        sync,
+        connected: false,
+        askers: BTreeMap::new(),
+        last_ask: 0,
+        watchers,
+        portal_config,
+        garden,
+    };
+    daemon.take_over().await?;
+    let (stop_portal, portal_stops) = tokio::sync::oneshot::channel::<()>();
+    let serving = tokio::task::spawn_local(portal::serve(listener, seen_by_portal, front, async move {
+        let _stopped_or_gone = portal_stops.await;
+    }));
+    log::info!(
+        "lango {} runs as {}: portal on port {}, {} packages",
+        env!("CARGO_PKG_VERSION"),
+        daemon.config.gateway.name,
+        daemon.config.gateway.portal_port,
+        daemon.config.packages.len()
+    );
+    let sources = Sources {
+        terminate,
+        interrupt,
+        reload,
+        gate: gate_events,
+        sync: sync_events,
+        portal,
+        control,
+        garden: garden_found,
+        portal_task: Some((stop_portal, serving)),
+    };
+    Ok((daemon, sources))
+}
+
+impl Daemon {
+    /// The kernel's gate and counters are taken over before anybody is served.
+    async fn take_over(&mut self) -> anyhow::Result<()> {
+        let mut inputs = VecDeque::from([Input::Tick]);
+        self.relearn(&mut inputs);
+        self.step(inputs).await?;
+        let mut inputs = VecDeque::new();
+        self.restore_gate(&mut inputs);
+        self.step(inputs).await
+    }
+}
+
+pub(super) fn gate_config(config: &Config) -> GateConfig {
+    GateConfig { lan: config.gateway.lan.iter().map(ToString::to_string).collect(), portal_port: config.gateway.portal_port }
+}
+
+pub(super) fn portal_config_of(config: &Config) -> PortalConfig {
+    PortalConfig {
+        name: config.gateway.name.to_string(),
+        host: config.gateway.portal_host.to_string(),
+        port: config.gateway.portal_port,
+        limits: portal::Limits::default(),
+    }
+}
+
+/// What the sync needs of the config, where that names a relay.
+pub(super) fn sync_config(config: &Config) -> anyhow::Result<Option<SyncConfig>> {
+    let Some(relay) = &config.relay else { return Ok(None) };
+    Ok(Some(SyncConfig {
+        broker: Broker { host: relay.broker.at.host.clone(), port: relay.broker.at.port, tls: relay.broker.tls },
+        username: relay.username.clone(),
+        password: Password::new(relay.password.reveal())?,
+        ca: relay.ca.clone(),
+        relay_key: relay.relay_key,
+        router: config.gateway.name.clone(),
+    }))
+}
+
+/// What a changed config can do only at a start, because open sockets and files hang on it.
+pub(super) fn only_at_start(old: &Config, new: &Config) -> Vec<&'static str> {
+    let (a, b) = (&old.gateway, &new.gateway);
+    let changed = [
+        (a.lan != b.lan, "`lan`"),
+        (a.portal_port != b.portal_port, "`portal_port`"),
+        (a.store != b.store, "`store`"),
+        (a.control != b.control, "`control`"),
+    ];
+    changed.into_iter().filter(|(changed, _)| *changed).map(|(_, what)| what).collect()
+}
+
+/// The new config, but for what [`only_at_start`] names: that stays as it runs.
+pub(super) fn keep_what_only_starts(old: &Config, mut new: Config) -> Config {
+    new.gateway.lan.clone_from(&old.gateway.lan);
+    new.gateway.portal_port = old.gateway.portal_port;
+    new.gateway.store.clone_from(&old.gateway.store);
+    new.gateway.control.clone_from(&old.gateway.control);
+    new
+}
