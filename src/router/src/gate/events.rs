@@ -1,6 +1,6 @@
 //! What the kernel says of our table by itself.
 
-use super::kernel::{Object, object_in, ours};
+use super::answer::{Object, object_in, ours};
 use super::nft::{EVENT_GROUP, SUBSYSTEM, message};
 use crate::netlink::codec::{Malformed, Message, Messages};
 use crate::netlink::events::{Events, Heard};
@@ -109,5 +109,21 @@ mod tests {
             ]),
             [GateEvent::Depleted(GateId(3)), GateEvent::TableGone]
         );
+    }
+
+    #[test]
+    fn hostile_bytes_are_no_event_and_no_panic() {
+        let mut writer = Writer::new();
+        add_quota(QuotaName { id: GateId(3), serial: 0 }, 10, 0).write(&mut writer, 0, 0);
+        delete_table().write(&mut writer, 0, 0);
+        let bytes = writer.finish().unwrap();
+        for at in 0..bytes.len() {
+            assert!(events_in(&bytes[..at]).count() <= 1);
+            for value in [0, 1, 3, 4, 5, 0x10, 0x7f, 0xff] {
+                let mut changed = bytes.clone();
+                changed[at] = value;
+                assert!(events_in(&changed).count() <= 2);
+            }
+        }
     }
 }

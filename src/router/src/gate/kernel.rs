@@ -1,22 +1,19 @@
 //! The gate's talk with the kernel: dumps and transactions over one socket.
 
+use super::answer::{Element, Object, QuotaState, object_in, ours};
 use super::names::{CounterName, QuotaName};
-use super::nft::{
-    FAMILY, GENERIC_HEADER, Key, OBJECT_COUNTER, OBJECT_QUOTA, QUOTA_DEPLETED, Request, SUBSYSTEM, Set, TABLE, attribute, comment_in,
-    in_table, message,
-};
+use super::nft::{GENERIC_HEADER, OBJECT_COUNTER, OBJECT_QUOTA, Request, SUBSYSTEM, attribute, comment_in, in_table, message};
+use super::set::{Key, Set};
 use super::view::{Pass, View};
 use crate::clock;
-use crate::netlink::codec::{ACK, Attribute, Malformed, Message, REQUEST, Writer};
+use crate::netlink::codec::{ACK, REQUEST, Writer};
 use crate::netlink::socket::{Family, NetlinkError, Socket};
-use lango_core::time::Monotonic;
-use lango_core::units::Millis;
 use nix::errno::Errno;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-/// The largest transaction, in bytes. Ten thousand accounts fit; the kernel's own limit is the socket's send buffer.
-pub const LARGEST_TRANSACTION: usize = 8 * 1024 * 1024;
+/// The largest transaction that is wanted, in bytes: ten thousand accounts fit.
+const LARGEST_TRANSACTION: usize = 8 * 1024 * 1024;
 
 /// `NFNL_MSG_BATCH_BEGIN`, `NFNL_MSG_BATCH_END`
 const BATCH_BEGIN: u16 = 16;
@@ -35,26 +32,6 @@ pub struct Found {
     pub rules: usize,
 }
 
-/// What one quota says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct QuotaState {
-    /// Which.
-    pub name: QuotaName,
-    /// Its limit, in bytes.
-    pub limit: u64,
-    /// Whether it was hit.
-    pub hit: bool,
-}
-
-/// An object as the kernel describes it, in a dump or an event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Object {
-    /// A quota.
-    Quota(QuotaState),
-    /// A counter and its bytes.
-    Counter(CounterName, u64),
-}
-
 /// Everything that the table holds of accounts.
 #[derive(Debug)]
 pub struct Accounts {
@@ -70,6 +47,7 @@ pub struct Accounts {
 #[derive(Debug)]
 pub struct Kernel {
     socket: Socket,
+    largest: usize,
 }
 
 impl Kernel {
@@ -79,8 +57,14 @@ impl Kernel {
     /// When the system gives no socket.
     pub fn connect() -> Result<Self, NetlinkError> {
         let mut socket = Socket::open(Family::Netfilter)?;
-        socket.reserve(LARGEST_TRANSACTION + 64 * 1024)?;
-        Ok(Self { socket })
+        let largest = socket.reserve(LARGEST_TRANSACTION)?;
+        Ok(Self { socket, largest })
+    }
+
+    /// The largest transaction that can be sent, in bytes.
+    #[must_use]
+    pub const fn largest(&self) -> usize {
+        self.largest
     }
 
     /// Does all of these requests, or none of them.
@@ -298,68 +282,4 @@ impl Refused {
     fn whole(error: NetlinkError) -> Self {
         Self { error, by_index: Vec::new() }
     }
-}
-
-struct Element {
-    key: Vec<u8>,
-    object: Option<String>,
-    until: Option<Monotonic>,
-}
-
-impl Element {
-    fn read(item: Attribute<'_>, now: Monotonic) -> Result<Self, Malformed> {
-        let key = item.nested().find(attribute::ELEMENT_KEY)?.ok_or(Malformed::Missing("element's key"))?;
-        let key = key.nested().find(attribute::DATA_VALUE)?.ok_or(Malformed::Missing("element's key"))?;
-        let object = item.nested().find(attribute::ELEMENT_OBJECT)?;
-        let left = item.nested().find(attribute::ELEMENT_EXPIRATION)?.and_then(|a| a.be64());
-        Ok(Self {
-            key: key.value.to_vec(),
-            object: object.and_then(|o| o.text()).map(str::to_owned),
-            until: left.map(|left| now.after(Millis(left))),
-        })
-    }
-}
-
-/// Whether a message is about our table. All of nftables' messages have the table's name as attribute 1.
-///
-/// # Errors
-/// When it cannot be read.
-pub fn ours(message: &Message<'_>) -> Result<bool, Malformed> {
-    // The family: an `ip` or `netdev` table may have the same name.
-    Ok(message.payload.first() == Some(&FAMILY) && named_as_ours(message)?)
-}
-
-fn named_as_ours(message: &Message<'_>) -> Result<bool, Malformed> {
-    let name = message.attributes(GENERIC_HEADER)?.find(attribute::TABLE_NAME)?;
-    Ok(name.and_then(|n| n.text()) == Some(TABLE))
-}
-
-/// The object of ours that a message describes.
-///
-/// # Errors
-/// When it cannot be read.
-pub fn object_in(message: &Message<'_>) -> Result<Option<Object>, Malformed> {
-    // The family is not looked at: the event of a quota that was hit has the packet's (IPv4 or IPv6), not the table's.
-    if !named_as_ours(message)? {
-        return Ok(None);
-    }
-    let attributes = message.attributes(GENERIC_HEADER)?;
-    let name = attributes.clone().find(attribute::OBJECT_NAME)?.and_then(|a| a.text()).unwrap_or_default();
-    let kind = attributes.clone().find(attribute::OBJECT_TYPE)?.and_then(|a| a.be32());
-    let Some(data) = attributes.find(attribute::OBJECT_DATA)? else { return Ok(None) };
-    Ok(match kind {
-        Some(OBJECT_COUNTER) => {
-            let bytes = data.nested().find(attribute::COUNTER_BYTES)?.and_then(|a| a.be64());
-            let bytes = bytes.ok_or(Malformed::Missing("counter's bytes"))?;
-            name.parse().ok().map(|name| Object::Counter(name, bytes))
-        }
-        Some(OBJECT_QUOTA) => {
-            let limit = data.nested().find(attribute::QUOTA_BYTES)?.and_then(|a| a.be64());
-            let limit = limit.ok_or(Malformed::Missing("quota's bytes"))?;
-            let flags = data.nested().find(attribute::QUOTA_FLAGS)?.and_then(|a| a.be32()).unwrap_or(0);
-            let hit = flags & QUOTA_DEPLETED != 0;
-            name.parse().ok().map(|name| Object::Quota(QuotaState { name, limit, hit }))
-        }
-        _ => None,
-    })
 }

@@ -1,8 +1,10 @@
 //! The kernel gate: our own nftables table, which lets paid devices pass until their time or data ends, all by itself.
 //!
-//! `names`, `nft`, `rule`, `ruleset`, `view` and `plan` are pure; `kernel` and `events` speak with the kernel.
+//! `names`, `set`, `nft`, `answer`, `rule`, `ruleset`, `view` and `plan` are pure; `kernel`, `transaction` and `events`
+//! speak with the kernel.
 //! What the table looks like and what it does is in docs/gate.md.
 
+mod answer;
 mod events;
 mod kernel;
 mod names;
@@ -10,6 +12,7 @@ mod nft;
 mod plan;
 mod rule;
 mod ruleset;
+mod set;
 mod transaction;
 mod view;
 
@@ -23,9 +26,10 @@ use lango_core::gate::{GateAccount, GateChange, GateId, Traffic, Usage};
 use lango_core::time::Monotonic;
 use lango_core::units::{Bytes, Mac, Millis};
 use names::{CounterName, Direction};
-use nft::{Key, Request, Set, add_element, delete_element, delete_table};
+use nft::{Request, add_element, delete_element, delete_table};
 use nix::errno::Errno;
 use plan::{Facts, UNLIMITED};
+use set::{Key, Set};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use view::View;
@@ -147,7 +151,7 @@ impl Gate {
         self.garden = self.kernel.garden().map_err(cannot("read the walled garden"))?;
         self.view = view;
         let in_force =
-            |quota: &&kernel::QuotaState| quota.hit && self.view.quota_in_force(quota.name.id).is_some_and(|(name, _)| name == quota.name);
+            |quota: &&answer::QuotaState| quota.hit && self.view.quota_in_force(quota.name.id).is_some_and(|(name, _)| name == quota.name);
         let hit = quotas.iter().filter(in_force).map(|quota| quota.name.id).collect();
         Ok(Facts { hit, counted })
     }

@@ -1,7 +1,7 @@
 //! What is to be done so that the kernel has what is wanted: the difference, and nothing else. Pure.
 
 use super::names::{CounterName, Direction, QuotaName};
-use super::nft::Key;
+use super::set::Key;
 use super::view::{Pass, View};
 use lango_core::gate::{GateAccount, GateId};
 use lango_core::time::Monotonic;

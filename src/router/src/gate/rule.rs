@@ -1,6 +1,7 @@
 //! A rule's expressions, written one behind the other. Pure.
 
-use super::nft::{Request, Set, add_rule, attribute};
+use super::nft::{Request, add_rule, attribute};
+use super::set::Set;
 use crate::netlink::codec::Writer;
 
 /// The register that everything is loaded into (`NFT_REG_1`).

@@ -1,7 +1,8 @@
 //! What our table holds besides the accounts: sets, chains, rules (docs/gate.md shows them as `nft` prints them). Pure.
 
-use super::nft::{Request, Set, add_chain, add_element, add_set, add_table, delete_rules, empty_set};
+use super::nft::{Request, add_chain, add_element, add_set, add_table, delete_rules, empty_set};
 use super::rule::{Rule, Side, Transport};
+use super::set::Set;
 use ring::digest::{SHA256, digest};
 use std::collections::BTreeSet;
 

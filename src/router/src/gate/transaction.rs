@@ -3,15 +3,13 @@
 //! Elements end by themselves, at any moment: one that a plan takes out may be gone when the kernel comes to it, which then
 //! refuses the whole transaction. So a refusal teaches what the kernel really has, and the rest is planned anew.
 
-use super::nft::{
-    OBJECT_COUNTER, OBJECT_QUOTA, Request, Set, add_counter, add_element, add_quota, delete_element, delete_object, set_limit,
-};
+use super::nft::{OBJECT_COUNTER, OBJECT_QUOTA, Request, add_counter, add_element, add_quota, delete_element, delete_object, set_limit};
 use super::plan::{Facts, Op, Targets, plan};
+use super::set::{Key, Set};
 use super::view::Pass;
 use super::{Gate, GateError, KEEP_COUNTS_FOR, Table, cannot};
 use crate::clock;
-use crate::gate::kernel::{LARGEST_TRANSACTION, Refused};
-use crate::gate::nft::Key;
+use crate::gate::kernel::Refused;
 use crate::netlink::codec::HEADER;
 use crate::netlink::socket::NetlinkError;
 use lango_core::gate::GateId;
@@ -28,6 +26,9 @@ const SHORTEST_TIMEOUT: u64 = 20;
 
 /// The longest, in milliseconds: a hundred years.
 const LONGEST_TIMEOUT: u64 = 100 * 365 * 86_400_000;
+
+/// What the beginning and the end of a transaction take, in bytes.
+const BATCH_ENDS: usize = 2 * (HEADER + 4);
 
 /// The message that does it. Ends are turned into timeouts here, as late as can be.
 fn request(op: &Op, now: Monotonic) -> Request {
@@ -117,7 +118,7 @@ impl Gate {
             let now = clock::monotonic();
             let requests: Vec<_> = group.iter().map(|op| request(op, now)).collect();
             let bytes: usize = requests.iter().map(|request| request.attributes.len() + HEADER + 4).sum();
-            if transaction.bytes + bytes > LARGEST_TRANSACTION {
+            if transaction.bytes + bytes + BATCH_ENDS > self.kernel.largest() {
                 self.send(std::mem::take(&mut transaction), facts)?;
                 preparation.clear();
             }

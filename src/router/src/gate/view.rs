@@ -1,8 +1,9 @@
 //! What the kernel has of accounts, as last known. Pure.
 
 use super::names::{CounterName, QuotaName};
-use super::nft::Key;
+
 use super::plan::Op;
+use super::set::Key;
 use lango_core::gate::GateId;
 use lango_core::time::Monotonic;
 use lango_core::units::Mac;

@@ -7,7 +7,7 @@ use super::codec::{self, DUMP, DUMP_INTERRUPTED, Failure, Malformed, Message, Me
 use nix::errno::Errno;
 use nix::libc;
 use nix::sys::socket::{
-    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recvmsg, sendto, setsockopt, socket, sockopt,
+    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, getsockopt, recvmsg, sendto, setsockopt, socket, sockopt,
 };
 use nix::sys::time::{TimeVal, TimeValLike};
 use std::io::{self, IoSliceMut};
@@ -138,14 +138,19 @@ impl Socket {
         Ok(Self { fd, sequence: 1, buffer: vec![0; RECEIVE_BUFFER] })
     }
 
-    /// Makes room for one request of so many bytes.
+    /// Makes room for one request of so many bytes; gives how many it can have. Without rights over the whole machine
+    /// (root of a user namespace only) the system's own limit stays.
     ///
     /// # Errors
-    /// When the system does not give it.
-    pub fn reserve(&mut self, bytes: usize) -> Result<(), NetlinkError> {
-        setsockopt(&self.fd, sockopt::SndBufForce, &bytes)
-            .or_else(|_| setsockopt(&self.fd, sockopt::SndBuf, &bytes))
-            .map_err(failed("set up"))
+    /// When the system does not tell.
+    pub fn reserve(&mut self, bytes: usize) -> Result<usize, NetlinkError> {
+        if setsockopt(&self.fd, sockopt::SndBufForce, &bytes).is_err() {
+            setsockopt(&self.fd, sockopt::SndBuf, &bytes).map_err(failed("set up"))?;
+        }
+        // The kernel doubles what is asked for, takes messages up to that less 32 bytes (netlink_sendmsg), and tells the
+        // doubled number. Half of it is what was asked for, and leaves room.
+        let granted = getsockopt(&self.fd, sockopt::SndBuf).map_err(failed("set up"))?;
+        Ok(bytes.min(granted / 2))
     }
 
     /// Sequence numbers for so many messages; gives the first.
