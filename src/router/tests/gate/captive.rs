@@ -1,7 +1,7 @@
 //! What a device that has not paid reaches, and what not.
 
 use crate::traffic::{Server, refused, socket_address, tcp_ask, udp_ask};
-use crate::world::{Host, INTERNET4, INTERNET6, PORTAL_PORT, ROUTER4, ROUTER6, World, account, now};
+use crate::world::{Host, INTERNET4, INTERNET6, PORTAL_PORT, ROUTER4, ROUTER6, World, account, ip, now};
 use lango_core::gate::{GateChange, GateId};
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrIn, sendto, socket};
 use std::os::fd::AsRawFd;
@@ -128,6 +128,35 @@ fn nobody_among_the_customers_reaches_other_services_of_the_router() {
     let phone_serves = Server::udp(&world, Host::Phone1, socket_address("10.77.0.11", 7000), "phone ");
     assert_eq!(world.within(Host::Router, || udp_ask(socket_address("10.77.0.11", 7000), b"?")).unwrap(), b"phone ?");
     drop(phone_serves);
+}
+
+#[test]
+fn customers_do_not_reach_each_other_through_the_router() {
+    let world = World::new();
+    let mut gate = world.gate();
+    gate.apply(&[GateChange::Set(account(1, &[1])), GateChange::Set(account(2, &[2]))], now()).unwrap();
+    let server = Server::udp(&world, Host::Phone2, socket_address("10.77.0.12", 7000), "phone ");
+    let ask = || world.within(Host::Phone1, || udp_ask(socket_address("10.77.0.12", 7000), b"?"));
+    assert_eq!(ask().unwrap(), b"phone ?", "past the router, on the same wire, they can");
+    ip(&format!("-n {} route add 10.77.0.12/32 via {ROUTER4}", world.name(Host::Phone1)));
+    assert!(refused(&ask()));
+    assert_eq!(server.served(), 1);
+}
+
+#[test]
+fn nobody_outside_reaches_a_captive_device_or_hears_of_it() {
+    let world = World::new();
+    let mut gate = world.gate();
+    let server = Server::udp(&world, Host::Phone1, socket_address("fd77::11", 7000), "phone ");
+    let listener = Server::tcp(&world, Host::Phone1, socket_address("fd77::11", 7001), "phone");
+    let ask = || world.within(Host::Internet, || udp_ask(socket_address("fd77::11", 7000), b"?"));
+    let silence = ask().unwrap_err();
+    assert_eq!(silence.kind(), std::io::ErrorKind::WouldBlock, "no answer at all");
+    let connect = world.within(Host::Internet, || tcp_ask(socket_address("fd77::11", 7001))).unwrap_err();
+    assert_eq!(connect.kind(), std::io::ErrorKind::TimedOut, "no answer at all");
+    assert_eq!(server.served() + listener.served(), 0);
+    gate.apply(&[GateChange::Set(account(1, &[1]))], now()).unwrap();
+    assert_eq!(ask().unwrap(), b"phone ?", "a paid device is on the internet");
 }
 
 #[test]

@@ -1,10 +1,11 @@
 //! A daemon that starts again, a table that somebody deleted, and the end of it all.
 
-use crate::traffic::{Server, Stream, refused, socket_address, tcp_ask, udp_ask};
+use crate::traffic::{Server, Stream, connection, refused, socket_address, tcp_ask, udp_ask};
 use crate::world::{Host, INTERNET4, PORTAL_PORT, World, account, addresses, config, eventually, mac, now, of, within_seconds};
 use lango::gate::{self, GateConfig, GateError, GateEvent, GateEvents};
 use lango_core::gate::{GateAccount, GateChange, GateId, Traffic};
 use lango_core::units::Bytes;
+use std::io::{Read, Write};
 use std::time::Duration;
 
 #[test]
@@ -88,12 +89,19 @@ fn a_table_that_somebody_deleted_is_noticed_and_put_back() {
     let desired = GateAccount { until: within_seconds(30), ..account(1, &[1]) };
     gate.set_garden(&["192.0.2.99".parse().unwrap()]).unwrap();
     gate.apply(&[GateChange::Set(desired.clone())], now()).unwrap();
+    let (mut near, mut far) = connection(&world, Host::Phone1, socket_address(INTERNET4, 4001));
     world.nft(Host::Router, "delete table inet standin");
     world.nft(Host::Router, "delete table inet lango");
     assert_eq!(heard.recv_timeout(Duration::from_secs(5)).unwrap(), Some(GateEvent::TableGone));
     let other = GateChange::Set(account(2, &[2]));
     assert!(matches!(gate.apply(&[other], now()), Err(GateError::TableGone)));
+    // Put back in one transaction with the accounts: whoever paid does not notice.
     gate.reconcile(std::slice::from_ref(&desired), now()).unwrap();
+    let mut byte = [0];
+    near.write_all(b"a").unwrap();
+    far.read_exact(&mut byte).unwrap();
+    far.write_all(b"b").unwrap();
+    near.read_exact(&mut byte).unwrap();
     world.within(Host::Phone1, || udp_ask(socket_address(INTERNET4, 4000), b"x")).unwrap();
     assert!(refused(&world.within(Host::Phone2, || udp_ask(socket_address(INTERNET4, 4000), b"x"))));
     assert!(world.nft(Host::Router, "list set inet lango garden4").contains("192.0.2.99"));

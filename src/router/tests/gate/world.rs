@@ -56,6 +56,9 @@ impl World {
                 if host == Host::Router {
                     sysctl("net/ipv4/ip_forward", "1");
                     sysctl("net/ipv6/conf/all/forwarding", "1");
+                    // What stays on the bridge stays out of the firewall, as on OpenWrt.
+                    sysctl("net/bridge/bridge-nf-call-iptables", "0");
+                    sysctl("net/bridge/bridge-nf-call-ip6tables", "0");
                 }
             });
         }
