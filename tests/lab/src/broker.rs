@@ -113,10 +113,12 @@ impl Broker {
     /// When the broker refuses the user or the topic.
     pub fn publish(&self, from: &Namespace, user: &str, password: &str, topic: &str, payload: &[u8]) -> Result<()> {
         let (port, ca) = (PORT.to_string(), self.ca.display().to_string());
-        let args = ["-h", CLOUD4, "-p", &port, "--cafile", &ca, "-V", "5", "-u", user, "-P", password, "-q", "1", "-t", topic, "-s"];
+        let args = ["-h", CLOUD4, "-p", &port, "--cafile", &ca, "-V", "5", "-u", user, "-P", password, "-q", "1", "-t", topic];
+        // Standard input must not be empty for it.
+        let how = if payload.is_empty() { "-n" } else { "-s" };
         // It says that it was refused, and exits with 0 all the same.
         let mut command = from.command(&tool::path("mosquitto_pub")?, &args.map(str::to_owned))?;
-        command.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+        command.arg(how).stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
         let mut child = command.spawn()?;
         std::io::Write::write_all(&mut child.stdin.take().context("it was asked for")?, payload)?;
         let output = child.wait_with_output()?;

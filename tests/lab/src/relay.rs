@@ -2,9 +2,10 @@
 
 use crate::broker::{self, Broker, RELAY, RELAY_PASSWORD};
 use crate::net::Namespace;
-use crate::process::Program;
+use crate::process::{PATIENCE, Program};
 use crate::programs;
 use crate::safaricom::daraja::Merchant;
+use crate::wait::until_true;
 use crate::world::{CLOUD4, SAFARICOM4};
 use anyhow::{Context, Result};
 use std::net::{SocketAddr, TcpStream};
@@ -91,6 +92,17 @@ impl Relay {
         broker.add_user(&username, &password)?;
         broker.set_acl(&self.command(&["router", "acl"])?)?;
         Ok(Credentials { section, username, password })
+    }
+
+    /// Waits until the relay has stored that Safaricom took a payment's prompt.
+    ///
+    /// # Errors
+    /// When it has not in time.
+    pub fn await_prompted(&self, payment: &str) -> Result<()> {
+        until_true("the relay to have the push's answer", PATIENCE, || {
+            let payments = self.payments().unwrap_or_default();
+            payments.as_array().into_iter().flatten().any(|p| p["payment"] == payment && p["state"] == "prompted")
+        })
     }
 
     /// Its payments, as `lango-relay payments --json` prints them.

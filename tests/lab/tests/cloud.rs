@@ -3,7 +3,7 @@
 
 use lango_lab::Lab;
 use lango_lab::internet::{ECHO, HOST4};
-use lango_lab::safaricom::customer::{Answer, Customer, Delivery};
+use lango_lab::safaricom::customer::{Answer, Customer, Delivery, PushAnswer};
 use lango_lab::wait::until_true;
 use serde_json::json;
 use std::time::Duration;
@@ -19,6 +19,7 @@ fn the_relay_is_killed_between_push_and_callback_and_the_broker_restarted() {
     lab.safaricom.everybody(Customer::manual());
     let payment = phone.pay("hour", "0712345678");
     lab.safaricom.await_prompt("0712345678", SOON).unwrap();
+    lab.relay.await_prompted(&payment).unwrap();
     lab.relay.program.kill9();
     lab.safaricom.answer("0712345678", Answer::Pays).unwrap();
     until_true("the callback to fail", SOON, || lab.safaricom.last_prompt("0712345678").is_some_and(|p| p.done)).unwrap();
@@ -32,11 +33,13 @@ fn the_relay_is_killed_between_push_and_callback_and_the_broker_restarted() {
     lab.money_is_service();
 }
 
+/// The relay dies before it hears that there is a prompt: it never learns the prompt's id, and can ask for nothing. The
+/// callback's own address says which payment it is.
 #[test]
 fn a_callback_that_the_relay_takes_after_its_return_is_granted_once() {
     let lab = Lab::start();
     let phone = lab.joined_phone();
-    lab.safaricom.everybody(Customer { delivery: Delivery::Held, ..Customer::manual() });
+    lab.safaricom.everybody(Customer { delivery: Delivery::Held, push: PushAnswer::Lost, ..Customer::manual() });
     let payment = phone.pay("hour", "0712345678");
     lab.safaricom.await_prompt("0712345678", SOON).unwrap();
     lab.relay.program.kill9();

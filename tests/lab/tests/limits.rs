@@ -69,7 +69,9 @@ fn what_is_bought_again_is_added() {
     phone.await_paid(&phone.pay("hour", "0712345678"));
     assert_eq!(phone.download(2_000_000, SOON).unwrap(), 2_000_000);
     phone.await_paid(&phone.pay("hour", "0712345678"));
-    let session = phone.session().unwrap();
+    // The kernel's counters are read for a page now and then: what was used shows a moment later.
+    let shown = until("what was used to show", SOON, || phone.session().filter(|s| s["bytes_down"].as_u64() >= Some(2_000_000)));
+    let session = shown.unwrap_or_else(|e| panic!("{e}: {:?}", phone.session()));
     let (seconds, bytes) = (session["seconds_remaining"].as_u64().unwrap(), session["bytes_remaining"].as_u64().unwrap());
     assert!((7_100..=7_200).contains(&seconds), "{session}");
     assert!((7_500_000..=8_000_000).contains(&bytes), "{session}");
