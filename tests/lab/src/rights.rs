@@ -67,6 +67,16 @@ fn obtain(sockets: &[TcpListener]) -> Result<()> {
     Ok(())
 }
 
+/// How a person looks into a namespace of this lab from another terminal.
+#[must_use]
+pub fn way_in() -> String {
+    if std::env::var_os(INSIDE).is_some() {
+        format!("nsenter -t {} -U -m --preserve-credentials /sbin/ip netns exec", std::process::id())
+    } else {
+        "sudo ip netns exec".to_owned()
+    }
+}
+
 fn start_again_in_user_namespace(sockets: &[TcpListener]) -> Result<()> {
     const WAY_OUT: &str = "run it as root (sudo), or allow user namespaces: sysctl kernel.unprivileged_userns_clone=1 (Debian), \
                            sysctl kernel.apparmor_restrict_unprivileged_userns=0 (Ubuntu)";

@@ -13,20 +13,24 @@ const SOON: Duration = Duration::from_secs(10);
 fn a_payment_that_fails_opens_nothing_and_says_which_it_was() {
     let lab = Lab::start();
     lab.safaricom.prompts_live(Duration::from_secs(2));
-    for (number, customer, reason) in [
-        ("0712000001", Customer::who(Answer::Cancels), "cancelled"),
-        ("0712000002", Customer::who(Answer::WrongPin), "wrong_pin"),
-        ("0712000003", Customer::who(Answer::NoMoney), "insufficient_balance"),
-        ("0712000004", Customer::who(Answer::NeverAnswers), "no_response"),
-        ("0712000005", Customer::who(Answer::Code(17)), "limit"),
-        ("0712000006", Customer::who(Answer::Code(2028)), "other"),
+    // What the page must speak of, beside its advice to try again.
+    for (number, customer, reason, word) in [
+        ("0712000001", Customer::who(Answer::Cancels), "cancelled", "cancelled"),
+        ("0712000002", Customer::who(Answer::WrongPin), "wrong_pin", "wrong"),
+        ("0712000003", Customer::who(Answer::NoMoney), "insufficient_balance", "not enough money"),
+        ("0712000004", Customer::who(Answer::NeverAnswers), "no_response", "did not answer"),
+        ("0712000005", Customer::who(Answer::Code(17)), "limit", "limit"),
+        ("0712000006", Customer::who(Answer::Code(2028)), "other", "not"),
     ] {
         lab.safaricom.customer(number, customer);
         let phone = lab.joined_phone();
         let payment = phone.pay("hour", number);
         assert_eq!(phone.await_failed(&payment), reason);
         let page = phone.get(&format!("/pay/{payment}"));
-        assert!(page.status == 200 && page.text().contains("<html"), "the page of a failed payment: {}", page.status);
+        let text = page.text();
+        assert!(page.status == 200 && text.contains("<html"), "the page of a failed payment: {}", page.status);
+        let advises = text.to_lowercase().contains("again") || text.to_lowercase().contains("top up");
+        assert!(text.contains(word) && advises, "the page does not say {reason:?} and what to do:\n{text}");
         assert!(phone.session().is_none());
         assert!(
             !phone.udp_echo((HOST4, ECHO).into(), SILENCE) && !phone.udp_echo((HOST6, ECHO).into(), SILENCE),

@@ -1,7 +1,7 @@
 //! The demo's words on the terminal.
 
-use lango_lab::process;
 use lango_lab::world::World;
+use lango_lab::{process, rights};
 use std::io::IsTerminal;
 use std::path::Path;
 use std::time::Duration;
@@ -50,6 +50,6 @@ pub fn your_turn(browser: &str, phone: &str, world: &World) {
     say(&format!("http://{browser}  is the portal: your browser is a phone of that LAN. Buy a package, with any Kenyan number."));
     say(&format!("http://{phone}  is that phone's screen: the M-PESA prompt appears there."));
     say("Here in the terminal: p pays, c cancels, w types a wrong PIN, q ends. Ctrl-C ends, too, and leaves nothing behind.");
-    say(&format!("To look around (as root): ip netns exec {} nft list table inet lango", world.router.name()));
+    say(&format!("To look around: {} {} /usr/sbin/nft list table inet lango", rights::way_in(), world.router.name()));
     say(&format!("Logs and files: {}", world.folder.display()));
 }
