@@ -236,6 +236,9 @@ pub struct StatusView {
     /// The wall clock, where it is set.
     #[serde(with = "rfc3339")]
     pub clock: Option<Wall>,
+    /// Whether the gate is in the kernel; false after `lango flush`. The rules always want it there: the daemon, which
+    /// alone knows better, corrects this.
+    pub gate: bool,
     /// Whether the broker is connected.
     pub broker: bool,
     /// Whether the relay answered, so that payments can be had.

@@ -17,6 +17,7 @@ impl Gateway {
             version: self.settings.version.clone(),
             running_for: now.monotonic.since(self.started),
             clock: now.wall,
+            gate: true,
             broker: self.link.connected(),
             payments: self.settings.relay && self.link.can_pay(),
             devices_online: count(self.accounts.values().map(|account| account.online.len()).sum()),

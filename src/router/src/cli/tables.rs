@@ -147,7 +147,8 @@ fn status_text(status: &StatusView) -> String {
     let lines = [
         ("Router", format!("{}, lango {}", status.name, status.version)),
         ("Running for", time(status.running_for.as_seconds_ceil())),
-        ("Clock", or_none(status.clock, lango_core::time::Wall::to_rfc3339).replace(NONE, "not set yet")),
+        ("Clock", status.clock.map_or_else(|| "not set yet".to_owned(), lango_core::time::Wall::to_rfc3339)),
+        ("Gate", yes(status.gate, "in force", "REMOVED from the kernel: everyone passes, until lango starts again")),
         ("Broker", yes(status.broker, "connected", "not connected")),
         ("Payments", yes(status.payments, "possible", "not possible now; all else works")),
         ("Devices online", status.devices_online.to_string()),

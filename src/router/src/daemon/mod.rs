@@ -296,7 +296,10 @@ impl Daemon {
         if let Some(sync) = &self.sync {
             batch.publish.into_iter().for_each(|up| sync.publish(up));
         }
-        for (ask, answer) in batch.replies {
+        for (ask, mut answer) in batch.replies {
+            if let Answer::Status(status) = &mut answer {
+                status.gate = self.gate.is_some();
+            }
             if let Some(asker) = self.askers.remove(&ask) {
                 asker.tell(answer);
             }

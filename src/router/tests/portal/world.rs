@@ -136,6 +136,7 @@ impl Shop {
                 version: "0.1.0".to_owned(),
                 running_for: Millis(1),
                 clock: None,
+                gate: true,
                 broker: self.online.get(),
                 payments: self.online.get(),
                 devices_online: 0,
