@@ -235,3 +235,27 @@ impl Gate {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_end_becomes_none_on_the_way_to_the_kernel() {
+        let now = Monotonic(1_000_000);
+        let mac = lango_core::units::Mac([2, 0, 0, 0, 0, 1]);
+        for (until, timeout) in [
+            (Some(0), Some(20)), // long past: the plan makes no such element, and if it did it would not stay
+            (Some(1_000_000), Some(20)),
+            (Some(1_000_001), Some(20)),
+            (Some(1_000_019), Some(20)),
+            (Some(1_000_021), Some(21)),
+            (Some(4_600_000), Some(3_600_000)),
+            (Some(u64::MAX), Some(LONGEST_TIMEOUT)),
+            (None, None),
+        ] {
+            let made = request(&Op::AddPaid { mac, until: until.map(Monotonic) }, now);
+            assert_eq!(made, add_element(Set::Paid, &mac.0, timeout, None), "until {until:?}");
+        }
+    }
+}

@@ -184,6 +184,7 @@ pub fn connection(world: &World, phone: Host, server: SocketAddr) -> (TcpStream,
     let (far, _) = listener.accept().unwrap();
     for stream in [&near, &far] {
         stream.set_read_timeout(Some(Duration::from_secs(3))).unwrap();
+        stream.set_write_timeout(Some(Duration::from_secs(5))).unwrap();
         stream.set_nodelay(true).unwrap();
     }
     (near, far)
