@@ -1,6 +1,7 @@
 //! From Safaricom's callback to the paid phone's first packet on the internet: at most 25 ms, median of 20.
 
 use lango_lab::Lab;
+use lango_lab::lab::figure;
 use lango_lab::safaricom::customer::{Answer, Customer};
 use lango_lab::wait::until;
 use std::time::Duration;
@@ -31,6 +32,10 @@ fn a_paid_phone_s_first_packet_follows_the_callback_at_once() {
     lab.money_is_service();
     times.sort();
     let median = (times[ROUNDS / 2 - 1] + times[ROUNDS / 2]) / 2;
-    println!("callback to first packet, {ROUNDS} payments: median {median:?}, best {:?}, worst {:?}", times[0], times[ROUNDS - 1]);
+    figure(&format!(
+        "callback to first packet, {ROUNDS} payments: median {median:.1?}, best {:.1?}, worst {:.1?}",
+        times[0],
+        times[ROUNDS - 1]
+    ));
     assert!(median <= LIMIT, "the median is {median:?}, and at most {LIMIT:?} is promised: {times:?}");
 }

@@ -3,6 +3,7 @@
 
 use lango_lab::Lab;
 use lango_lab::internet::{ECHO, HOST4, HOST6};
+use lango_lab::lab::figure;
 use lango_lab::safaricom::customer::{Answer, Customer};
 use lango_lab::wait::{holds_for, until, until_true};
 use std::time::{Duration, Instant};
@@ -124,7 +125,7 @@ fn the_package_ends_on_its_second_with_the_daemon_dead() {
     .unwrap();
     let (_, last) = lab.internet().last_arrival(probe.id).unwrap();
     let off = if last > ends { last - ends } else { ends - last };
-    println!("the minute ended {off:?} {} its second, with the daemon dead", if last > ends { "after" } else { "before" });
+    figure(&format!("the minute ended {off:.1?} {} its second, with the daemon dead", if last > ends { "after" } else { "before" }));
     assert!(off <= Duration::from_secs(1), "the last packet passed {off:?} off the end");
     assert!(!phone.udp_echo((HOST6, ECHO).into(), SILENCE), "IPv6 goes on");
     lab.lango.start().unwrap();

@@ -2,6 +2,7 @@
 
 use lango_lab::Lab;
 use lango_lab::internet::{ECHO, HOST4, HOST6};
+use lango_lab::lab::figure;
 use lango_lab::wait::{until, until_true};
 use std::io::{ErrorKind, Read, Write};
 use std::time::Duration;
@@ -37,7 +38,7 @@ fn the_data_ends_at_the_byte_with_the_daemon_alive_or_dead() {
         }
         until_true("the session's end", SOON, || phone.session().is_none()).unwrap();
         let counted = used(&lab) - before;
-        println!("daemon {}: {got} bytes of payload, {counted} bytes counted", if dead { "dead" } else { "alive" });
+        figure(&format!("5 MB, daemon {}: {got} bytes of payload came, {counted} bytes were counted", if dead { "dead" } else { "alive" }));
         assert!((5_000_000 - SUPER_PACKET..=5_000_000).contains(&counted), "{counted} bytes were counted of 5 MB");
     }
     lab.money_is_service();
