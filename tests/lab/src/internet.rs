@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener, UdpSocket};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -41,15 +41,20 @@ pub struct Internet {
 #[derive(Default)]
 struct Open {
     over: Arc<AtomicBool>,
-    sockets: Vec<OwnedFd>,
+    datagrams: Vec<UdpSocket>,
+    listeners: Vec<TcpListener>,
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
         self.over.store(true, Ordering::Relaxed);
-        for socket in &self.sockets {
-            // It wakes whoever waits, on an unconnected UDP socket as well (Linux), though it reports ENOTCONN there.
-            let _ = nix::sys::socket::shutdown(socket.as_raw_fd(), nix::sys::socket::Shutdown::Both);
+        for socket in &self.datagrams {
+            // It wakes its reader with a datagram to itself.
+            let _ = socket.local_addr().and_then(|me| socket.send_to(b"over", me));
+        }
+        for listener in &self.listeners {
+            // This ends a thread's accept (Linux: EINVAL).
+            let _ = nix::sys::socket::shutdown(listener.as_raw_fd(), nix::sys::socket::Shutdown::Both);
         }
     }
 }
@@ -72,11 +77,12 @@ impl Internet {
             let udp = |port| namespace.run(|| UdpSocket::bind((host, port))).with_context(|| format!("UDP {host} {port}"));
             let tcp = |port| namespace.run(|| TcpListener::bind((host, port))).with_context(|| format!("TCP {host} {port}"));
             let discard = udp(SINK)?;
-            open.sockets.push(discard.try_clone()?.into());
+            open.datagrams.push(discard.try_clone()?);
             sink(discard, arrivals.clone(), open.over.clone());
             for port in [ECHO].into_iter().chain(OTHERS) {
                 let (datagrams, listener) = (udp(port)?, tcp(port)?);
-                open.sockets.extend([OwnedFd::from(datagrams.try_clone()?), listener.try_clone()?.into()]);
+                open.datagrams.push(datagrams.try_clone()?);
+                open.listeners.push(listener.try_clone()?);
                 echo_udp(datagrams, open.over.clone());
                 echo_tcp(listener, connections.clone());
             }
