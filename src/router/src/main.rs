@@ -11,7 +11,9 @@ fn main() -> ExitCode {
     };
     match arguments.job {
         Job::Help => end(&cli::Outcome { out: cli::USAGE.to_owned(), ..cli::Outcome::default() }),
-        Job::Version => end(&cli::Outcome { out: concat!("lango ", env!("CARGO_PKG_VERSION"), "\n").to_owned(), ..cli::Outcome::default() }),
+        Job::Version => {
+            end(&cli::Outcome { out: concat!("lango ", env!("CARGO_PKG_VERSION"), "\n").to_owned(), ..cli::Outcome::default() })
+        }
         Job::Check => end(&cli::check(&arguments.config)),
         Job::Ask(ask) => end(&cli::ask(&arguments.config, &ask, arguments.json)),
         Job::Run => {

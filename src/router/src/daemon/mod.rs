@@ -83,8 +83,10 @@ struct Daemon {
     boot: BootId,
     gateway: Gateway,
     store: Option<Store>,
-    /// Nothing after `lango flush`, until the daemon starts again.
+    /// Nothing while it cannot be opened, and after `lango flush`.
     gate: Option<Gate>,
+    /// The operator took the gate out: it stays out until the daemon starts again.
+    flushed: bool,
     gate_again: Option<Instant>,
     /// Until when the counters as read are fresh enough for a page.
     usage_fresh: Option<Instant>,
@@ -195,7 +197,7 @@ impl Daemon {
                 inputs.push_back(Input::Depleted(id));
             }
             Event::Gate(GateEvent::TableGone) => {
-                if self.gate.is_some() {
+                if !self.flushed {
                     log::warn!("gate: somebody removed our table from the kernel; putting it back");
                     self.restore_gate(inputs);
                 }
@@ -298,7 +300,7 @@ impl Daemon {
         }
         for (ask, mut answer) in batch.replies {
             if let Answer::Status(status) = &mut answer {
-                status.gate = self.gate.is_some();
+                status.gate = self.gate.is_some() && !self.flushed;
             }
             if let Some(asker) = self.askers.remove(&ask) {
                 asker.tell(answer);
@@ -365,16 +367,24 @@ impl Daemon {
 
     /// Makes the kernel's gate what it should be, whatever happened to it; tried again a little later where that fails.
     fn restore_gate(&mut self, inputs: &mut VecDeque<Input>) {
+        if self.flushed {
+            return;
+        }
         let desired = self.gateway.desired_gate();
         let now = clock::now().monotonic;
-        let restored = Gate::open(start::gate_config(&self.config)).and_then(|mut gate| {
+        // An open gate puts its table back together with the accounts, so that no connection of who paid is reset between.
+        let gate = match self.gate.take() {
+            Some(gate) => Ok(gate),
+            None => Gate::open(start::gate_config(&self.config)),
+        };
+        let restored = gate.and_then(|gate| {
+            let gate = self.gate.insert(gate);
             let last = gate.reconcile(&desired, now)?;
             gate.set_garden(self.garden.addresses())?;
-            Ok((gate, last))
+            Ok(last)
         });
         match restored {
-            Ok((gate, last)) => {
-                self.gate = Some(gate);
+            Ok(last) => {
                 self.gate_again = None;
                 last_counts(last, inputs);
             }
@@ -386,10 +396,11 @@ impl Daemon {
     }
 
     fn flush(&mut self) -> wire::Reply {
-        let Some(gate) = self.gate.take() else { return wire::Reply::Answer(Box::new(Answer::Done)) };
+        let flushed = self.gate.take().map_or_else(crate::gate::flush, Gate::flush);
         self.gate_again = None;
-        match gate.flush() {
+        match flushed {
             Ok(()) => {
+                self.flushed = true;
                 log::warn!("gate: removed from the kernel by the operator, until lango starts again");
                 wire::Reply::Answer(Box::new(Answer::Done))
             }

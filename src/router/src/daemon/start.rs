@@ -63,6 +63,7 @@ pub(super) async fn start(config_path: &Path, config: Config) -> anyhow::Result<
         gateway,
         store: Some(store),
         gate: Some(gate),
+        flushed: false,
         gate_again: None,
         usage_fresh: None,
         neighbours,
