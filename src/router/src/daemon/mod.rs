@@ -12,7 +12,7 @@ mod start;
 use crate::clock;
 use crate::config::{self, Config};
 use crate::control::{self, wire};
-use crate::gate::{Gate, GateEvent, GateEvents};
+use crate::gate::{Gate, GateEvent, GateEvents, NewAddresses};
 use crate::neighbours::{NeighbourEvent, Neighbours};
 use crate::portal::PortalConfig;
 use crate::store::{Store, StoreError};
@@ -25,8 +25,9 @@ use lango_core::record::Record;
 use lango_core::request::{Answer, AskId, Refusal, Request};
 use lango_core::step::Input;
 use lango_core::time::BootId;
-use lango_core::units::OrderId;
+use lango_core::units::{Mac, OrderId};
 use std::collections::{BTreeMap, VecDeque};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::signal::unix::Signal;
@@ -73,7 +74,7 @@ enum Event {
     Sync(SyncEvent),
     Portal(Request, oneshot::Sender<Answer>),
     Control(wire::Command, oneshot::Sender<wire::Reply>),
-    Garden(Vec<std::net::IpAddr>),
+    Garden(Vec<IpAddr>),
     Due,
 }
 
@@ -105,10 +106,12 @@ struct Sources {
     interrupt: Signal,
     reload: Signal,
     gate: GateEvents,
+    /// New IPv6 addresses of paid devices; nothing where the kernel has no packet log.
+    new_addresses: Option<NewAddresses>,
     sync: Option<mpsc::Receiver<SyncEvent>>,
     portal: mpsc::Receiver<front::Ask>,
     control: mpsc::Receiver<control::Ask>,
-    garden: mpsc::Receiver<Vec<std::net::IpAddr>>,
+    garden: mpsc::Receiver<Vec<IpAddr>>,
     portal_task: Option<(oneshot::Sender<()>, tokio::task::JoinHandle<()>)>,
 }
 
@@ -170,6 +173,8 @@ impl Daemon {
             _ = sources.reload.recv() => Event::Reload,
             Some(event) = receive(&mut sources.sync) => Event::Sync(event),
             event = self.neighbours.next() => Event::Neighbour(event),
+            // It may have left since: that it is here is for neighbour discovery to say.
+            Some((mac, address)) = new_address(&mut sources.new_addresses) => Event::Neighbour(NeighbourEvent { mac, address, present: false }),
             Some((command, asker)) = sources.control.recv() => Event::Control(command, asker),
             Some((request, asker)) = sources.portal.recv() => Event::Portal(request, asker),
             Some(addresses) = sources.garden.recv() => Event::Garden(addresses),
@@ -375,7 +380,7 @@ impl Daemon {
         // An open gate puts its table back together with the accounts, so that no connection of who paid is reset between.
         let gate = match self.gate.take() {
             Some(gate) => Ok(gate),
-            None => Gate::open(start::gate_config(&self.config)),
+            None => Gate::open(start::gate_config(&self.config, true)),
         };
         let restored = gate.and_then(|gate| {
             let gate = self.gate.insert(gate);
@@ -484,6 +489,20 @@ async fn sleep_until(at: Option<Instant>) {
     match at {
         Some(at) => tokio::time::sleep_until(at).await,
         None => std::future::pending().await,
+    }
+}
+
+async fn new_address(source: &mut Option<NewAddresses>) -> Option<(Mac, IpAddr)> {
+    let Some(open) = source else { return std::future::pending().await };
+    match open.next().await {
+        Ok(found) => Some(found),
+        Err(cause) => {
+            log::warn!(
+                "gate: the kernel's packet log cannot be heard ({cause}); new IPv6 addresses are learnt from neighbour discovery alone"
+            );
+            *source = None;
+            None
+        }
     }
 }
 

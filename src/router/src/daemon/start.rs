@@ -5,7 +5,7 @@ use super::{Daemon, Sources, garden};
 use crate::clock;
 use crate::config::Config;
 use crate::control;
-use crate::gate::{Gate, GateConfig, GateEvents};
+use crate::gate::{Gate, GateConfig, GateEvents, NewAddresses};
 use crate::neighbours::Neighbours;
 use crate::portal::{self, PortalConfig};
 use crate::store::Store;
@@ -39,7 +39,8 @@ pub(super) async fn start(config_path: &Path, config: Config) -> anyhow::Result<
 
     let (store, records) = Store::open(&config.gateway.store)?;
     let gate_events = GateEvents::open().context("the kernel's gate events cannot be heard")?;
-    let gate = Gate::open(gate_config(&config)).context("the gate cannot be opened")?;
+    let new_addresses = NewAddresses::open().inspect_err(|cause| log::warn!("gate: the kernel's packet log cannot be heard: {cause}")).ok();
+    let gate = Gate::open(gate_config(&config, new_addresses.is_some())).context("the gate cannot be opened")?;
     let lan: Vec<String> = config.gateway.lan.iter().map(ToString::to_string).collect();
     let neighbours = Neighbours::open(&lan).context("the neighbours cannot be heard")?;
     let gateway = Gateway::load(config.settings(), records, boot.clone(), clock::now());
@@ -92,6 +93,7 @@ pub(super) async fn start(config_path: &Path, config: Config) -> anyhow::Result<
         interrupt,
         reload,
         gate: gate_events,
+        new_addresses,
         sync: sync_events,
         portal,
         control,
@@ -113,8 +115,8 @@ impl Daemon {
     }
 }
 
-pub(super) fn gate_config(config: &Config) -> GateConfig {
-    GateConfig { lan: config.gateway.lan.iter().map(ToString::to_string).collect(), portal_port: config.gateway.portal_port }
+pub(super) fn gate_config(config: &Config, learn: bool) -> GateConfig {
+    GateConfig { lan: config.gateway.lan.iter().map(ToString::to_string).collect(), portal_port: config.gateway.portal_port, learn }
 }
 
 pub(super) fn portal_config_of(config: &Config) -> PortalConfig {

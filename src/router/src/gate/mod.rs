@@ -7,6 +7,7 @@
 mod answer;
 mod events;
 mod kernel;
+mod learn;
 mod names;
 mod nft;
 mod plan;
@@ -17,6 +18,7 @@ mod transaction;
 mod view;
 
 pub use events::{GateEvent, GateEvents};
+pub use learn::NewAddresses;
 pub use ruleset::GateConfig;
 
 use crate::clock;
@@ -111,8 +113,14 @@ impl Gate {
         let table = Self::look(&mut kernel, &config)?;
         let mut gate = Self { config, kernel, table, view: View::default(), garden: BTreeSet::new(), left: BTreeMap::new() };
         if table != Table::Foreign {
-            let preparation = gate.preparation();
-            gate.kernel.transact(preparation.iter()).map_err(|r| cannot("install the rules")(r.error))?;
+            let mut installed = gate.kernel.transact(gate.preparation().iter());
+            if installed.is_err() && gate.config.learn {
+                // A kernel may lack the packet log; all else works without it.
+                log::warn!("the gate's rules are refused; trying them without those that log new IPv6 addresses");
+                gate.config.learn = false;
+                installed = gate.kernel.transact(gate.preparation().iter());
+            }
+            installed.map_err(|r| cannot("install the rules")(r.error))?;
             gate.table = Table::Ours { rules_current: true };
             gate.refresh()?;
         }

@@ -95,6 +95,17 @@ impl Rule {
         })
     }
 
+    /// Leaves only these bits of what was loaded; four bytes at most.
+    fn masked(self, bits: &[u8]) -> Self {
+        self.expression("bitwise", |w| {
+            w.be32(1, REGISTER);
+            w.be32(2, REGISTER);
+            w.be32(3, u32::try_from(bits.len()).unwrap_or(4));
+            w.nest(4, |w| w.attribute(attribute::DATA_VALUE, bits));
+            w.nest(5, |w| w.attribute(attribute::DATA_VALUE, [0; 4].get(..bits.len()).unwrap_or_default()));
+        })
+    }
+
     fn look_up(self, set: Set, present: bool) -> Self {
         self.expression("lookup", |w| {
             w.text(1, set.name());
@@ -160,6 +171,41 @@ impl Rule {
         self.address(Side::Destination, quota).object(quota).object(counter)
     }
 
+    /// Is IPv4, or IPv6.
+    #[must_use]
+    pub fn version(self, four: bool) -> Self {
+        self.meta(Meta::Protocol).compare(0, &[if four { 2 } else { 10 }]) // NFPROTO_IPV4, NFPROTO_IPV6
+    }
+
+    /// Begins a TCP connection, or answers to its beginning.
+    #[must_use]
+    pub fn begins(self) -> Self {
+        const SYN: u8 = 0x02;
+        self.transport(Transport::Tcp).payload(2, 13, 1).masked(&[SYN]).compare(1, &[0])
+    }
+
+    /// Not more often than so many times a second, and twice that at once.
+    #[must_use]
+    pub fn at_most_a_second(self, times: u32) -> Self {
+        self.expression("limit", |w| {
+            w.be64(1, u64::from(times));
+            w.be64(2, 1); // a second
+            w.be32(3, times.saturating_mul(2));
+            w.be32(4, 0); // NFT_LIMIT_PKTS
+        })
+    }
+
+    /// Then the first bytes of it are told to who listens to the group, and the next rule is asked.
+    #[must_use]
+    pub fn log(self, group: u16, bytes: u32) -> Request {
+        self.expression("log", |w| {
+            w.attribute(1, &group.to_be_bytes());
+            w.be32(3, bytes);
+            w.attribute(4, &1u16.to_be_bytes()); // told at once, not when there are some more
+        })
+        .done()
+    }
+
     fn object(self, map: Set) -> Self {
         self.expression("objref", |w| {
             w.be32(3, REGISTER);
@@ -195,13 +241,7 @@ impl Rule {
             w.be32(1, REGISTER);
             w.be32(2, 0); // NFT_CT_STATE
         })
-        .expression("bitwise", |w| {
-            w.be32(1, REGISTER);
-            w.be32(2, REGISTER);
-            w.be32(3, 4);
-            w.nest(4, |w| w.attribute(attribute::DATA_VALUE, &states.to_ne_bytes()));
-            w.nest(5, |w| w.attribute(attribute::DATA_VALUE, &0u32.to_ne_bytes()));
-        })
+        .masked(&states.to_ne_bytes())
         .compare(u32::from(yes), &0u32.to_ne_bytes())
     }
 

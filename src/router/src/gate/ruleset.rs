@@ -1,5 +1,6 @@
 //! What our table holds besides the accounts: sets, chains, rules (docs/gate.md shows them as `nft` prints them). Pure.
 
+use super::learn;
 use super::nft::{Request, add_chain, add_element, add_set, add_table, delete_rules, empty_set};
 use super::rule::{Rule, Side, Transport};
 use super::set::Set;
@@ -13,6 +14,8 @@ pub struct GateConfig {
     pub lan: Vec<String>,
     /// The portal's port at the router, plain HTTP.
     pub portal_port: u16,
+    /// Whether the kernel is to log packets from new IPv6 addresses of paid devices, for [`super::NewAddresses`].
+    pub learn: bool,
 }
 
 /// How often the kernel looks for elements that ran out, in milliseconds. They stop working on their own moment; this is
@@ -37,7 +40,11 @@ const BASE_CHAINS: [(&str, (&str, u32, i32)); 3] = [
 ];
 
 /// The chains that those ask.
-const CHAINS: [&str; 5] = ["upward", "downward", "services", "captive", "refuse"];
+const CHAINS: [&str; 6] = ["upward", "learn", "downward", "services", "captive", "refuse"];
+
+/// Packets from new IPv6 addresses that are looked at in a second: many phones' worth, and a bound for one that makes
+/// addresses up.
+const LEARNT: u32 = 100;
 
 const DNS: u16 = 53;
 const DHCP_SERVER: u16 = 67;
@@ -109,7 +116,7 @@ fn commented_rules(config: &GateConfig, comment: Option<&str>) -> Vec<Request> {
         Rule::new("forward").towards_customers().jump("downward"),
         // From customer to customer through the router: not offered.
         Rule::new("upward").towards_customers().go_to("refuse"),
-        Rule::new("upward").sender_accounted().accept(),
+        Rule::new("upward").sender_accounted().go_to("learn"),
         Rule::new("upward").address_in(Side::Destination, Set::Garden4).accept(),
         Rule::new("upward").address_in(Side::Destination, Set::Garden6).accept(),
         Rule::new("upward").go_to("refuse"),
@@ -119,6 +126,8 @@ fn commented_rules(config: &GateConfig, comment: Option<&str>) -> Vec<Request> {
         Rule::new("downward").established(false).silently_drop(),
         Rule::new("downward").address_in(Side::Source, Set::Garden4).accept(),
         Rule::new("downward").address_in(Side::Source, Set::Garden6).accept(),
+        // An answer to an address that is only just being learnt: it comes again, where a reset would be the end of it.
+        Rule::new("downward").version(false).begins().silently_drop(),
         Rule::new("downward").go_to("refuse"),
         Rule::new("refuse").transport(Transport::Tcp).reset(),
         Rule::new("refuse").prohibit(),
@@ -126,6 +135,12 @@ fn commented_rules(config: &GateConfig, comment: Option<&str>) -> Vec<Request> {
         // Answers to what the router itself asked; never the other way round.
         Rule::new("services").reply().established(true).accept(),
     ]);
+    requests.push(Rule::new("learn").version(true).accept());
+    requests.push(Rule::new("learn").address_in(Side::Source, Set::DownQuota6).accept());
+    if config.learn {
+        requests.push(Rule::new("learn").version(false).at_most_a_second(LEARNT).log(learn::GROUP, learn::HEADER6));
+    }
+    requests.push(Rule::new("learn").accept());
     for port in [DNS, DHCP_SERVER, NTP, DHCP6_SERVER] {
         requests.push(Rule::new("services").port(Transport::Udp, port).accept());
     }
@@ -172,7 +187,7 @@ mod tests {
     use super::*;
 
     fn config(lan: &[&str], portal_port: u16) -> GateConfig {
-        GateConfig { lan: lan.iter().map(|name| (*name).to_owned()).collect(), portal_port }
+        GateConfig { lan: lan.iter().map(|name| (*name).to_owned()).collect(), portal_port, learn: true }
     }
 
     #[test]

@@ -40,6 +40,14 @@ impl Events {
         Ok(Self { socket, buffer: vec![0; RECEIVE_BUFFER] })
     }
 
+    /// Sends a request; what the kernel answers is heard like an event.
+    ///
+    /// # Errors
+    /// When it cannot be sent.
+    pub fn tell(&self, request: &[u8]) -> Result<(), NetlinkError> {
+        self.socket.get_ref().send(request)
+    }
+
     /// Waits for the next datagram. Nothing is lost when the waiting is given up.
     ///
     /// # Errors

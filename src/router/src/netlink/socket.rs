@@ -164,7 +164,7 @@ impl Socket {
         first
     }
 
-    fn send(&self, bytes: &[u8]) -> Result<(), NetlinkError> {
+    pub(super) fn send(&self, bytes: &[u8]) -> Result<(), NetlinkError> {
         loop {
             match sendto(self.fd.as_raw_fd(), bytes, &NetlinkAddr::new(0, 0), MsgFlags::empty()) {
                 Ok(_) => return Ok(()),
