@@ -104,16 +104,29 @@ pub async fn router_list(config: &Config, as_json: bool) -> anyhow::Result<()> {
     if as_json {
         let all: Vec<Value> = routers
             .iter()
-            .map(|router| json!({"router": router.name, "added_at": time(Some(router.added_at)), "hello_at": time(router.hello_at), "version": router.version}))
+            .map(|router| {
+                json!({
+                    "router": router.name,
+                    "added_at": time(Some(router.added_at)),
+                    "online": router.online,
+                    "online_at": time(router.online_at),
+                    "hello_at": time(router.hello_at),
+                    "version": router.version,
+                })
+            })
             .collect();
         println!("{}", Value::from(all));
         return Ok(());
     }
     let rows = routers.iter().map(|router| {
-        let seen = time(router.hello_at).unwrap_or_else(|| "never".to_owned());
-        [router.name.to_string(), router.added_at.to_rfc3339(), seen, router.version.clone().unwrap_or_else(|| "-".to_owned())]
+        let state = match (router.online, time(router.online_at)) {
+            (Some(true), Some(since)) => format!("online since {since}"),
+            (Some(false), Some(since)) => format!("offline since {since}"),
+            _ => "never seen".to_owned(),
+        };
+        [router.name.to_string(), router.added_at.to_rfc3339(), state, router.version.clone().unwrap_or_else(|| "-".to_owned())]
     });
-    print!("{}", table(["ROUTER", "ADDED", "LAST HELLO", "VERSION"], rows));
+    print!("{}", table(["ROUTER", "ADDED", "STATE", "VERSION"], rows));
     Ok(())
 }
 
@@ -262,6 +275,8 @@ mod tests {
             added_at: Wall::EARLIEST,
             hello_at: None,
             version: None,
+            online: None,
+            online_at: None,
         };
         assert_eq!(
             section("mqtts://mqtt.example.org:8883", &router, "11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="),

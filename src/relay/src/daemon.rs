@@ -122,6 +122,7 @@ async fn listen(engine: Arc<Engine>, mut incoming: mpsc::Receiver<Incoming>, mut
         tokio::select! {
             event = incoming.recv() => match event {
                 Some(Incoming::Connected) => engine.send_again(Whose::All).await,
+                Some(Incoming::Presence { router, online }) => engine.router_is(&router, online).await,
                 Some(Incoming::Message { router, payload }) => engine.router_says(&router, &payload).await,
                 None => return,
             },

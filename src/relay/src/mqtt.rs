@@ -34,6 +34,13 @@ pub enum Incoming {
         /// What it said.
         payload: Vec<u8>,
     },
+    /// A router came, or went: by its own word or by its last will.
+    Presence {
+        /// Which.
+        router: RouterName,
+        /// Whether it is there.
+        online: bool,
+    },
 }
 
 /// Sends.
@@ -76,16 +83,16 @@ pub fn down_topic(router: &RouterName, kind: &str) -> String {
     format!("lango/v1/{router}/down/{kind}")
 }
 
-/// Whose topic `lango/v1/ROUTER/up/…` is.
+/// Whose topic `lango/v1/ROUTER/up/TYPE` is, and its type.
 #[must_use]
-pub fn router_of(topic: &str) -> Option<RouterName> {
+pub fn router_of(topic: &str) -> Option<(RouterName, &str)> {
     let mut levels = topic.split('/');
     let prefix = (levels.next(), levels.next());
     let (name, direction) = (levels.next()?, levels.next());
     if prefix != (Some("lango"), Some("v1")) || direction != Some("up") {
         return None;
     }
-    name.parse().ok()
+    Some((name.parse().ok()?, levels.next()?))
 }
 
 /// The connection, to be driven by [`Connection::run_for`].
@@ -184,8 +191,12 @@ impl Connection {
     }
 
     fn hand_on(&self, message: Publish) {
-        let Some(router) = router_of(&message.topic) else { return };
-        if self.incoming.try_send(Incoming::Message { router, payload: message.payload.to_vec() }).is_err() {
+        let Some((router, kind)) = router_of(&message.topic) else { return };
+        let incoming = match kind {
+            "presence" => Incoming::Presence { router, online: message.payload == "online" },
+            _ => Incoming::Message { router, payload: message.payload.to_vec() },
+        };
+        if self.incoming.try_send(incoming).is_err() {
             log::warn!("broker: too much comes in; a message is left, its router will send it again");
         }
     }
@@ -198,16 +209,16 @@ mod tests {
     #[test]
     fn the_router_is_the_topics() {
         for (topic, name) in [
-            ("lango/v1/kibera-7/up/hello", Some("kibera-7")),
-            ("lango/v1/kibera-7/up/a/b", Some("kibera-7")),
-            ("lango/v1/kibera-7/up", Some("kibera-7")),
+            ("lango/v1/kibera-7/up/hello", Some("kibera-7 hello")),
+            ("lango/v1/kibera-7/up/a/b", Some("kibera-7 a")),
+            ("lango/v1/kibera-7/up", None),
             ("lango/v1/kibera-7/down/hello", None),
             ("lango/v2/kibera-7/up/hello", None),
             ("lango/v1/kibera 7/up/hello", None),
             ("lango/v1//up/hello", None),
             ("lango/v1", None),
         ] {
-            assert_eq!(router_of(topic).map(|name| name.to_string()).as_deref(), name, "{topic}");
+            assert_eq!(router_of(topic).map(|(name, kind)| format!("{name} {kind}")).as_deref(), name, "{topic}");
         }
     }
 }

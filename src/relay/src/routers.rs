@@ -46,6 +46,16 @@ impl Engine {
         }
     }
 
+    /// The broker says that a router came or went: the router's own word, or its last will. A retained word is heard at each
+    /// connection again; what is known already is no news.
+    pub async fn router_is(&self, router: &RouterName, online: bool) {
+        match self.ledger.router_is(router, online, clock::now()).await {
+            Ok(true) => log::info!("router {router}: {}", if online { "online" } else { "offline" }),
+            Ok(false) => {}
+            Err(error) => log::error!("router {router}: whether it is online could not be stored: {error:#}"),
+        }
+    }
+
     async fn hello(&self, router: &RouterName, nonce: MessageId, version: &str) {
         self.say(router, DownBody::Welcome { nonce }).await;
         let version: String = version.chars().filter(char::is_ascii_graphic).take(VERSION_MAX).collect();

@@ -103,3 +103,16 @@ fn a_relay_that_is_away_is_noticed() {
     lab.relay.start().unwrap();
     lab.lango.await_payments().unwrap();
 }
+
+#[test]
+fn a_router_that_is_away_is_noticed() {
+    let lab = Lab::start();
+    let is = |state: &str| lab.relay.command(&["router", "list"]).is_ok_and(|list| list.contains(state));
+    until_true("the router to be online", SOON, || is("online since")).unwrap();
+    lab.lango.program.kill9();
+    until_true("the relay to notice by the router's last will", SOON, || is("offline since")).unwrap();
+    lab.lango.start().unwrap();
+    until_true("the router to be online again", SOON, || is("online since")).unwrap();
+    lab.lango.program.terminate().unwrap();
+    until_true("the relay to hear that it went", SOON, || is("offline since")).unwrap();
+}

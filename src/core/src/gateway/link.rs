@@ -23,6 +23,8 @@ pub(super) struct Link {
     hello: Option<Hello>,
     welcomed: bool,
     clock: Option<RelayClock>,
+    /// Messages of this run that nobody keeps: a part of their ids.
+    passing: u64,
 }
 
 #[derive(Debug, Clone)]
@@ -66,8 +68,8 @@ impl Gateway {
     }
 
     pub(super) fn relay_presence(&mut self, online: bool, now: Now, entropy: &Entropy) {
-        self.link.absent = !online;
-        if online && self.link.connected && !self.link.welcomed {
+        let came = std::mem::replace(&mut self.link.absent, !online);
+        if online && came && self.link.connected {
             self.say_hello(now, entropy);
         }
         if !online {
@@ -96,10 +98,12 @@ impl Gateway {
         seq
     }
 
-    /// Sends what need not arrive. Its number is not made durable: it is nothing that anybody remembers.
+    /// Sends what need not arrive. It takes the number of the next message that is kept: a number of its own would cost a
+    /// flash write, for something that nobody remembers.
     fn publish_once(&mut self, body: UpBody) {
         let seq = self.counters.next_seq;
-        let Ok(id) = format!("{}-{seq}", body.topic().replace('_', "-")).parse() else { return };
+        self.link.passing += 1;
+        let Ok(id) = format!("{}-{}-{}", body.topic(), self.started.0, self.link.passing).parse() else { return };
         self.step.publish.push(Up { v: VERSION, id, seq, body });
     }
 

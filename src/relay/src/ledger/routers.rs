@@ -18,6 +18,10 @@ pub struct Router {
     pub hello_at: Option<Wall>,
     /// The version of its program.
     pub version: Option<String>,
+    /// Whether the broker has it connected; nothing where it never was.
+    pub online: Option<bool>,
+    /// Since when that is so.
+    pub online_at: Option<Wall>,
 }
 
 fn router(row: &AnyRow) -> anyhow::Result<Router> {
@@ -27,6 +31,8 @@ fn router(row: &AnyRow) -> anyhow::Result<Router> {
         added_at: wall(row, "added_at")?,
         hello_at: maybe_wall(row, "hello_at")?,
         version: row.try_get("version")?,
+        online: row.try_get::<Option<i64>, _>("online")?.map(|online| online != 0),
+        online_at: maybe_wall(row, "online_at")?,
     })
 }
 
@@ -67,5 +73,15 @@ impl Ledger {
         let update = sqlx::query("UPDATE routers SET hello_at = $2, version = $3 WHERE name = $1");
         update.bind(name.as_str()).bind(to_db(now)).bind(version).execute(&self.pool).await?;
         Ok(())
+    }
+
+    /// Notes whether a router is online. `false`: that was known, or there is no such router.
+    ///
+    /// # Errors
+    /// When it could not be stored.
+    pub async fn router_is(&self, name: &RouterName, online: bool, now: Wall) -> anyhow::Result<bool> {
+        let update = sqlx::query("UPDATE routers SET online = $2, online_at = $3 WHERE name = $1 AND (online IS NULL OR online <> $2)");
+        let done = update.bind(name.as_str()).bind(i64::from(online)).bind(to_db(now)).execute(&self.pool).await?;
+        Ok(done.rows_affected() == 1)
     }
 }

@@ -7,7 +7,9 @@ CREATE TABLE IF NOT EXISTS routers (
     added_at   BIGINT NOT NULL,
     next_seq   BIGINT NOT NULL,
     hello_at   BIGINT,
-    version    TEXT
+    version    TEXT,
+    online     BIGINT,
+    online_at  BIGINT
 );
 
 -- Each payment's present state; what led to it is in `history`.

@@ -191,6 +191,32 @@ fn payments_need_the_relay_and_say_so() {
 }
 
 #[test]
+fn one_hello_a_connection_and_one_when_the_relay_comes_back() {
+    let hellos = |effects: Vec<Effect>| {
+        effects.iter().filter(|e| matches!(e, Effect::Publish(up) if matches!(up.body, UpBody::Hello { .. }))).count()
+    };
+    let mut world = World::new();
+    assert_eq!(hellos(world.step(Input::RelayPresence { online: true })), 0, "nobody hears it yet");
+    assert_eq!(hellos(world.step(Input::Link { connected: true })), 1);
+    assert_eq!(hellos(world.step(Input::RelayPresence { online: true })), 0, "one is on its way");
+    world.step(Input::RelayPresence { online: false });
+    assert_eq!(hellos(world.step(Input::RelayPresence { online: true })), 1);
+    let effects: Vec<_> = (0..2).map(|_| world.step(Input::Link { connected: true })).collect();
+    let ids: Vec<_> =
+        effects.iter().flatten().filter_map(|e| if let Effect::Publish(up) = e { Some(up.id.clone()) } else { None }).collect();
+    assert!(ids.len() == 2 && ids[0] != ids[1], "each message has an id of its own: {ids:?}");
+}
+
+#[test]
+fn a_hello_that_nobody_answers_is_said_again() {
+    let mut world = World::new();
+    world.step(Input::Link { connected: true });
+    let before = world.sent.len();
+    world.pass(30_000);
+    assert_eq!(world.sent.len(), before + 1);
+}
+
+#[test]
 fn a_request_is_resent_until_the_relay_has_it() {
     let mut world = World::ready();
     world.pay(ALICE, "hour");
