@@ -42,3 +42,52 @@ pub struct Package {
     /// What it gives.
     pub limits: Limits,
 }
+
+/// A package as the price list's JSON has it (contract: `GET /api/packages`): in the units of the configuration.
+#[derive(Debug, Serialize)]
+pub struct Listed<'a> {
+    id: &'a PackageId,
+    label: &'a str,
+    price: Shillings,
+    minutes: Option<u64>,
+    megabytes: Option<u64>,
+    down_kbps: Option<Kbps>,
+    up_kbps: Option<Kbps>,
+    devices: u8,
+}
+
+impl<'a> From<&'a Package> for Listed<'a> {
+    fn from(Package { id, label, price, limits }: &'a Package) -> Self {
+        Self {
+            id,
+            label,
+            price: *price,
+            minutes: limits.time.map(|time| time.0 / Millis::from_minutes(1).0),
+            megabytes: limits.data.map(|data| data.0 / Bytes::from_megabytes(1).0),
+            down_kbps: limits.down,
+            up_kbps: limits.up,
+            devices: limits.devices,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_price_list_s_json_is_the_contract_s() {
+        let limits = Limits {
+            time: Some(Millis::from_minutes(60)),
+            data: Some(Bytes::from_megabytes(500)),
+            down: Some(Kbps(5000)),
+            up: Some(Kbps(2000)),
+            devices: 1,
+        };
+        let hour = Package { id: "hour".parse().unwrap(), label: "1 hour".to_owned(), price: Shillings(10), limits };
+        assert_eq!(
+            serde_json::to_string(&Listed::from(&hour)).unwrap(),
+            r#"{"id":"hour","label":"1 hour","price":10,"minutes":60,"megabytes":500,"down_kbps":5000,"up_kbps":2000,"devices":1}"#
+        );
+    }
+}

@@ -2,14 +2,14 @@
 
 use super::Ask;
 use crate::control::wire::{Command, DaemonCommand};
-use lango_core::package::Package;
+use lango_core::package::{Listed, Package};
 use lango_core::request::{AccountView, Answer, OnlineView, OperatorPaymentView, PaymentStatus, Request, SessionView, StatusView};
 use lango_core::units::{Bytes, Kbps, Millis, Seconds};
 
 /// The answer's value alone, as indented JSON.
 pub fn json(answer: &Answer) -> serde_json::Result<String> {
     let text = match answer {
-        Answer::Packages(packages) => serde_json::to_string_pretty(&packages.iter().map(PackageJson::from).collect::<Vec<_>>()),
+        Answer::Packages(packages) => serde_json::to_string_pretty(&packages.iter().map(Listed::from).collect::<Vec<_>>()),
         Answer::Session(session) => serde_json::to_string_pretty(session),
         Answer::Status(status) => serde_json::to_string_pretty(status),
         Answer::Sessions(sessions) => serde_json::to_string_pretty(sessions),
@@ -19,35 +19,6 @@ pub fn json(answer: &Answer) -> serde_json::Result<String> {
         other => serde_json::to_string_pretty(other),
     }?;
     Ok(text + "\n")
-}
-
-/// A package as the contract's `GET /api/packages` writes it.
-#[derive(serde::Serialize)]
-struct PackageJson<'a> {
-    id: &'a str,
-    label: &'a str,
-    price: u64,
-    minutes: Option<u64>,
-    megabytes: Option<u64>,
-    down_kbps: Option<u64>,
-    up_kbps: Option<u64>,
-    devices: u8,
-}
-
-impl<'a> From<&'a Package> for PackageJson<'a> {
-    fn from(package: &'a Package) -> Self {
-        let limits = &package.limits;
-        Self {
-            id: package.id.as_str(),
-            label: &package.label,
-            price: package.price.0,
-            minutes: limits.time.map(|time| time.0 / 60_000),
-            megabytes: limits.data.map(|data| data.0 / 1_000_000),
-            down_kbps: limits.down.map(|rate| rate.0),
-            up_kbps: limits.up.map(|rate| rate.0),
-            devices: limits.devices,
-        }
-    }
 }
 
 /// The answer for people.

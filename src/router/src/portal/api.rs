@@ -6,40 +6,12 @@ use super::events::Watch;
 use super::head::{Head, Origin};
 use super::reply::{Problem, Reply};
 use super::route::Call;
-use lango_core::package::Package;
+use lango_core::package::Listed;
 use lango_core::request::{Refusal, Request};
 use lango_core::units::{Msisdn, OrderId, PackageId, Password, Username};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::json;
 use std::net::IpAddr;
-
-/// A package as the contract writes it.
-#[derive(Serialize)]
-struct Listed<'a> {
-    id: &'a PackageId,
-    label: &'a str,
-    price: u64,
-    minutes: Option<u64>,
-    megabytes: Option<u64>,
-    down_kbps: Option<u64>,
-    up_kbps: Option<u64>,
-    devices: u8,
-}
-
-impl<'a> From<&'a Package> for Listed<'a> {
-    fn from(Package { id, label, price, limits }: &'a Package) -> Self {
-        Self {
-            id,
-            label,
-            price: price.0,
-            minutes: limits.time.map(|time| time.0 / 60_000),
-            megabytes: limits.data.map(|data| data.0 / 1_000_000),
-            down_kbps: limits.down.map(|speed| speed.0),
-            up_kbps: limits.up.map(|speed| speed.0),
-            devices: limits.devices,
-        }
-    }
-}
 
 #[derive(Deserialize)]
 struct Purchase {
