@@ -77,17 +77,21 @@ mod tests {
 
     #[test]
     fn the_price_list_s_json_is_the_contract_s() {
-        let limits = Limits {
+        let all = Limits {
             time: Some(Millis::from_minutes(60)),
             data: Some(Bytes::from_megabytes(500)),
-            down: Some(Kbps(5000)),
-            up: Some(Kbps(2000)),
+            down: Some(Kbps(5_000)),
+            up: Some(Kbps(2_000)),
             devices: 1,
         };
-        let hour = Package { id: "hour".parse().unwrap(), label: "1 hour".to_owned(), price: Shillings(10), limits };
-        assert_eq!(
-            serde_json::to_string(&Listed::from(&hour)).unwrap(),
-            r#"{"id":"hour","label":"1 hour","price":10,"minutes":60,"megabytes":500,"down_kbps":5000,"up_kbps":2000,"devices":1}"#
-        );
+        let none = Limits { time: None, data: None, down: None, up: None, devices: 3 };
+        for (limits, written) in [
+            (all, r#""minutes":60,"megabytes":500,"down_kbps":5000,"up_kbps":2000,"devices":1}"#),
+            (none, r#""minutes":null,"megabytes":null,"down_kbps":null,"up_kbps":null,"devices":3}"#),
+        ] {
+            let hour = Package { id: "hour".parse().unwrap(), label: "1 hour".to_owned(), price: Shillings(10), limits };
+            let expected = format!(r#"{{"id":"hour","label":"1 hour","price":10,{written}"#);
+            assert_eq!(serde_json::to_string(&Listed::from(&hour)).unwrap(), expected);
+        }
     }
 }

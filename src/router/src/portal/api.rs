@@ -128,33 +128,6 @@ fn parsed<'a, T: Deserialize<'a>>(head: &Head, body: &'a [u8]) -> Result<T, Prob
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lango_core::package::Limits;
-    use lango_core::units::{Bytes, Kbps, Millis, Shillings};
-
-    #[test]
-    fn a_package_as_the_contract_writes_it() {
-        let mut package = Package {
-            id: "hour".parse().unwrap(),
-            label: "1 hour".to_owned(),
-            price: Shillings(10),
-            limits: Limits {
-                time: Some(Millis::from_minutes(60)),
-                data: Some(Bytes::from_megabytes(500)),
-                down: Some(Kbps(5_000)),
-                up: Some(Kbps(2_000)),
-                devices: 1,
-            },
-        };
-        assert_eq!(
-            serde_json::to_string(&Listed::from(&package)).unwrap(),
-            r#"{"id":"hour","label":"1 hour","price":10,"minutes":60,"megabytes":500,"down_kbps":5000,"up_kbps":2000,"devices":1}"#
-        );
-        package.limits = Limits { time: None, data: None, down: None, up: None, devices: 3 };
-        assert_eq!(
-            serde_json::to_string(&Listed::from(&package)).unwrap(),
-            r#"{"id":"hour","label":"1 hour","price":10,"minutes":null,"megabytes":null,"down_kbps":null,"up_kbps":null,"devices":3}"#
-        );
-    }
 
     #[test]
     fn what_is_taken_for_json() {
