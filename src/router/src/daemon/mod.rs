@@ -7,6 +7,7 @@
 mod batch;
 mod front;
 mod garden;
+mod recovery;
 mod start;
 
 use crate::clock;
@@ -15,17 +16,16 @@ use crate::control::{self, wire};
 use crate::gate::{Gate, GateEvent, GateEvents, NewAddresses};
 use crate::neighbours::{NeighbourEvent, Neighbours};
 use crate::portal::PortalConfig;
-use crate::store::{Store, StoreError};
 use crate::sync::{Sync, SyncEvent, SyncHandle};
 use anyhow::Context as _;
 use batch::Batch;
 use lango_core::gate::Usage;
 use lango_core::gateway::Gateway;
-use lango_core::record::Record;
-use lango_core::request::{Answer, AskId, Refusal, Request};
+use lango_core::request::{Answer, AskId, Request};
 use lango_core::step::Input;
 use lango_core::time::BootId;
 use lango_core::units::{Mac, OrderId};
+use recovery::Storage;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -43,9 +43,6 @@ const USAGE_SHARE: u32 = 20;
 
 /// What failed outside is tried again after this long.
 const AGAIN: Duration = Duration::from_secs(1);
-
-/// A store that was just closed may need so many tries to be let go by the system.
-const REOPENINGS: u32 = 20;
 
 /// Whoever waits for an answer of the rules.
 enum Asker {
@@ -83,7 +80,7 @@ struct Daemon {
     config: Config,
     boot: BootId,
     gateway: Gateway,
-    store: Option<Store>,
+    storage: Storage,
     /// Nothing while it cannot be opened, and after `lango flush`.
     gate: Option<Gate>,
     /// The operator took the gate out: it stays out until the daemon starts again.
@@ -118,7 +115,7 @@ struct Sources {
 /// Runs until it is told to stop. The gate stays in the kernel as it is then.
 ///
 /// # Errors
-/// When it cannot start, or the store is lost while it runs.
+/// When it cannot start, or what it did last cannot be stored when it stops.
 pub fn run(config_path: &Path) -> anyhow::Result<()> {
     let config = config::load(config_path)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("the runtime cannot start")?;
@@ -154,6 +151,9 @@ impl Daemon {
                         let Some(event) = waiting(sources) else { break };
                         self.take_in(event, &mut inputs);
                     }
+                    if self.storage.due().is_some_and(|due| due <= Instant::now()) {
+                        self.reopen_store(&mut inputs).await;
+                    }
                     self.step(inputs).await?;
                 }
             }
@@ -182,8 +182,11 @@ impl Daemon {
     }
 
     fn wake_up_at(&self) -> Option<Instant> {
-        let rules = self.gateway.poll_timeout().map(|at| Instant::now() + Duration::from_millis(at.since(clock::now().monotonic).0));
-        rules.into_iter().chain(self.gate_again).min()
+        let rules = matches!(self.storage, Storage::Open(_))
+            .then(|| self.gateway.poll_timeout())
+            .flatten()
+            .map(|at| Instant::now() + Duration::from_millis(at.since(clock::now().monotonic).0));
+        rules.into_iter().chain(self.gate_again).chain(self.storage.due()).min()
     }
 
     /// Turns an event into inputs of the rules; what concerns the daemon alone is done here.
@@ -239,6 +242,9 @@ impl Daemon {
     }
 
     fn ask(&mut self, request: Request, asker: Asker, inputs: &mut VecDeque<Input>) {
+        if matches!(self.storage, Storage::Lost { .. }) {
+            return self.answer_without_store(&request, asker);
+        }
         if request.needs_usage() && self.usage_fresh.is_none_or(|until| until <= Instant::now()) {
             self.read_usage(inputs);
         }
@@ -264,6 +270,9 @@ impl Daemon {
 
     /// Takes inputs through the rules and carries out what follows, and what follows from that.
     async fn step(&mut self, mut inputs: VecDeque<Input>) -> anyhow::Result<()> {
+        if matches!(self.storage, Storage::Lost { .. }) {
+            return Ok(()); // nothing is decided that could not be kept; it is learnt again when the store is back
+        }
         while !inputs.is_empty() {
             let mut batch = Batch::default();
             for input in inputs.drain(..) {
@@ -278,10 +287,10 @@ impl Daemon {
     async fn carry_out(&mut self, mut batch: Batch, inputs: &mut VecDeque<Input>) -> anyhow::Result<()> {
         if !batch.persist.is_empty() {
             let changes = std::mem::take(&mut batch.persist);
-            let store = self.store.as_ref().context("the store is closed")?;
+            let Storage::Open(store) = &self.storage else { return Ok(()) };
             if let Err(cause) = store.commit(changes).await {
-                log::error!("store: {cause}; nothing of this step happens");
-                return self.recover(batch, inputs).await;
+                self.lose_store(&cause, inputs).await;
+                return Ok(());
             }
         }
         let gate = batch.take_gate();
@@ -316,37 +325,6 @@ impl Daemon {
         }
         batch.log.iter().for_each(|line| log::info!("{line}"));
         Ok(())
-    }
-
-    /// What could not be stored did not happen: the askers hear so, and the rules begin again from what the store holds.
-    async fn recover(&mut self, batch: Batch, inputs: &mut VecDeque<Input>) -> anyhow::Result<()> {
-        for (ask, _) in batch.replies {
-            if let Some(asker) = self.askers.remove(&ask) {
-                asker.tell(Answer::Refused(Refusal::NotStored));
-            }
-        }
-        if let Some(store) = self.store.take() {
-            let _failed_already = store.close().await;
-        }
-        let (store, records) = self.reopen_store().await.context("the store cannot be opened again")?;
-        self.store = Some(store);
-        self.gateway = Gateway::load(self.config.settings(), records, self.boot.clone(), clock::now());
-        inputs.clear();
-        self.relearn(inputs);
-        self.restore_gate(inputs);
-        Ok(())
-    }
-
-    async fn reopen_store(&self) -> Result<(Store, Vec<Record>), StoreError> {
-        let mut opened = Store::open(&self.config.gateway.store);
-        for _ in 0..REOPENINGS {
-            if !matches!(opened, Err(StoreError::Busy { .. })) {
-                break;
-            }
-            tokio::time::sleep(AGAIN / REOPENINGS).await;
-            opened = Store::open(&self.config.gateway.store);
-        }
-        opened
     }
 
     /// What the rules do not keep and the kernel and the broker still know.
@@ -460,7 +438,7 @@ impl Daemon {
         if let Some(sync) = self.sync.take() {
             sync.stop().await;
         }
-        if let Some(store) = self.store.take() {
+        if let Storage::Open(store) = std::mem::replace(&mut self.storage, Storage::Lost { again: Instant::now(), told: true }) {
             store.close().await?;
         }
         match std::fs::remove_file(&self.config.gateway.control) {

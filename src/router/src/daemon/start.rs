@@ -1,6 +1,7 @@
 //! How the daemon starts: it takes over what the kernel has and what the store holds, and only then listens.
 
 use super::front::Front;
+use super::recovery::Storage;
 use super::{Daemon, Sources, garden};
 use crate::clock;
 use crate::config::Config;
@@ -62,7 +63,7 @@ pub(super) async fn start(config_path: &Path, config: Config) -> anyhow::Result<
         config,
         boot,
         gateway,
-        store: Some(store),
+        storage: Storage::Open(store),
         gate: Some(gate),
         flushed: false,
         gate_again: None,
