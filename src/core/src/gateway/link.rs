@@ -68,8 +68,9 @@ impl Gateway {
     }
 
     pub(super) fn relay_presence(&mut self, online: bool, now: Now, entropy: &Entropy) {
-        let came = std::mem::replace(&mut self.link.absent, !online);
-        if online && came && self.link.connected {
+        self.link.absent = !online;
+        // Even where a hello is on its way: a relay that only now subscribed, at a broker that forgot it, never got that.
+        if online && self.link.connected && !self.link.welcomed {
             self.say_hello(now, entropy);
         }
         if !online {
