@@ -42,10 +42,12 @@ impl Drop for Flash {
 
 fn move_store(config: &Path, to: &Path) {
     let text = std::fs::read_to_string(config).unwrap();
-    let moved: Vec<String> = text
-        .lines()
-        .map(|line| if line.trim_start().starts_with("option store ") { format!("\toption store '{}'", to.display()) } else { line.to_owned() })
-        .collect();
+    let moved: Vec<String> =
+        text.lines()
+            .map(|line| {
+                if line.trim_start().starts_with("option store ") { format!("\toption store '{}'", to.display()) } else { line.to_owned() }
+            })
+            .collect();
     std::fs::write(config, moved.join("\n") + "\n").unwrap();
 }
 
