@@ -117,7 +117,12 @@ impl Daemon {
 }
 
 pub(super) fn gate_config(config: &Config, learn: bool) -> GateConfig {
-    GateConfig { lan: config.gateway.lan.iter().map(ToString::to_string).collect(), portal_port: config.gateway.portal_port, learn }
+    GateConfig {
+        lan: config.gateway.lan.iter().map(ToString::to_string).collect(),
+        wan: config.gateway.wan.to_string(),
+        portal_port: config.gateway.portal_port,
+        learn,
+    }
 }
 
 pub(super) fn portal_config_of(config: &Config) -> PortalConfig {

@@ -2,7 +2,8 @@
 
 use super::names::{CounterName, QuotaName};
 use super::nft::{FAMILY, GENERIC_HEADER, OBJECT_COUNTER, OBJECT_QUOTA, QUOTA_DEPLETED, TABLE, attribute};
-use crate::netlink::codec::{Attribute, Malformed, Message};
+use super::speeds::Class;
+use crate::netlink::codec::{Attribute, Malformed, Message, u32_at};
 use lango_core::time::Monotonic;
 use lango_core::units::Millis;
 
@@ -35,6 +36,8 @@ pub struct Element {
     pub object: Option<String>,
     /// When it ends.
     pub until: Option<Monotonic>,
+    /// The class that it leads to.
+    pub class: Option<Class>,
 }
 
 impl Element {
@@ -46,11 +49,14 @@ impl Element {
         let key = item.nested().find(attribute::ELEMENT_KEY)?.ok_or(Malformed::Missing("element's key"))?;
         let key = key.nested().find(attribute::DATA_VALUE)?.ok_or(Malformed::Missing("element's key"))?;
         let object = item.nested().find(attribute::ELEMENT_OBJECT)?;
+        let data = item.nested().find(attribute::ELEMENT_DATA)?;
+        let class = data.map(|data| data.nested().find(attribute::DATA_VALUE)).transpose()?.flatten();
         let left = item.nested().find(attribute::ELEMENT_EXPIRATION)?.and_then(|a| a.be64());
         Ok(Self {
             key: key.value.to_vec(),
             object: object.and_then(|o| o.text()).map(str::to_owned),
             until: left.map(|left| now.after(Millis(left))),
+            class: class.and_then(|class| u32_at(class.value, 0)).map(Class::from_id),
         })
     }
 }
@@ -159,7 +165,7 @@ mod tests {
         let message = Messages::new(&bytes).next().unwrap().unwrap();
         let list = message.attributes(GENERIC_HEADER).unwrap().find(attribute::ELEMENTS).unwrap().unwrap();
         let item = list.nested().next().unwrap().unwrap();
-        let mut element = Element { key: vec![2, 0, 0, 0, 0, 1], object: Some("q3.0".into()), until: None };
+        let mut element = Element { key: vec![2, 0, 0, 0, 0, 1], object: Some("q3.0".into()), until: None, class: None };
         assert_eq!(Element::read(item, Monotonic(5)), Ok(element.clone()), "how long it was given is not how long it has");
         let mut writer = Writer::new();
         writer.nest(attribute::LIST_ITEM, |w| {

@@ -154,6 +154,13 @@ impl Kernel {
                 view.insert_count(key, element.object.and_then(|name| name.parse().ok()));
             }
         }
+        for set in [Set::UpClass, Set::DownClass4, Set::DownClass6] {
+            for element in self.elements(set)? {
+                if let (Some(key), Some(class)) = (Key::from_bytes(&element.key), element.class) {
+                    view.classes.insert(key, class);
+                }
+            }
+        }
         for element in self.elements(Set::Paid)? {
             if let Some(Key::Mac(mac)) = Key::from_bytes(&element.key) {
                 view.paid.insert(mac, element.until);

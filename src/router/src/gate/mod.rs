@@ -1,7 +1,7 @@
 //! The kernel gate: our own nftables table, which lets paid devices pass until their time or data ends, all by itself.
 //!
-//! `names`, `set`, `nft`, `answer`, `rule`, `ruleset`, `view` and `plan` are pure; `kernel`, `transaction` and `events`
-//! speak with the kernel.
+//! `names`, `set`, `nft`, `answer`, `rule`, `ruleset`, `view` and `plan` are pure; `kernel`, `transaction`, `events` and
+//! `speeds` speak with the kernel.
 //! What the table looks like and what it does is in docs/gate.md.
 
 mod answer;
@@ -14,6 +14,7 @@ mod plan;
 mod rule;
 mod ruleset;
 mod set;
+mod speeds;
 mod transaction;
 mod view;
 
@@ -32,6 +33,7 @@ use nft::{Request, add_element, delete_element, delete_table};
 use nix::errno::Errno;
 use plan::{Facts, UNLIMITED};
 use set::{Key, Set};
+use speeds::Speeds;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use view::View;
@@ -94,6 +96,7 @@ enum Table {
 pub struct Gate {
     config: GateConfig,
     kernel: Kernel,
+    speeds: Speeds,
     table: Table,
     view: View,
     garden: BTreeSet<IpAddr>,
@@ -110,8 +113,9 @@ impl Gate {
     /// When the kernel refuses.
     pub fn open(config: GateConfig) -> Result<Self, GateError> {
         let mut kernel = Kernel::connect().map_err(cannot("connect to the firewall"))?;
+        let speeds = Speeds::connect(&config).map_err(cannot("connect to the interfaces' queues"))?;
         let table = Self::look(&mut kernel, &config)?;
-        let mut gate = Self { config, kernel, table, view: View::default(), garden: BTreeSet::new(), left: BTreeMap::new() };
+        let mut gate = Self { config, kernel, speeds, table, view: View::default(), garden: BTreeSet::new(), left: BTreeMap::new() };
         if table != Table::Foreign {
             let mut installed = gate.kernel.transact(gate.preparation().iter());
             if installed.is_err() && gate.config.learn {
@@ -158,10 +162,11 @@ impl Gate {
         let kernel::Accounts { view, quotas, counted } = self.kernel.accounts().map_err(cannot("read the accounts"))?;
         self.garden = self.kernel.garden().map_err(cannot("read the walled garden"))?;
         self.view = view;
+        self.speeds.adopt(&self.view);
         let in_force =
             |quota: &&answer::QuotaState| quota.hit && self.view.quota_in_force(quota.name.id).is_some_and(|(name, _)| name == quota.name);
         let hit = quotas.iter().filter(in_force).map(|quota| quota.name.id).collect();
-        Ok(Facts { hit, counted })
+        Ok(Facts { hit, counted, ..Facts::default() })
     }
 
     /// The accounts that the kernel has, as last known.
@@ -203,6 +208,7 @@ impl Gate {
     pub fn usage(&mut self) -> Result<Vec<Usage>, GateError> {
         let counted = self.kernel.counters().map_err(cannot("read the counters"))?;
         self.sweep(clock::monotonic());
+        self.speeds.look_after();
         Ok(usage(counted))
     }
 
@@ -241,7 +247,10 @@ impl Gate {
         }
         targets.reverse();
         let mut facts = self.facts(&targets)?;
+        let touched = self.speeds.want(targets.iter().copied(), now);
+        facts.classes = self.speeds.classes(targets.iter().map(|(id, _)| *id));
         self.carry_out(&targets, BTreeSet::new(), &mut facts, now)?;
+        self.speeds.settle(&touched);
         let ids: Vec<GateId> = targets.iter().map(|(id, _)| *id).collect();
         let mut counted = BTreeMap::new();
         for name in ids.iter().flat_map(|id| self.view.left_counters(*id)).collect::<Vec<_>>() {
@@ -295,7 +304,7 @@ impl Gate {
                 // The names of objects are the same in every version; what it counted is taken over into new ones.
                 self.view = View::default();
                 let counted = self.kernel.counters().map_err(cannot("read the counters"))?;
-                Facts { hit: BTreeSet::new(), counted }
+                Facts { counted, ..Facts::default() }
             }
             Table::Missing => {
                 self.view = View::default();
@@ -307,6 +316,8 @@ impl Gate {
         ids.extend(wanted.keys());
         let targets: Vec<_> = ids.iter().map(|id| (*id, wanted.get(id).copied())).collect();
         let keys = self.view.all_keys();
+        self.speeds.want(targets.iter().copied(), now);
+        facts.classes = self.speeds.classes(targets.iter().map(|(id, _)| *id));
         let preparation = self.preparation();
         let before = facts.counted.clone();
         if !preparation.is_empty() && !matches!(self.table, Table::Ours { .. }) {
@@ -318,6 +329,7 @@ impl Gate {
             self.table = Table::Ours { rules_current: true };
             self.carry_out(&targets, keys, &mut facts, now)?;
         }
+        self.speeds.settle_all();
         let left: BTreeSet<_> = ids.iter().flat_map(|id| self.view.left_counters(*id)).collect();
         let mut counted = if left.is_empty() { BTreeMap::new() } else { self.kernel.counters().map_err(cannot("read the counters"))? };
         counted.retain(|name, _| left.contains(name));
@@ -342,12 +354,14 @@ impl Gate {
         Ok(())
     }
 
-    /// Takes our table out of the kernel, and all that is in it. It is no error when there is none.
+    /// Takes our table out of the kernel, and all that is in it, and the classes that hold speeds. It is no error when there
+    /// is none.
     ///
     /// # Errors
     /// When the kernel refuses.
     pub fn flush(mut self) -> Result<(), GateError> {
-        delete(&mut self.kernel)
+        delete(&mut self.kernel)?;
+        self.speeds.flush().map_err(cannot("remove the speeds"))
     }
 
     fn note_left(&mut self, ids: impl IntoIterator<Item = GateId>, now: Monotonic) {
@@ -361,12 +375,13 @@ impl Gate {
     }
 }
 
-/// Takes our table out of the kernel where it is there, without touching anything else.
+/// Takes our table out of the kernel where it is there, and the classes that hold speeds, without touching anything else.
 ///
 /// # Errors
 /// When the kernel refuses.
 pub fn flush() -> Result<(), GateError> {
-    delete(&mut Kernel::connect().map_err(cannot("connect to the firewall"))?)
+    delete(&mut Kernel::connect().map_err(cannot("connect to the firewall"))?)?;
+    speeds::flush().map_err(cannot("remove the speeds"))
 }
 
 fn delete(kernel: &mut Kernel) -> Result<(), GateError> {

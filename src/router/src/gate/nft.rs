@@ -4,6 +4,7 @@
 
 use super::names::{CounterName, QuotaName};
 use super::set::{KeyType, Set};
+use super::speeds::Class;
 use crate::netlink::codec::{APPEND, CREATE, EXCLUSIVE, Writer};
 
 /// Our table.
@@ -64,6 +65,8 @@ pub mod attribute {
     pub const SET_FLAGS: u16 = 3;
     pub const SET_KEY_TYPE: u16 = 4;
     pub const SET_KEY_LENGTH: u16 = 5;
+    pub const SET_DATA_TYPE: u16 = 6;
+    pub const SET_DATA_LENGTH: u16 = 7;
     pub const SET_ID: u16 = 10;
     pub const SET_GC_INTERVAL: u16 = 12;
     pub const SET_USERDATA: u16 = 13;
@@ -72,6 +75,7 @@ pub mod attribute {
     pub const ELEMENTS_SET: u16 = 2;
     pub const ELEMENTS: u16 = 3;
     pub const ELEMENT_KEY: u16 = 1;
+    pub const ELEMENT_DATA: u16 = 2;
     pub const ELEMENT_TIMEOUT: u16 = 4;
     pub const ELEMENT_EXPIRATION: u16 = 5;
     pub const ELEMENT_OBJECT: u16 = 9;
@@ -93,6 +97,8 @@ pub const OBJECT_QUOTA: u32 = 2;
 /// `NFT_QUOTA_F_DEPLETED`
 pub const QUOTA_DEPLETED: u32 = 2;
 
+/// `NFT_SET_MAP`
+pub const SET_MAP: u32 = 0x8;
 /// `NFT_SET_TIMEOUT`
 pub const SET_TIMEOUT: u32 = 0x10;
 /// `NFT_SET_OBJECT`
@@ -145,6 +151,16 @@ pub fn add_element(set: Set, key: &[u8], timeout_milliseconds: Option<u64>, obje
         if let Some(object) = object {
             w.text(attribute::ELEMENT_OBJECT, object);
         }
+    })
+}
+
+/// Puts an element that leads to a class into a map.
+#[must_use]
+pub fn add_class(set: Set, key: &[u8], class: Class) -> Request {
+    element(message::NEW_ELEMENT, CREATE | EXCLUSIVE, set, |w| {
+        w.nest(attribute::ELEMENT_KEY, |w| w.attribute(attribute::DATA_VALUE, key));
+        // In the machine's order, as a packet's priority is.
+        w.nest(attribute::ELEMENT_DATA, |w| w.attribute(attribute::DATA_VALUE, &class.id().to_ne_bytes()));
     })
 }
 
@@ -245,11 +261,16 @@ pub fn add_set(set: Set, number: u32, collect_every_milliseconds: u32) -> Reques
     Request::new(message::NEW_SET, CREATE | EXCLUSIVE, |w| {
         let KeyType(kind, length) = set.key();
         let flags = if set.ends() { SET_TIMEOUT } else { 0 } | if set.object().is_some() { SET_OBJECT } else { 0 };
+        let flags = flags | if set.marks() { SET_MAP } else { 0 };
         w.text(attribute::SET_TABLE, TABLE);
         w.text(attribute::SET_NAME, set.name());
         w.be32(attribute::SET_FLAGS, flags);
         w.be32(attribute::SET_KEY_TYPE, kind);
         w.be32(attribute::SET_KEY_LENGTH, length);
+        if set.marks() {
+            w.be32(attribute::SET_DATA_TYPE, KeyType::CLASS.0);
+            w.be32(attribute::SET_DATA_LENGTH, KeyType::CLASS.1);
+        }
         w.be32(attribute::SET_ID, number);
         if let Some(object) = set.object() {
             w.be32(attribute::SET_OBJECT_TYPE, object);
@@ -257,6 +278,10 @@ pub fn add_set(set: Set, number: u32, collect_every_milliseconds: u32) -> Reques
         if set.key() == KeyType::INTERFACE {
             // For `nft`, which prints names only where it is told that they are in the machine's byte order.
             w.attribute(attribute::SET_USERDATA, &[[0, 4].as_slice(), &1u32.to_ne_bytes()].concat());
+        }
+        if set.marks() {
+            // The same for what they lead to.
+            w.attribute(attribute::SET_USERDATA, &[[1, 4].as_slice(), &1u32.to_ne_bytes()].concat());
         }
         if set.ends() {
             w.be32(attribute::SET_GC_INTERVAL, collect_every_milliseconds);

@@ -2,6 +2,7 @@
 
 use super::names::{CounterName, Direction, QuotaName};
 use super::set::Key;
+use super::speeds::Class;
 use super::view::{Pass, View};
 use lango_core::gate::{GateAccount, GateId};
 use lango_core::time::Monotonic;
@@ -66,6 +67,15 @@ pub enum Op {
     },
     /// No longer.
     DeleteCount(Key),
+    /// Mark traffic of a key with a class.
+    AddClass {
+        /// Whose.
+        key: Key,
+        /// With which.
+        class: Class,
+    },
+    /// No longer.
+    DeleteClass(Key),
     /// Take a device out of the captive portal.
     AddPaid {
         /// Which.
@@ -84,6 +94,8 @@ pub struct Facts {
     pub hit: BTreeSet<GateId>,
     /// What counters hold, in bytes.
     pub counted: BTreeMap<CounterName, u64>,
+    /// The classes that hold accounts' speeds.
+    pub classes: BTreeMap<GateId, Class>,
 }
 
 /// How accounts shall be afterwards, each named once; nothing where no device of one shall pass. Where two want the same
@@ -94,6 +106,7 @@ struct Wanted {
     counter: CounterName,
     quota: QuotaName,
     until: Option<Monotonic>,
+    class: Option<Class>,
 }
 
 /// Works out the difference. Each inner list belongs into one transaction; together they are what is to be done.
@@ -125,7 +138,12 @@ pub fn plan(view: &View, targets: &Targets<'_>, keys: BTreeSet<Key>, facts: &Fac
             let addresses = device.addresses.iter().map(|address| Key::Address(*address));
             for key in std::iter::once(Key::Mac(*mac)).chain(addresses) {
                 let counter = CounterName { id: *id, mac: *mac, direction: key.direction() };
-                wanted.insert(key, Wanted { counter, quota, until: account.until });
+                let speed = match key.direction() {
+                    Direction::Up => account.up,
+                    Direction::Down => account.down,
+                };
+                let class = speed.and_then(|_| facts.classes.get(id).copied());
+                wanted.insert(key, Wanted { counter, quota, until: account.until, class });
             }
         }
     }
@@ -193,6 +211,16 @@ fn element(view: &View, key: Key, wanted: Option<&Wanted>, now: Monotonic, ops: 
             }
         }
     }
+    let class = view.classes.get(&key).copied();
+    let wanted_class = wanted.and_then(|wanted| wanted.class);
+    if class != wanted_class {
+        if class.is_some() {
+            ops.push(Op::DeleteClass(key));
+        }
+        if let Some(class) = wanted_class {
+            ops.push(Op::AddClass { key, class });
+        }
+    }
     let Key::Mac(mac) = key else { return };
     let paid = view.paid.get(&mac).copied().filter(|until| alive(*until));
     match (paid, wanted) {
@@ -220,6 +248,7 @@ fn near(a: Option<Monotonic>, b: Option<Monotonic>) -> bool {
 mod tests {
     use super::*;
     use lango_core::gate::{GateDevice, Traffic};
+    use lango_core::units::Kbps;
     use std::fmt::Write as _;
 
     const NOW: Monotonic = Monotonic(1_000_000);
@@ -241,8 +270,8 @@ mod tests {
             until: number("until").map(|seconds| Monotonic(NOW.0.checked_add_signed(seconds * 1_000).unwrap())),
             data_end: number("end").map(|bytes| Bytes(bytes.cast_unsigned())),
             used: Bytes(number("used").unwrap_or(0).cast_unsigned()),
-            down: None,
-            up: None,
+            down: number("down").map(|rate| Kbps(rate.cast_unsigned())),
+            up: number("up").map(|rate| Kbps(rate.cast_unsigned())),
             devices: devices.split(',').filter(|d| !d.trim().is_empty()).map(device).collect(),
         }
     }
@@ -270,6 +299,8 @@ mod tests {
             Op::DeletePass(k) => format!("-pass {}", key(k)),
             Op::AddCount { key: k, counter: c } => format!("+count {} {}", key(k), counter(c)),
             Op::DeleteCount(k) => format!("-count {}", key(k)),
+            Op::AddClass { key: k, class } => format!("+class {} {:x}", key(k), class.id() & 0xffff),
+            Op::DeleteClass(k) => format!("-class {}", key(k)),
             Op::AddPaid { mac, until: u } => format!("+paid {} {}", key(Key::Mac(mac)), until(u)),
             Op::DeletePaid(mac) => format!("-paid {}", key(Key::Mac(mac))),
         }
@@ -283,6 +314,7 @@ mod tests {
     impl Kernel {
         fn with(lines: &[&str]) -> Self {
             let mut kernel = Self { view: View::default(), facts: Facts::default() };
+            kernel.facts.classes = [(GateId(7), Class::from_id(8)), (GateId(8), Class::from_id(9))].into();
             for line in lines {
                 kernel.set(&[line], NOW);
             }
@@ -364,6 +396,21 @@ mod tests {
                 &[],
                 &["7: a", "8: a"],
                 "+q7.0 unlimited used 0; +counter 7/a up 0; +counter 7/a down 0; +q8.0 unlimited used 0; +counter 8/a up 0; +counter 8/a down 0; +count a 8/a up; +pass a q8.0 ever; +paid a ever; ",
+            ),
+            ("a speed each way", &["7: a 10.0.0.1"], &["7 down 2000 up 500: a 10.0.0.1"], "+class a 8; +class 10.0.0.1 8; "),
+            ("a speed one way only", &["7 down 2000 up 500: a 10.0.0.1"], &["7 down 2000: a 10.0.0.1"], "-class a; "),
+            ("another speed is the class's affair", &["7 down 2000: a 10.0.0.1"], &["7 down 500: a 10.0.0.1"], ""),
+            (
+                "a device with a speed changes its account",
+                &["7 up 500: a", "8 up 64: b"],
+                &["7:", "8 up 64: a, b"],
+                "+counter 8/a up 0; +counter 8/a down 0; -count a; +count a 8/a up; -pass a; +pass a q8.0 ever; -class a; +class a 9; ",
+            ),
+            (
+                "an account with speeds goes",
+                &["7 down 2000 up 500: a 10.0.0.1"],
+                &["7"],
+                "-count a; -pass a; -class a; -paid a; -count 10.0.0.1; -pass 10.0.0.1; -class 10.0.0.1; ",
             ),
             ("more used than there is", &[], &["7 end 100 used 101: "], ""),
             (

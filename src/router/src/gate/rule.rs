@@ -12,6 +12,8 @@ const VERDICT: u32 = 0;
 /// Something about a packet that its headers do not hold (`enum nft_meta_keys`).
 #[derive(Debug, Clone, Copy)]
 pub enum Meta {
+    /// Its class, where an interface holds speeds.
+    Priority = 2,
     /// The interface that it came by.
     InputInterface = 6,
     /// The interface that it leaves by.
@@ -204,6 +206,32 @@ impl Rule {
             w.attribute(4, &1u16.to_be_bytes()); // told at once, not when there are some more
         })
         .done()
+    }
+
+    /// Sets the packet's class to what the map leads to from what was loaded; the next rule is asked either way.
+    fn mark(self, map: Set) -> Request {
+        self.expression("lookup", |w| {
+            w.text(1, map.name());
+            w.be32(2, REGISTER);
+            w.be32(3, REGISTER);
+        })
+        .expression("meta", |w| {
+            w.be32(2, Meta::Priority as u32);
+            w.be32(3, REGISTER);
+        })
+        .done()
+    }
+
+    /// Then the packet gets the class of the sending device's account, where it has one.
+    #[must_use]
+    pub fn mark_by_sender(self, map: Set) -> Request {
+        self.sender().mark(map)
+    }
+
+    /// The same for the address that the packet goes to.
+    #[must_use]
+    pub fn mark_by_destination(self, map: Set) -> Request {
+        self.address(Side::Destination, map).mark(map)
     }
 
     fn object(self, map: Set) -> Self {

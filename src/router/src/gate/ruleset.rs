@@ -12,6 +12,8 @@ use std::collections::BTreeSet;
 pub struct GateConfig {
     /// The customers' interfaces, by name. They need not exist yet.
     pub lan: Vec<String>,
+    /// The way out, by name: where speeds from the devices are held. It need not exist yet.
+    pub wan: String,
     /// The portal's port at the router, plain HTTP.
     pub portal_port: u16,
     /// Whether the kernel is to log packets from new IPv6 addresses of paid devices, for [`super::NewAddresses`].
@@ -40,7 +42,7 @@ const BASE_CHAINS: [(&str, (&str, u32, i32)); 3] = [
 ];
 
 /// The chains that those ask.
-const CHAINS: [&str; 6] = ["upward", "learn", "downward", "services", "captive", "refuse"];
+const CHAINS: [&str; 8] = ["upward", "learn", "downward", "speed4", "speed6", "services", "captive", "refuse"];
 
 /// Packets from new IPv6 addresses that are looked at in a second: many phones' worth, and a bound for one that makes
 /// addresses up.
@@ -120,8 +122,8 @@ fn commented_rules(config: &GateConfig, comment: Option<&str>) -> Vec<Request> {
         Rule::new("upward").address_in(Side::Destination, Set::Garden4).accept(),
         Rule::new("upward").address_in(Side::Destination, Set::Garden6).accept(),
         Rule::new("upward").go_to("refuse"),
-        Rule::new("downward").destination_accounted(Set::DownQuota4, Set::DownCounter4).accept(),
-        Rule::new("downward").destination_accounted(Set::DownQuota6, Set::DownCounter6).accept(),
+        Rule::new("downward").destination_accounted(Set::DownQuota4, Set::DownCounter4).go_to("speed4"),
+        Rule::new("downward").destination_accounted(Set::DownQuota6, Set::DownCounter6).go_to("speed6"),
         // Nobody outside learns by an answer that a captive device is there.
         Rule::new("downward").established(false).silently_drop(),
         Rule::new("downward").address_in(Side::Source, Set::Garden4).accept(),
@@ -135,6 +137,12 @@ fn commented_rules(config: &GateConfig, comment: Option<&str>) -> Vec<Request> {
         // Answers to what the router itself asked; never the other way round.
         Rule::new("services").reply().established(true).accept(),
     ]);
+    // Only what passes is marked, and after all that may count it.
+    for (chain, map) in [("speed4", Set::DownClass4), ("speed6", Set::DownClass6)] {
+        requests.push(Rule::new(chain).mark_by_destination(map));
+        requests.push(Rule::new(chain).accept());
+    }
+    requests.push(Rule::new("learn").mark_by_sender(Set::UpClass));
     requests.push(Rule::new("learn").version(true).accept());
     requests.push(Rule::new("learn").address_in(Side::Source, Set::DownQuota6).accept());
     if config.learn {
@@ -187,7 +195,7 @@ mod tests {
     use super::*;
 
     fn config(lan: &[&str], portal_port: u16) -> GateConfig {
-        GateConfig { lan: lan.iter().map(|name| (*name).to_owned()).collect(), portal_port, learn: true }
+        GateConfig { lan: lan.iter().map(|name| (*name).to_owned()).collect(), wan: "wan".into(), portal_port, learn: true }
     }
 
     #[test]

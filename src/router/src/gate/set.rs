@@ -18,6 +18,8 @@ impl KeyType {
     pub const ETHER: Self = Self(9, 6);
     /// `ifname`
     pub const INTERFACE: Self = Self(41, 16);
+    /// `classid`
+    pub const CLASS: Self = Self(23, 4);
 }
 
 /// Our sets and maps.
@@ -39,6 +41,12 @@ pub enum Set {
     DownQuota6,
     /// Address to its device's counter down.
     DownCounter6,
+    /// Device to the class that holds its account's speed.
+    UpClass,
+    /// Address to the class.
+    DownClass4,
+    /// Address to the class.
+    DownClass6,
     /// The walled garden.
     Garden4,
     /// The walled garden.
@@ -47,7 +55,7 @@ pub enum Set {
 
 impl Set {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 13] = [
         Self::Lan,
         Self::Paid,
         Self::UpQuota,
@@ -56,6 +64,9 @@ impl Set {
         Self::DownCounter4,
         Self::DownQuota6,
         Self::DownCounter6,
+        Self::UpClass,
+        Self::DownClass4,
+        Self::DownClass6,
         Self::Garden4,
         Self::Garden6,
     ];
@@ -72,6 +83,9 @@ impl Set {
             Self::DownCounter4 => "down_counter4",
             Self::DownQuota6 => "down_quota6",
             Self::DownCounter6 => "down_counter6",
+            Self::UpClass => "up_class",
+            Self::DownClass4 => "down_class4",
+            Self::DownClass6 => "down_class6",
             Self::Garden4 => "garden4",
             Self::Garden6 => "garden6",
         }
@@ -82,9 +96,9 @@ impl Set {
     pub const fn key(self) -> KeyType {
         match self {
             Self::Lan => KeyType::INTERFACE,
-            Self::Paid | Self::UpQuota | Self::UpCounter => KeyType::ETHER,
-            Self::DownQuota4 | Self::DownCounter4 | Self::Garden4 => KeyType::IPV4,
-            Self::DownQuota6 | Self::DownCounter6 | Self::Garden6 => KeyType::IPV6,
+            Self::Paid | Self::UpQuota | Self::UpCounter | Self::UpClass => KeyType::ETHER,
+            Self::DownQuota4 | Self::DownCounter4 | Self::DownClass4 | Self::Garden4 => KeyType::IPV4,
+            Self::DownQuota6 | Self::DownCounter6 | Self::DownClass6 | Self::Garden6 => KeyType::IPV6,
         }
     }
 
@@ -94,8 +108,14 @@ impl Set {
         match self {
             Self::UpQuota | Self::DownQuota4 | Self::DownQuota6 => Some(OBJECT_QUOTA),
             Self::UpCounter | Self::DownCounter4 | Self::DownCounter6 => Some(OBJECT_COUNTER),
-            Self::Lan | Self::Paid | Self::Garden4 | Self::Garden6 => None,
+            Self::Lan | Self::Paid | Self::UpClass | Self::DownClass4 | Self::DownClass6 | Self::Garden4 | Self::Garden6 => None,
         }
+    }
+
+    /// Whether its elements lead to a class.
+    #[must_use]
+    pub const fn marks(self) -> bool {
+        matches!(self, Self::UpClass | Self::DownClass4 | Self::DownClass6)
     }
 
     /// Whether its elements end by themselves. Those that lead to counters do not, so that what was counted stays there
@@ -154,6 +174,15 @@ impl Key {
             Self::Address(IpAddr::V6(_)) => Set::DownCounter6,
         }
     }
+    /// The map that leads from it to a class.
+    #[must_use]
+    pub const fn class_map(self) -> Set {
+        match self {
+            Self::Mac(_) => Set::UpClass,
+            Self::Address(IpAddr::V4(_)) => Set::DownClass4,
+            Self::Address(IpAddr::V6(_)) => Set::DownClass6,
+        }
+    }
     /// Which way the bytes go that are found by it.
     #[must_use]
     pub const fn direction(self) -> Direction {
@@ -178,6 +207,7 @@ mod tests {
             assert_eq!(Key::from_bytes(&key.bytes()), Some(key));
             assert_eq!(key.bytes().len(), key.quota_map().key().1 as usize);
             assert_eq!(key.bytes().len(), key.counter_map().key().1 as usize);
+            assert_eq!(key.bytes().len(), key.class_map().key().1 as usize);
         }
         assert_eq!(Key::from_bytes(&[1, 2, 3]), None);
     }

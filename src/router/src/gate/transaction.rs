@@ -3,9 +3,12 @@
 //! Elements end by themselves, at any moment: one that a plan takes out may be gone when the kernel comes to it, which then
 //! refuses the whole transaction. So a refusal teaches what the kernel really has, and the rest is planned anew.
 
-use super::nft::{OBJECT_COUNTER, OBJECT_QUOTA, Request, add_counter, add_element, add_quota, delete_element, delete_object, set_limit};
+use super::nft::{
+    OBJECT_COUNTER, OBJECT_QUOTA, Request, add_class, add_counter, add_element, add_quota, delete_element, delete_object, set_limit,
+};
 use super::plan::{Facts, Op, Targets, plan};
 use super::set::{Key, Set};
+use super::speeds::Class;
 use super::view::Pass;
 use super::{Gate, GateError, KEEP_COUNTS_FOR, Table, cannot};
 use crate::clock;
@@ -43,6 +46,8 @@ fn request(op: &Op, now: Monotonic) -> Request {
         Op::DeletePass(key) => delete_element(key.quota_map(), &key.bytes()),
         Op::AddCount { key, counter } => add_element(key.counter_map(), &key.bytes(), None, Some(&counter.to_string())),
         Op::DeleteCount(key) => delete_element(key.counter_map(), &key.bytes()),
+        Op::AddClass { key, class } => add_class(key.class_map(), &key.bytes(), class),
+        Op::DeleteClass(key) => delete_element(key.class_map(), &key.bytes()),
         Op::AddPaid { mac, until } => add_element(Set::Paid, &mac.0, timeout(until), None),
         Op::DeletePaid(mac) => delete_element(Set::Paid, &mac.0),
     }
@@ -158,6 +163,12 @@ impl Gate {
             (Op::DeleteCount(key), Errno::ENOENT) => self.view.remove_count(key),
             (Op::DeletePaid(mac), Errno::ENOENT) => {
                 self.view.paid.remove(&mac);
+            }
+            (Op::DeleteClass(key), Errno::ENOENT) => {
+                self.view.classes.remove(&key);
+            }
+            (Op::AddClass { key, .. }, Errno::EEXIST) => {
+                self.view.classes.insert(key, Class::UNKNOWN);
             }
             (Op::AddPass { key, .. }, Errno::EEXIST) => self.view.insert_pass(key, Pass { quota: None, until: unknown }),
             (Op::AddCount { key, .. }, Errno::EEXIST) => self.view.insert_count(key, None),

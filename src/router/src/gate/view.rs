@@ -4,6 +4,7 @@ use super::names::{CounterName, QuotaName};
 
 use super::plan::Op;
 use super::set::Key;
+use super::speeds::Class;
 use lango_core::gate::GateId;
 use lango_core::time::Monotonic;
 use lango_core::units::Mac;
@@ -27,6 +28,8 @@ pub struct View {
     pub counts: BTreeMap<Key, Option<CounterName>>,
     /// Elements of the set of those who may pass: when each ends.
     pub paid: BTreeMap<Mac, Option<Monotonic>>,
+    /// Elements of the maps to classes: to which.
+    pub classes: BTreeMap<Key, Class>,
     /// Quotas and their limits in bytes.
     pub quotas: BTreeMap<QuotaName, u64>,
     /// Counters.
@@ -99,7 +102,7 @@ impl View {
     #[must_use]
     pub fn all_keys(&self) -> BTreeSet<Key> {
         let paid = self.paid.keys().map(|mac| Key::Mac(*mac));
-        self.passes.keys().copied().chain(self.counts.keys().copied()).chain(paid).collect()
+        self.passes.keys().chain(self.counts.keys()).chain(self.classes.keys()).copied().chain(paid).collect()
     }
 
     /// Every account of which anything is there.
@@ -176,6 +179,12 @@ impl View {
             Op::DeletePass(key) => self.remove_pass(key),
             Op::AddCount { key, counter } => self.insert_count(key, Some(counter)),
             Op::DeleteCount(key) => self.remove_count(key),
+            Op::AddClass { key, class } => {
+                self.classes.insert(key, class);
+            }
+            Op::DeleteClass(key) => {
+                self.classes.remove(&key);
+            }
             Op::AddPaid { mac, until } => {
                 self.paid.insert(mac, until);
             }

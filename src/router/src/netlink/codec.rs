@@ -25,8 +25,12 @@ pub const OVERRUN: u16 = 4;
 pub const REQUEST: u16 = 0x01;
 /// `NLM_F_ACK`
 pub const ACK: u16 = 0x04;
+/// `NLM_F_ECHO`: what is told to listeners is told to the asker, too.
+pub const ECHO: u16 = 0x08;
 /// `NLM_F_DUMP_INTR`: what is dumped changed meanwhile.
 pub const DUMP_INTERRUPTED: u16 = 0x10;
+/// `NLM_F_REPLACE`: change what exists.
+pub const REPLACE: u16 = 0x100;
 /// `NLM_F_EXCL`: fail where it exists.
 pub const EXCLUSIVE: u16 = 0x200;
 /// `NLM_F_DUMP`

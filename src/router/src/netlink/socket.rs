@@ -264,11 +264,33 @@ impl Socket {
         &mut self,
         kind: u16,
         body: impl FnOnce(&mut Writer),
+        each: impl FnMut(&Message<'_>) -> Result<(), Malformed>,
+    ) -> Result<(), NetlinkError> {
+        self.request_with(kind, 0, body, each)
+    }
+
+    /// Sends one request that changes something, with these flags, and waits until the kernel acknowledges it.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn change(&mut self, kind: u16, flags: u16, body: impl FnOnce(&mut Writer)) -> Result<(), NetlinkError> {
+        self.request_with(kind, flags, body, |_| Ok(()))
+    }
+
+    /// The same as [`Self::request`], with these flags.
+    ///
+    /// # Errors
+    /// When the kernel refuses, or `each` cannot read an answer.
+    pub fn request_with(
+        &mut self,
+        kind: u16,
+        flags: u16,
+        body: impl FnOnce(&mut Writer),
         mut each: impl FnMut(&Message<'_>) -> Result<(), Malformed>,
     ) -> Result<(), NetlinkError> {
         let sequence = self.sequences(1);
         let mut writer = Writer::new();
-        writer.message(kind, REQUEST | codec::ACK, sequence, body);
+        writer.message(kind, REQUEST | codec::ACK | flags, sequence, body);
         self.send(&writer.finish()?)?;
         self.answers(
             |message| match message.kind {

@@ -6,6 +6,7 @@ mod captive;
 mod installing;
 mod limits;
 mod neighbours;
+mod speeds;
 mod takeover;
 mod traffic;
 mod world;

@@ -189,7 +189,7 @@ impl Drop for World {
 }
 
 pub fn config() -> GateConfig {
-    GateConfig { lan: vec!["br-lan".into()], portal_port: PORTAL_PORT, learn: true }
+    GateConfig { lan: vec!["br-lan".into()], wan: "wan".into(), portal_port: PORTAL_PORT, learn: true }
 }
 
 fn enter(path: &str) {

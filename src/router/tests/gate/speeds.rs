@@ -1,0 +1,383 @@
+//! Speeds on the real kernel: what TCP gets, how long others wait meanwhile, and that nothing stays behind.
+//!
+//! Which queue the classes have depends on the kernel: `fq_codel`, or `bfifo` where it has none. Both must pass.
+
+use crate::traffic::{Server, connection, socket_address, udp_to};
+use crate::world::{Host, INTERNET4, INTERNET6, World, account, addresses, config, eventually, ip, mac, now};
+use lango::gate::{self, GateConfig};
+use lango_core::gate::{GateAccount, GateChange, GateDevice, GateId, Traffic};
+use lango_core::units::{Kbps, Mac};
+use std::io::{Read, Write};
+use std::net::SocketAddr;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// Long enough for TCP's swings to even out.
+const MEASURED: Duration = Duration::from_secs(4);
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Up,
+    Down,
+}
+
+/// A TCP connection from a phone that carries as much as it can one way.
+struct Flow {
+    stop: Arc<AtomicBool>,
+    received: Arc<AtomicU64>,
+    threads: Vec<JoinHandle<std::io::Result<()>>>,
+}
+
+impl Flow {
+    fn start(world: &World, phone: Host, to: SocketAddr, way: Way) -> Self {
+        let (near, far) = connection(world, phone, to);
+        let (mut sender, mut receiver) = if way == Way::Up { (near, far) } else { (far, near) };
+        let (stop, received) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let (told, counted) = (stop.clone(), received.clone());
+        let sending = std::thread::spawn(move || {
+            let block = [0; 16_384];
+            while !told.load(Ordering::Relaxed) {
+                sender.write_all(&block)?;
+            }
+            Ok(())
+        });
+        let receiving = std::thread::spawn(move || {
+            let mut buffer = vec![0; 1 << 16];
+            while let length @ 1.. = receiver.read(&mut buffer)? {
+                counted.fetch_add(length as u64, Ordering::Relaxed);
+            }
+            Ok(())
+        });
+        Self { stop, received, threads: vec![sending, receiving] }
+    }
+
+    fn bytes(&self) -> u64 {
+        self.received.load(Ordering::Relaxed)
+    }
+
+    /// Waits until so many more bytes came: it found its pace.
+    fn settle(&self, bytes: u64) {
+        let before = self.bytes();
+        eventually("it flows", || (self.bytes() >= before + bytes).then_some(()));
+    }
+
+    /// Ends it, and says whether it lived until then.
+    fn end(self) {
+        self.stop.store(true, Ordering::Relaxed);
+        for thread in self.threads {
+            thread.join().unwrap().unwrap();
+        }
+    }
+}
+
+/// Goodput of each of these at the same time, in kbit/s.
+fn measure(flows: &[&Flow]) -> Vec<f64> {
+    let (begun, before) = (Instant::now(), flows.iter().map(|flow| flow.bytes()).collect::<Vec<_>>());
+    std::thread::sleep(MEASURED);
+    let seconds = begun.elapsed().as_secs_f64();
+    flows.iter().zip(before).map(|(flow, before)| (flow.bytes() - before) as f64 * 8.0 / 1_000.0 / seconds).collect()
+}
+
+#[track_caller]
+fn within_five_percent(what: &str, kbps: f64, wanted: f64) {
+    println!("{what}: {kbps:.0} kbit/s of {wanted:.0}");
+    assert!((kbps - wanted).abs() <= wanted * 0.05, "{what}: {kbps:.0} kbit/s, not {wanted:.0}");
+}
+
+/// Far beyond any speed given here: not held at all.
+#[track_caller]
+fn unharmed(what: &str, kbps: f64) {
+    println!("{what}: {kbps:.0} kbit/s");
+    assert!(kbps > 50_000.0, "{what}: {kbps:.0} kbit/s");
+}
+
+/// Asks and waits for the answer, again and again; gives how long each took, in milliseconds.
+fn probe(world: &World, phone: Host, to: SocketAddr, stop: &Arc<AtomicBool>) -> JoinHandle<Vec<f64>> {
+    let stop = stop.clone();
+    world.spawn(phone, move || {
+        let socket = udp_to(to);
+        socket.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+        let (mut taken, mut buffer) = (Vec::new(), [0; 64]);
+        while !stop.load(Ordering::Relaxed) {
+            let asked = Instant::now();
+            socket.send(b"x").unwrap();
+            // Lost is as bad as late: a full queue may drop it.
+            taken.push(socket.recv(&mut buffer).map_or(2_000.0, |_| asked.elapsed().as_secs_f64() * 1_000.0));
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        taken.sort_by(f64::total_cmp);
+        taken
+    })
+}
+
+fn with_speed(account: GateAccount, down: Option<u64>, up: Option<u64>) -> GateAccount {
+    GateAccount { down: down.map(Kbps), up: up.map(Kbps), ..account }
+}
+
+fn tc(world: &World, arguments: &str) -> String {
+    let output = Command::new("tc").args(["-n", &world.name(Host::Router)]).args(arguments.split_whitespace()).output();
+    let output = output.expect("the tests of the gate need tc (package iproute2)");
+    assert!(output.status.success(), "`tc {arguments}` failed: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The roots of the two interfaces.
+fn roots(world: &World) -> [String; 2] {
+    ["br-lan", "wan"].map(|link| tc(world, &format!("qdisc show dev {link} root")))
+}
+
+/// Classes and their rates, without what they counted.
+fn classes(world: &World, link: &str) -> Vec<String> {
+    let mut found: Vec<_> = tc(world, &format!("class show dev {link}")).lines().map(str::to_owned).collect();
+    found.retain(|line| line.starts_with("class htb 4c61:"));
+    found.sort();
+    found
+}
+
+fn internet(port: u16) -> SocketAddr {
+    socket_address(INTERNET4, port)
+}
+
+#[test]
+fn tcp_gets_its_speed_others_wait_little_and_a_second_customer_is_unharmed() {
+    let world = World::new();
+    let mut gate = world.gate();
+    let _echo = Server::udp(&world, Host::Internet, internet(4000), "e");
+    let first = with_speed(account(1, &[1]), Some(2_000), Some(2_000));
+    gate.apply(&[GateChange::Set(first), GateChange::Set(account(2, &[2]))], now()).unwrap();
+    for (port, way, name) in [(4001, Way::Down, "down"), (4002, Way::Up, "up")] {
+        let slow = Flow::start(&world, Host::Phone1, internet(port), way);
+        let free = Flow::start(&world, Host::Phone2, internet(port + 10), way);
+        slow.settle(500_000);
+        let stop = Arc::new(AtomicBool::new(false));
+        let own = probe(&world, Host::Phone1, internet(4000), &stop);
+        let others = probe(&world, Host::Phone2, internet(4000), &stop);
+        let measured = measure(&[&slow, &free]);
+        stop.store(true, Ordering::Relaxed);
+        let (own, others) = (own.join().unwrap(), others.join().unwrap());
+        within_five_percent(name, measured[0], 2_000.0);
+        unharmed(&format!("the second customer {name}"), measured[1]);
+        let (median, most) = (own[own.len() / 2], own[own.len() * 95 / 100]);
+        let beside = others[others.len() / 2];
+        println!(
+            "{name} under load: the customer's own packets wait {median:.1} ms, 95 % at most {most:.1} ms; the other's {beside:.1} ms"
+        );
+        // The queue without fq_codel holds 32 KiB: 125 ms.
+        assert!(median < 150.0 && most < 200.0, "{name}: {median:.1} ms, 95 % within {most:.1} ms");
+        assert!(beside < 50.0, "{name}: the second customer waits {beside:.1} ms");
+        slow.end();
+        free.end();
+    }
+}
+
+#[test]
+fn speeds_change_on_a_live_connection_and_go() {
+    let world = World::new();
+    let mut gate = world.gate();
+    let set = |gate: &mut gate::Gate, down| gate.apply(&[GateChange::Set(with_speed(account(1, &[1]), down, None))], now()).unwrap();
+    set(&mut gate, Some(2_000));
+    let flow = Flow::start(&world, Host::Phone1, socket_address(INTERNET6, 4001), Way::Down);
+    flow.settle(500_000);
+    within_five_percent("IPv6", measure(&[&flow])[0], 2_000.0);
+    set(&mut gate, Some(6_000));
+    flow.settle(1_500_000);
+    within_five_percent("more", measure(&[&flow])[0], 6_000.0);
+    set(&mut gate, Some(1_000));
+    flow.settle(400_000);
+    within_five_percent("less", measure(&[&flow])[0], 1_000.0);
+    assert_eq!((classes(&world, "br-lan").len(), classes(&world, "wan").len()), (1, 0));
+    set(&mut gate, None);
+    flow.settle(5_000_000);
+    unharmed("no speed any more", measure(&[&flow])[0]);
+    assert_eq!(classes(&world, "br-lan"), [""; 0]);
+    flow.end();
+    gate.apply(&[GateChange::Set(with_speed(account(1, &[1]), Some(2_000), Some(500)))], now()).unwrap();
+    assert_eq!((classes(&world, "br-lan").len(), classes(&world, "wan").len()), (1, 1));
+    gate.apply(&[GateChange::Remove(GateId(1))], now()).unwrap();
+    assert_eq!((classes(&world, "br-lan").len(), classes(&world, "wan").len()), (0, 0), "gone with the session");
+}
+
+#[test]
+fn an_account_s_devices_share_its_speed() {
+    let world = World::new();
+    let mut gate = world.gate();
+    gate.apply(&[GateChange::Set(with_speed(account(1, &[1, 2]), None, Some(4_000)))], now()).unwrap();
+    let first = Flow::start(&world, Host::Phone1, internet(4001), Way::Up);
+    let second = Flow::start(&world, Host::Phone2, internet(4002), Way::Up);
+    // Which of the two gets more is the queue's affair.
+    first.settle(300_000);
+    let both = measure(&[&first, &second]);
+    within_five_percent("together", both[0] + both[1], 4_000.0);
+    first.end();
+    second.end();
+}
+
+#[test]
+fn two_customers_have_a_speed_each() {
+    let world = World::new();
+    let mut gate = world.gate();
+    let desired = [with_speed(account(1, &[1]), Some(2_000), None), with_speed(account(2, &[2]), Some(5_000), None)];
+    gate.reconcile(&desired, now()).unwrap();
+    let first = Flow::start(&world, Host::Phone1, internet(4001), Way::Down);
+    let second = Flow::start(&world, Host::Phone2, internet(4002), Way::Down);
+    first.settle(500_000);
+    second.settle(1_000_000);
+    let both = measure(&[&first, &second]);
+    within_five_percent("the first", both[0], 2_000.0);
+    within_five_percent("the second", both[1], 5_000.0);
+    first.end();
+    second.end();
+}
+
+#[test]
+fn a_daemon_that_starts_leaves_classes_alone_and_changes_only_the_difference() {
+    let world = World::new();
+    let mut gate = world.gate();
+    let one = with_speed(account(1, &[1]), Some(2_000), Some(2_000));
+    gate.reconcile(&[one.clone(), with_speed(account(2, &[2]), Some(3_000), None)], now()).unwrap();
+    let flow = Flow::start(&world, Host::Phone1, internet(4001), Way::Down);
+    flow.settle(300_000);
+    drop(gate);
+    let kept = |link: &str| classes(&world, link).into_iter().filter(|line| !line.contains("rate 3150")).collect::<Vec<_>>();
+    let before = (roots(&world), kept("br-lan"), kept("wan"));
+    let sent = || {
+        let text = tc(&world, "-s class show dev br-lan classid 4c61:8");
+        text.split_whitespace().skip_while(|word| *word != "Sent").nth(1).unwrap().parse::<u64>().unwrap()
+    };
+    let counted = sent();
+    assert!(counted > 300_000, "{counted} bytes went through the class");
+    // A class that nobody has, as one that stayed of a crash.
+    tc(&world, "class add dev br-lan parent 4c61: classid 4c61:99 htb rate 1mbit");
+    let mut gate = world.gate();
+    gate.reconcile(std::slice::from_ref(&one), now()).unwrap();
+    assert_eq!((roots(&world), classes(&world, "br-lan"), classes(&world, "wan")), before, "the same handles, of the queues, too");
+    assert!(sent() >= counted, "it went on counting");
+    flow.settle(300_000);
+    within_five_percent("after it", measure(&[&flow])[0], 2_000.0);
+    // Another speed is told while nobody ran.
+    drop(gate);
+    let mut gate = world.gate();
+    gate.reconcile(&[with_speed(one, Some(4_000), None)], now()).unwrap();
+    flow.settle(1_000_000);
+    within_five_percent("changed meanwhile", measure(&[&flow])[0], 4_000.0);
+    assert_eq!(classes(&world, "wan"), [""; 0]);
+    flow.end();
+}
+
+#[test]
+fn with_the_table_gone_the_classes_stay_and_are_used_again() {
+    let world = World::new();
+    let mut gate = world.gate();
+    let desired = [with_speed(account(1, &[1]), Some(2_000), None), with_speed(account(2, &[2]), Some(3_000), None)];
+    gate.reconcile(&desired, now()).unwrap();
+    let before = (classes(&world, "br-lan"), world.nft(Host::Router, "list map inet lango down_class4"));
+    world.nft(Host::Router, "delete table inet lango");
+    gate.reconcile(&desired, now()).unwrap();
+    assert_eq!((classes(&world, "br-lan"), world.nft(Host::Router, "list map inet lango down_class4")), before);
+}
+
+#[test]
+fn without_speeds_no_interface_is_touched_and_flush_leaves_nothing() {
+    let world = World::new();
+    let before = roots(&world);
+    let mut gate = world.gate();
+    gate.reconcile(&[account(1, &[1])], now()).unwrap();
+    assert_eq!(roots(&world), before, "nobody has a speed");
+    gate.apply(&[GateChange::Set(with_speed(account(1, &[1]), Some(2_000), Some(2_000)))], now()).unwrap();
+    assert!(roots(&world).iter().all(|root| root.contains("qdisc htb 4c61: root")), "{:?}", roots(&world));
+    gate.flush().unwrap();
+    assert_eq!(roots(&world), before);
+    // The same without a daemon.
+    let mut gate = world.gate();
+    gate.reconcile(&[with_speed(account(1, &[1]), Some(2_000), Some(2_000))], now()).unwrap();
+    drop(gate);
+    world.within(Host::Router, gate::flush).unwrap();
+    assert_eq!(roots(&world), before);
+    assert_eq!(classes(&world, "br-lan"), [""; 0]);
+}
+
+#[test]
+fn what_an_operator_put_there_stays() {
+    let world = World::new();
+    tc(&world, "qdisc add dev wan root handle 7: pfifo limit 500");
+    let before = roots(&world);
+    let mut gate = world.gate();
+    gate.reconcile(&[with_speed(account(1, &[1]), Some(2_000), Some(2_000))], now()).unwrap();
+    assert_eq!(roots(&world)[1], before[1]);
+    assert_eq!(classes(&world, "br-lan").len(), 1, "the other interface holds its speed");
+    let flow = Flow::start(&world, Host::Phone1, internet(4001), Way::Up);
+    flow.settle(5_000_000);
+    unharmed("up", measure(&[&flow])[0]);
+    flow.end();
+    gate.flush().unwrap();
+    assert_eq!(roots(&world), before);
+}
+
+#[test]
+fn an_interface_that_was_made_anew_has_its_speeds_again_at_the_next_look() {
+    let world = World::new();
+    let mut gate = world.gate();
+    let desired = [with_speed(account(1, &[1]), Some(2_000), None), with_speed(account(2, &[2]), Some(3_000), None)];
+    gate.reconcile(&desired, now()).unwrap();
+    let before = classes(&world, "br-lan").len();
+    let router = world.name(Host::Router);
+    ip(&format!("-n {router} link del br-lan"));
+    gate.usage().unwrap();
+    // Somebody comes while it is away: that is no error.
+    gate.apply(&[GateChange::Set(with_speed(account(3, &[]), Some(3_000), None))], now()).unwrap();
+    gate.apply(&[GateChange::Set(with_speed(account(1, &[1]), Some(4_000), None))], now()).unwrap();
+    world.make_bridge();
+    assert_eq!(classes(&world, "br-lan"), [""; 0]);
+    gate.usage().unwrap();
+    assert_eq!(classes(&world, "br-lan").len(), before);
+    let flow = Flow::start(&world, Host::Phone1, internet(4001), Way::Down);
+    flow.settle(500_000);
+    within_five_percent("again", measure(&[&flow])[0], 4_000.0);
+    flow.end();
+    // Somebody takes our root away.
+    tc(&world, "qdisc del dev br-lan root");
+    gate.usage().unwrap();
+    assert_eq!(classes(&world, "br-lan").len(), before);
+    // An interface that is not there yet: the gate works without it.
+    let mut other = world.try_gate(GateConfig { wan: "ppp9".into(), ..config() }).unwrap();
+    other.reconcile(&[with_speed(account(1, &[1]), Some(4_000), Some(64))], now()).unwrap();
+    assert_eq!(classes(&world, "br-lan").len(), 1);
+}
+
+#[test]
+fn thousands_of_speeds_are_set_and_taken_over() {
+    let world = World::new();
+    let mut gate = world.gate();
+    let count = 3_000u32;
+    let desired: Vec<GateAccount> = (0..count)
+        .map(|number| {
+            let [_, a, b, c] = number.to_be_bytes();
+            let addresses = [format!("10.{a}.{b}.{c}").parse().unwrap()].into();
+            let devices = [(Mac([2, 1, 0, a, b, c]), GateDevice { addresses, traffic: Traffic::default() })].into();
+            with_speed(GateAccount { devices, ..account(number, &[]) }, Some(2_000), Some(500))
+        })
+        .collect();
+    let begun = Instant::now();
+    gate.reconcile(&desired, now()).unwrap();
+    println!("{count} accounts with speeds put in within {:?}", begun.elapsed());
+    assert_eq!((classes(&world, "br-lan").len(), classes(&world, "wan").len()), (3_000, 3_000));
+    let before = classes(&world, "br-lan");
+    let begun = Instant::now();
+    let mut gate = world.gate();
+    gate.reconcile(&desired, now()).unwrap();
+    println!("{count} accounts with speeds taken over within {:?}", begun.elapsed());
+    assert_eq!(classes(&world, "br-lan"), before);
+    let newcomer = GateDevice { addresses: addresses(1), traffic: Traffic::default() };
+    let one = with_speed(GateAccount { devices: [(mac(1), newcomer)].into(), ..account(count, &[]) }, Some(2_000), Some(500));
+    let begun = Instant::now();
+    gate.apply(&[GateChange::Set(one)], now()).unwrap();
+    println!("one more within {:?}", begun.elapsed());
+    let begun = Instant::now();
+    gate.usage().unwrap();
+    println!("looked at within {:?}", begun.elapsed());
+    gate.reconcile(&[], now()).unwrap();
+    assert_eq!((classes(&world, "br-lan").len(), classes(&world, "wan").len()), (0, 0));
+}
