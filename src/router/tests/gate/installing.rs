@@ -3,14 +3,15 @@
 use crate::world::{Host, World, account, addresses, mac, now, within_seconds};
 use lango::gate::Installed;
 use lango_core::gate::{GateAccount, GateChange, GateDevice, GateId, Traffic};
-use lango_core::units::{Bytes, Mac};
+use lango_core::units::{Bytes, Kbps, Mac};
 use std::time::Instant;
 
 #[test]
 fn nft_prints_the_table_as_documented() {
     let world = World::new();
     let mut gate = world.gate();
-    let given = GateAccount { until: within_seconds(3_600), data_end: Some(Bytes(500_000_000)), ..account(17, &[1]) };
+    let (down, up) = (Some(Kbps(5_000)), Some(Kbps(1_000)));
+    let given = GateAccount { until: within_seconds(3_600), data_end: Some(Bytes(500_000_000)), down, up, ..account(17, &[1]) };
     gate.apply(&[GateChange::Set(given)], now()).unwrap();
     let printed = world.nft(Host::Router, "list table inet lango");
     if std::env::var_os("SHOW_TABLE").is_some() {

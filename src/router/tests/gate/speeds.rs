@@ -207,8 +207,8 @@ fn an_account_s_devices_share_its_speed() {
     gate.apply(&[GateChange::Set(with_speed(account(1, &[1, 2]), None, Some(4_000)))], now()).unwrap();
     let first = Flow::start(&world, Host::Phone1, internet(4001), Way::Up);
     let second = Flow::start(&world, Host::Phone2, internet(4002), Way::Up);
-    // Which of the two gets more is the queue's affair.
-    first.settle(300_000);
+    // Which of the two gets more is the queue's affair: bfifo may let one wait long.
+    eventually("they flow", || (first.bytes() + second.bytes() > 500_000).then_some(()));
     let both = measure(&[&first, &second]);
     within_five_percent("together", both[0] + both[1], 4_000.0);
     first.end();

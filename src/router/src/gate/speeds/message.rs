@@ -265,6 +265,19 @@ mod tests {
             &[8, 0, 2, 0, 0, 0x80, 0, 0],
         ];
         assert_eq!(&made[16..], expected.concat());
+        let queue = Leaf::FqCodel { target_microseconds: 1, interval_microseconds: 2, flows: Some(3), packets: 4, memory_bytes: 5 };
+        let made = message(NEW_DISCIPLINE, |w| leaf(w, 7, Class::from_id(0x4c61_0008), &queue));
+        let expected: &[&[u8]] = &[
+            &[13, 0, 1, 0],
+            b"fq_codel\0\0\0\0",
+            &[44, 0, 2, 0x80],
+            &[8, 0, 1, 0, 1, 0, 0, 0], // TCA_FQ_CODEL_TARGET
+            &[8, 0, 2, 0, 4, 0, 0, 0], // TCA_FQ_CODEL_LIMIT
+            &[8, 0, 3, 0, 2, 0, 0, 0], // TCA_FQ_CODEL_INTERVAL
+            &[8, 0, 5, 0, 3, 0, 0, 0], // TCA_FQ_CODEL_FLOWS
+            &[8, 0, 9, 0, 5, 0, 0, 0], // TCA_FQ_CODEL_MEMORY_LIMIT
+        ];
+        assert_eq!(&made[16 + 20..], expected.concat());
     }
 
     #[test]
