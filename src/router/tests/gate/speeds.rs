@@ -137,6 +137,13 @@ fn classes(world: &World, link: &str) -> Vec<String> {
     found
 }
 
+/// The kind of queue that the only class has.
+fn queue(world: &World, link: &str) -> String {
+    let text = tc(world, &format!("qdisc show dev {link}"));
+    let found = text.lines().find(|line| line.contains("parent 4c61:8")).unwrap_or_else(|| panic!("no queue of ours in {text}"));
+    found.split_whitespace().nth(1).unwrap().to_owned()
+}
+
 fn internet(port: u16) -> SocketAddr {
     socket_address(INTERNET4, port)
 }
@@ -165,8 +172,10 @@ fn tcp_gets_its_speed_others_wait_little_and_a_second_customer_is_unharmed() {
         println!(
             "{name} under load: the customer's own packets wait {median:.1} ms, 95 % at most {most:.1} ms; the other's {beside:.1} ms"
         );
-        // The queue without fq_codel holds 32 KiB: 125 ms.
-        assert!(median < 150.0 && most < 200.0, "{name}: {median:.1} ms, 95 % within {most:.1} ms");
+        // One queue of 32 KiB takes 125 ms; where flows take turns, a few packets of the others are waited for.
+        let turns = queue(&world, if way == Way::Down { "br-lan" } else { "wan" }) == "fq_codel";
+        let (half, nearly_all) = if turns { (40.0, 80.0) } else { (150.0, 200.0) };
+        assert!(median < half && most < nearly_all, "{name}: {median:.1} ms, 95 % within {most:.1} ms");
         assert!(beside < 50.0, "{name}: the second customer waits {beside:.1} ms");
         slow.end();
         free.end();
