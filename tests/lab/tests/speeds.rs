@@ -32,17 +32,25 @@ fn a_package_s_speed_is_what_the_phone_gets() {
     let (slow, fast) = (lab.joined_phone(), lab.joined_phone());
     slow.await_paid(&slow.pay("slow", "0712000001"));
     fast.await_paid(&fast.pay("fast", "0712000002"));
-    let (one, other) = (speed(&slow, 1_500_000), speed(&fast, 20_000_000));
-    figure(&format!("a package of 2,000 kbit/s: {one:.0} kbit/s came; one without a speed: {other:.0}"));
-    assert!((1_900.0..=2_100.0).contains(&one), "{one:.0} kbit/s came of 2,000");
+    // Until it is what was sold, within five in a hundred: a machine that does other things as well may slow one download. A
+    // speed that is not held is beyond it every time.
+    let held = |when: &str| {
+        let mut seen = Vec::new();
+        until_true("the speed to be what was sold", SOON, || {
+            let got = speed(&slow, 1_000_000);
+            seen.push(got.round());
+            (1_900.0..=2_100.0).contains(&got)
+        })
+        .unwrap_or_else(|e| panic!("{when}: {seen:?} kbit/s of 2,000: {e}"));
+        figure(&format!("a package of 2,000 kbit/s, {when}: {:.0} kbit/s came", seen.last().unwrap()));
+    };
+    held("after the payment");
+    let other = speed(&fast, 20_000_000);
     assert!(other > 20_000.0, "{other:.0} kbit/s came without a limit");
-    // With the daemon dead, too, and after it is back.
     lab.lango.program.kill9();
-    let dead = speed(&slow, 1_000_000);
-    assert!((1_900.0..=2_100.0).contains(&dead), "{dead:.0} kbit/s came of 2,000, nobody running");
+    held("with the daemon dead");
     lab.lango.start().unwrap();
-    let again = speed(&slow, 1_000_000);
-    assert!((1_900.0..=2_100.0).contains(&again), "{again:.0} kbit/s came of 2,000, taken over");
+    held("taken over");
     lab.lango.command(&["kick", &slow.mac]).unwrap();
     until_true("the session's end", SOON, || slow.session().is_none()).unwrap();
     lab.money_is_service();

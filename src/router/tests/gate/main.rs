@@ -6,7 +6,6 @@ mod captive;
 mod installing;
 mod limits;
 mod neighbours;
-mod speeds;
 mod takeover;
 mod traffic;
 mod world;

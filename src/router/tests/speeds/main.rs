@@ -1,6 +1,16 @@
 //! Speeds on the real kernel: what TCP gets, how long others wait meanwhile, and that nothing stays behind.
 //!
+//! They measure, so they run one at a time, and not beside the gate's other tests. Needs root.
 //! Which queue the classes have depends on the kernel: `fq_codel`, or `bfifo` where it has none. Both must pass.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test's helper fails the test")]
+
+#[path = "../gate/traffic.rs"]
+#[allow(dead_code, reason = "shared with the gate's other tests, which use the rest")]
+mod traffic;
+#[path = "../gate/world.rs"]
+#[allow(dead_code, reason = "shared with the gate's other tests, which use the rest")]
+mod world;
 
 use crate::traffic::{Server, connection, socket_address, udp_to};
 use crate::world::{Host, INTERNET4, INTERNET6, World, account, addresses, config, eventually, ip, mac, now};
@@ -10,13 +20,24 @@ use lango_core::units::{Kbps, Mac};
 use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::process::Command;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// Long enough for TCP's swings to even out.
 const MEASURED: Duration = Duration::from_secs(4);
+
+/// How often is measured until TCP has found its pace after a change, on a machine that does other things as well.
+const MEASUREMENTS: u32 = 6;
+
+static ALONE: Mutex<()> = Mutex::new(());
+
+/// A world of one's own, with nobody else measuring meanwhile.
+fn alone() -> (MutexGuard<'static, ()>, World) {
+    // A test that failed has left nothing behind that concerns the next one.
+    (ALONE.lock().unwrap_or_else(PoisonError::into_inner), World::new())
+}
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Way {
@@ -81,10 +102,27 @@ fn measure(flows: &[&Flow]) -> Vec<f64> {
     flows.iter().zip(before).map(|(flow, before)| (flow.bytes() - before) as f64 * 8.0 / 1_000.0 / seconds).collect()
 }
 
+/// Measures these flows until `read` of what they got is what is wanted, within five in a hundred; gives the last
+/// measurement. A speed that is not held is beyond it every time.
 #[track_caller]
-fn within_five_percent(what: &str, kbps: f64, wanted: f64) {
-    println!("{what}: {kbps:.0} kbit/s of {wanted:.0}");
-    assert!((kbps - wanted).abs() <= wanted * 0.05, "{what}: {kbps:.0} kbit/s, not {wanted:.0}");
+fn within_five_percent(what: &str, flows: &[&Flow], wanted: &[f64], read: impl Fn(&[f64]) -> Vec<f64>) -> Vec<f64> {
+    let mut seen = Vec::new();
+    for _ in 0..MEASUREMENTS {
+        let measured = measure(flows);
+        let got = read(&measured);
+        println!("{what}: {got:.0?} kbit/s of {wanted:.0?}");
+        if got.iter().zip(wanted).all(|(got, wanted)| (got - wanted).abs() <= wanted * 0.05) {
+            return measured;
+        }
+        seen.push(got);
+    }
+    panic!("{what}: {seen:.0?} kbit/s, not {wanted:.0?}");
+}
+
+/// The same for one flow, or for the first of several.
+#[track_caller]
+fn one_within_five_percent(what: &str, flows: &[&Flow], wanted: f64) -> Vec<f64> {
+    within_five_percent(what, flows, &[wanted], |measured| vec![measured[0]])
 }
 
 /// Far beyond any speed given here: not held at all.
@@ -150,7 +188,7 @@ fn internet(port: u16) -> SocketAddr {
 
 #[test]
 fn tcp_gets_its_speed_others_wait_little_and_a_second_customer_is_unharmed() {
-    let world = World::new();
+    let (_alone, world) = alone();
     let mut gate = world.gate();
     let _echo = Server::udp(&world, Host::Internet, internet(4000), "e");
     let first = with_speed(account(1, &[1]), Some(2_000), Some(2_000));
@@ -162,10 +200,9 @@ fn tcp_gets_its_speed_others_wait_little_and_a_second_customer_is_unharmed() {
         let stop = Arc::new(AtomicBool::new(false));
         let own = probe(&world, Host::Phone1, internet(4000), &stop);
         let others = probe(&world, Host::Phone2, internet(4000), &stop);
-        let measured = measure(&[&slow, &free]);
+        let measured = one_within_five_percent(name, &[&slow, &free], 2_000.0);
         stop.store(true, Ordering::Relaxed);
         let (own, others) = (own.join().unwrap(), others.join().unwrap());
-        within_five_percent(name, measured[0], 2_000.0);
         unharmed(&format!("the second customer {name}"), measured[1]);
         let (median, most) = (own[own.len() / 2], own[own.len() * 95 / 100]);
         let beside = others[others.len() / 2];
@@ -184,19 +221,19 @@ fn tcp_gets_its_speed_others_wait_little_and_a_second_customer_is_unharmed() {
 
 #[test]
 fn speeds_change_on_a_live_connection_and_go() {
-    let world = World::new();
+    let (_alone, world) = alone();
     let mut gate = world.gate();
     let set = |gate: &mut gate::Gate, down| gate.apply(&[GateChange::Set(with_speed(account(1, &[1]), down, None))], now()).unwrap();
     set(&mut gate, Some(2_000));
     let flow = Flow::start(&world, Host::Phone1, socket_address(INTERNET6, 4001), Way::Down);
     flow.settle(500_000);
-    within_five_percent("IPv6", measure(&[&flow])[0], 2_000.0);
+    one_within_five_percent("IPv6", &[&flow], 2_000.0);
     set(&mut gate, Some(6_000));
     flow.settle(1_500_000);
-    within_five_percent("more", measure(&[&flow])[0], 6_000.0);
+    one_within_five_percent("more", &[&flow], 6_000.0);
     set(&mut gate, Some(1_000));
     flow.settle(400_000);
-    within_five_percent("less", measure(&[&flow])[0], 1_000.0);
+    one_within_five_percent("less", &[&flow], 1_000.0);
     assert_eq!((classes(&world, "br-lan").len(), classes(&world, "wan").len()), (1, 0));
     set(&mut gate, None);
     flow.settle(5_000_000);
@@ -211,22 +248,21 @@ fn speeds_change_on_a_live_connection_and_go() {
 
 #[test]
 fn an_account_s_devices_share_its_speed() {
-    let world = World::new();
+    let (_alone, world) = alone();
     let mut gate = world.gate();
     gate.apply(&[GateChange::Set(with_speed(account(1, &[1, 2]), None, Some(4_000)))], now()).unwrap();
     let first = Flow::start(&world, Host::Phone1, internet(4001), Way::Up);
     let second = Flow::start(&world, Host::Phone2, internet(4002), Way::Up);
     // Which of the two gets more is the queue's affair: bfifo may let one wait long.
     eventually("they flow", || (first.bytes() + second.bytes() > 500_000).then_some(()));
-    let both = measure(&[&first, &second]);
-    within_five_percent("together", both[0] + both[1], 4_000.0);
+    within_five_percent("together", &[&first, &second], &[4_000.0], |both| vec![both[0] + both[1]]);
     first.end();
     second.end();
 }
 
 #[test]
 fn two_customers_have_a_speed_each() {
-    let world = World::new();
+    let (_alone, world) = alone();
     let mut gate = world.gate();
     let desired = [with_speed(account(1, &[1]), Some(2_000), None), with_speed(account(2, &[2]), Some(5_000), None)];
     gate.reconcile(&desired, now()).unwrap();
@@ -234,16 +270,14 @@ fn two_customers_have_a_speed_each() {
     let second = Flow::start(&world, Host::Phone2, internet(4002), Way::Down);
     first.settle(500_000);
     second.settle(1_000_000);
-    let both = measure(&[&first, &second]);
-    within_five_percent("the first", both[0], 2_000.0);
-    within_five_percent("the second", both[1], 5_000.0);
+    within_five_percent("each", &[&first, &second], &[2_000.0, 5_000.0], <[f64]>::to_vec);
     first.end();
     second.end();
 }
 
 #[test]
 fn a_daemon_that_starts_leaves_classes_alone_and_changes_only_the_difference() {
-    let world = World::new();
+    let (_alone, world) = alone();
     let mut gate = world.gate();
     let one = with_speed(account(1, &[1]), Some(2_000), Some(2_000));
     gate.reconcile(&[one.clone(), with_speed(account(2, &[2]), Some(3_000), None)], now()).unwrap();
@@ -265,20 +299,20 @@ fn a_daemon_that_starts_leaves_classes_alone_and_changes_only_the_difference() {
     assert_eq!((roots(&world), classes(&world, "br-lan"), classes(&world, "wan")), before, "the same handles, of the queues, too");
     assert!(sent() >= counted, "it went on counting");
     flow.settle(300_000);
-    within_five_percent("after it", measure(&[&flow])[0], 2_000.0);
+    one_within_five_percent("after it", &[&flow], 2_000.0);
     // Another speed is told while nobody ran.
     drop(gate);
     let mut gate = world.gate();
     gate.reconcile(&[with_speed(one, Some(4_000), None)], now()).unwrap();
     flow.settle(1_000_000);
-    within_five_percent("changed meanwhile", measure(&[&flow])[0], 4_000.0);
+    one_within_five_percent("changed meanwhile", &[&flow], 4_000.0);
     assert_eq!(classes(&world, "wan"), [""; 0]);
     flow.end();
 }
 
 #[test]
 fn with_the_table_gone_the_classes_stay_and_are_used_again() {
-    let world = World::new();
+    let (_alone, world) = alone();
     let mut gate = world.gate();
     let desired = [with_speed(account(1, &[1]), Some(2_000), None), with_speed(account(2, &[2]), Some(3_000), None)];
     gate.reconcile(&desired, now()).unwrap();
@@ -290,7 +324,7 @@ fn with_the_table_gone_the_classes_stay_and_are_used_again() {
 
 #[test]
 fn without_speeds_no_interface_is_touched_and_flush_leaves_nothing() {
-    let world = World::new();
+    let (_alone, world) = alone();
     let before = roots(&world);
     let mut gate = world.gate();
     gate.reconcile(&[account(1, &[1])], now()).unwrap();
@@ -310,7 +344,7 @@ fn without_speeds_no_interface_is_touched_and_flush_leaves_nothing() {
 
 #[test]
 fn what_an_operator_put_there_stays() {
-    let world = World::new();
+    let (_alone, world) = alone();
     tc(&world, "qdisc add dev wan root handle 7: pfifo limit 500");
     let before = roots(&world);
     let mut gate = world.gate();
@@ -327,7 +361,7 @@ fn what_an_operator_put_there_stays() {
 
 #[test]
 fn an_interface_that_was_made_anew_has_its_speeds_again_at_the_next_look() {
-    let world = World::new();
+    let (_alone, world) = alone();
     let mut gate = world.gate();
     let desired = [with_speed(account(1, &[1]), Some(2_000), None), with_speed(account(2, &[2]), Some(3_000), None)];
     gate.reconcile(&desired, now()).unwrap();
@@ -344,7 +378,7 @@ fn an_interface_that_was_made_anew_has_its_speeds_again_at_the_next_look() {
     assert_eq!(classes(&world, "br-lan").len(), before);
     let flow = Flow::start(&world, Host::Phone1, internet(4001), Way::Down);
     flow.settle(500_000);
-    within_five_percent("again", measure(&[&flow])[0], 4_000.0);
+    one_within_five_percent("again", &[&flow], 4_000.0);
     flow.end();
     // Somebody takes our root away.
     tc(&world, "qdisc del dev br-lan root");
@@ -358,7 +392,7 @@ fn an_interface_that_was_made_anew_has_its_speeds_again_at_the_next_look() {
 
 #[test]
 fn thousands_of_speeds_are_set_and_taken_over() {
-    let world = World::new();
+    let (_alone, world) = alone();
     let mut gate = world.gate();
     let count = 3_000u32;
     let desired: Vec<GateAccount> = (0..count)
