@@ -4,6 +4,7 @@ use lango_lab::Lab;
 use lango_lab::dns::Kind;
 use lango_lab::internet::{ECHO, HOST4, HOST6, NAME, OTHERS};
 use lango_lab::phone::Phone;
+use lango_lab::wait::until_true;
 use lango_lab::world::{PORTAL, ROUTER_WAN4, ROUTER4, ROUTER6};
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::time::Duration;
@@ -101,7 +102,10 @@ fn a_paid_phone_opens_nothing_for_its_neighbour() {
     let lab = Lab::start();
     let (paid, unpaid) = (lab.joined_phone(), lab.joined_phone());
     paid.await_paid(&paid.pay("day", "0712345678"));
-    assert!(paid.udp_echo((HOST4, ECHO).into(), SOON) && paid.udp_echo((HOST6, ECHO).into(), SOON));
+    assert!(paid.udp_echo((HOST4, ECHO).into(), SOON));
+    // It never spoke IPv6 before: an answer that comes sooner than the router has learnt its address, as only one from a host on
+    // the same machine can, is lost (ipv6.rs has more of that).
+    until_true("an answer over IPv6", SOON, || paid.udp_echo((HOST6, ECHO).into(), SILENCE)).unwrap();
     assert_eq!(tries_everything(&unpaid, SILENCE), Vec::<String>::new());
     // The payment is the paying device's: for another one it does not exist.
     let payment = paid.pay("hour", "0722000000");
