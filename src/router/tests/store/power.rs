@@ -42,7 +42,8 @@ impl Machine {
             })
         });
         let acknowledged = self.acknowledged();
-        let copy = self.place.path().join("copy");
+        // Its own name each time: a loop device that is slow to go would be used again, with what it had in memory.
+        let copy = self.place.path().join(format!("copy-{acknowledged}"));
         run("cp", &["--sparse=always", self.place.path().join("image").to_str().unwrap(), copy.to_str().unwrap()]);
         self.signal("-CONT");
         let disk = mount(&copy, &self.place.path().join("after"));
