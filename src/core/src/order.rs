@@ -3,7 +3,7 @@
 use crate::message::Reason;
 use crate::package::Package;
 use crate::time::{BootId, Monotonic, Wall};
-use crate::units::{Mac, MessageId, Millis, Msisdn, OrderId, Receipt, Shillings, Username};
+use crate::units::{Mac, Millis, Msisdn, OrderId, Receipt, Shillings, Username};
 use serde::{Deserialize, Serialize};
 
 /// How long a customer waits for the outcome. A prompt lives about a minute and its callback takes up to half a minute
@@ -30,8 +30,6 @@ pub struct Order {
     pub boot: BootId,
     /// When it got its present state.
     pub since: Monotonic,
-    /// The message that asked the relay, as long as the relay has not said that it has it.
-    pub asked_by: Option<MessageId>,
     /// How many times the relay was asked: a request that came to it too late is made anew.
     pub attempt: u8,
     /// Where it stands.

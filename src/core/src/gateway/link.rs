@@ -6,7 +6,7 @@ use crate::message::{Down, DownBody, Up, UpBody, VERSION};
 use crate::order::OrderState;
 use crate::step::Entropy;
 use crate::time::{Monotonic, Now, Wall};
-use crate::units::{MessageId, Millis};
+use crate::units::{MessageId, Millis, OrderId};
 
 /// A hello that nobody answered is said again after this long.
 const HELLO_AGAIN: Millis = Millis::from_seconds(30);
@@ -121,9 +121,13 @@ impl Gateway {
         let Some(seq) = self.outbox.values().find(|up| up.id == *id).map(|up| up.seq) else { return };
         self.outbox.remove(&seq);
         self.step.outbox.insert(seq);
-        if let Some(order) = self.orders.values_mut().find(|order| order.asked_by.as_ref() == Some(id)) {
-            order.asked_by = None;
-            self.step.orders.insert(order.id.clone());
+    }
+
+    /// Withdraws the request for an order, where the relay has not said that it has it.
+    pub(super) fn withdraw_request(&mut self, order: &OrderId) {
+        let asks = |up: &&Up| matches!(&up.body, UpBody::PaymentRequest(request) if request.order == *order);
+        if let Some(id) = self.outbox.values().find(asks).map(|up| up.id.clone()) {
+            self.forget_message(&id);
         }
     }
 
@@ -154,16 +158,14 @@ impl Gateway {
     }
 
     /// A request came too late to the relay, and nobody was prompted. Asks anew while the customer waits.
-    fn ask_again(&mut self, id: &crate::units::OrderId, now: Now) {
-        let Some(order) = self.orders.get_mut(id) else { return };
-        if let Some(message) = order.asked_by.take() {
-            self.forget_message(&message);
-        }
+    fn ask_again(&mut self, id: &OrderId, now: Now) {
+        self.withdraw_request(id);
         let Some(order) = self.orders.get_mut(id) else { return };
         if order.state != OrderState::Pending || order.attempt >= ATTEMPTS {
             return; // a pending order that may not be asked for again expires by itself
         }
         order.attempt += 1;
+        self.step.orders.insert(id.clone());
         let order = order.clone();
         self.request_payment(&order, now);
     }

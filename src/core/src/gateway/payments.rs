@@ -47,10 +47,10 @@ impl Gateway {
             created: now.wall,
             boot: self.boot.clone(),
             since: now.monotonic,
-            asked_by: None,
             attempt: 1,
             state: OrderState::Pending,
         };
+        self.step.orders.insert(order.id.clone());
         self.orders.insert(order.id.clone(), order.clone());
         self.request_payment(&order, now);
         self.log(format!("payment {}: asked by {device} for {}", order.id, order.package.id));
@@ -68,10 +68,6 @@ impl Gateway {
             device: order.device,
             asked_at: self.link.relay_time(now.monotonic),
         });
-        if let Some(order) = self.orders.get_mut(&order.id) {
-            order.asked_by = Some(message.clone());
-            self.step.orders.insert(order.id.clone());
-        }
         self.publish_durably(message, body);
     }
 
@@ -111,7 +107,6 @@ impl Gateway {
                 created: now.wall,
                 boot: self.boot.clone(),
                 since: now.monotonic,
-                asked_by: None,
                 attempt: 0,
                 state: OrderState::Pending,
             })
@@ -133,10 +128,8 @@ impl Gateway {
         };
         self.step.ledger.insert(receipt.clone());
         self.ledger.insert(receipt.clone(), entry);
-        if let Some(mut order) = order {
-            if let Some(message) = order.asked_by.take() {
-                self.forget_message(&message);
-            }
+        if let Some(order) = order {
+            self.withdraw_request(&order.id);
             let id = order.id.clone();
             // A second payment for an order that was paid already is served like the first; the order shows the first.
             let shown_already = matches!(order.state, OrderState::Paid { .. });
@@ -230,9 +223,7 @@ impl Gateway {
         let expired: Vec<OrderId> = self.orders.values().filter(|order| due(order)).map(|order| order.id.clone()).collect();
         for id in expired {
             // A request that the relay never took must not prompt anybody long after the customer gave up.
-            if let Some(message) = self.orders.get_mut(&id).and_then(|order| order.asked_by.take()) {
-                self.forget_message(&message);
-            }
+            self.withdraw_request(&id);
             self.set_order(&id, OrderState::Expired, now);
             self.log(format!("payment {id}: nothing was heard in time"));
         }
