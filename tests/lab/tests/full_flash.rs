@@ -85,3 +85,28 @@ fn what_cannot_be_stored_does_not_happen_and_all_else_goes_on() {
     assert!(paid.udp_echo((HOST4, ECHO).into(), SOON));
     lab.money_is_service();
 }
+
+#[test]
+fn what_could_not_be_stored_is_not_let_in_when_the_gate_has_to_be_put_back() {
+    let lab = Lab::start();
+    let flash = Flash::new(lab.world.folder.join("flash"));
+    lab.lango.program.terminate().unwrap();
+    move_store(&lab.lango.config, &flash.0.join("store"));
+    lab.lango.start().unwrap();
+    lab.lango.await_payments().unwrap();
+    let (paid, other) = (lab.joined_phone(), lab.joined_phone());
+    paid.await_paid(&paid.pay("day", "0712345678"));
+    flash.fill();
+    until_true("a grant that cannot be stored", SOON, || {
+        let granted = lab.lango.output(&["grant", &other.mac, "day"]).unwrap().status.success();
+        if granted {
+            let _ = lab.lango.output(&["kick", &other.mac]);
+        }
+        !granted
+    })
+    .unwrap();
+    lab.world.router.exec("nft", &["delete", "table", "inet", "lango"]).unwrap();
+    until_true("the gate to be put back", SOON, || lab.world.router.exec("nft", &["list", "table", "inet", "lango"]).is_ok()).unwrap();
+    assert!(!other.udp_echo((HOST4, ECHO).into(), Duration::from_millis(500)), "nobody gets what is not on record");
+    assert!(paid.udp_echo((HOST4, ECHO).into(), SOON), "and nobody loses what is");
+}

@@ -86,8 +86,8 @@ impl fmt::Display for Broker {
 }
 
 pub(super) fn secret(text: &str) -> Result<Secret, Rule> {
-    if text.len() > 256 || text.chars().any(char::is_control) {
-        return Err("at most 256 bytes, on one line");
+    if text.len() > 128 || text.chars().any(char::is_control) {
+        return Err("at most 128 bytes, on one line");
     }
     Ok(Secret(text.to_owned()))
 }

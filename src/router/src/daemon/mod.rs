@@ -81,10 +81,8 @@ struct Daemon {
     boot: BootId,
     gateway: Gateway,
     storage: Storage,
-    /// Nothing while it cannot be opened, and after `lango flush`.
+    /// Nothing after `lango flush`: it stays out until the daemon starts again.
     gate: Option<Gate>,
-    /// The operator took the gate out: it stays out until the daemon starts again.
-    flushed: bool,
     gate_again: Option<Instant>,
     /// Until when the counters as read are fresh enough for a page.
     usage_fresh: Option<Instant>,
@@ -205,7 +203,7 @@ impl Daemon {
                 inputs.push_back(Input::Depleted(id));
             }
             Event::Gate(GateEvent::TableGone) => {
-                if !self.flushed {
+                if self.gate.is_some() {
                     log::warn!("gate: somebody removed our table from the kernel; putting it back");
                     self.restore_gate(inputs);
                 }
@@ -314,7 +312,7 @@ impl Daemon {
         }
         for (ask, mut answer) in batch.replies {
             if let Answer::Status(status) = &mut answer {
-                status.gate = self.gate.is_some() && !self.flushed;
+                status.gate = self.gate.is_some();
             }
             if let Some(asker) = self.askers.remove(&ask) {
                 asker.tell(answer);
@@ -350,22 +348,16 @@ impl Daemon {
 
     /// Makes the kernel's gate what it should be, whatever happened to it; tried again a little later where that fails.
     fn restore_gate(&mut self, inputs: &mut VecDeque<Input>) {
-        if self.flushed {
-            return;
+        let Some(gate) = &mut self.gate else { return };
+        let mut desired = self.gateway.desired_gate();
+        if matches!(self.storage, Storage::Lost { .. }) {
+            // The rules may hold what could not be stored: who was not in the gate before is not let in by that.
+            let installed = gate.installed();
+            desired.retain(|account| installed.contains_key(&account.id));
         }
-        let desired = self.gateway.desired_gate();
-        let now = clock::now().monotonic;
         // An open gate puts its table back together with the accounts, so that no connection of who paid is reset between.
-        let gate = match self.gate.take() {
-            Some(gate) => Ok(gate),
-            None => Gate::open(start::gate_config(&self.config, true)),
-        };
-        let restored = gate.and_then(|gate| {
-            let gate = self.gate.insert(gate);
-            let last = gate.reconcile(&desired, now)?;
-            gate.set_garden(self.garden.addresses())?;
-            Ok(last)
-        });
+        let reconciled = gate.reconcile(&desired, clock::now().monotonic);
+        let restored = reconciled.and_then(|last| gate.set_garden(self.garden.addresses()).map(|()| last));
         match restored {
             Ok(last) => {
                 self.gate_again = None;
@@ -379,11 +371,9 @@ impl Daemon {
     }
 
     fn flush(&mut self) -> wire::Reply {
-        let flushed = self.gate.take().map_or_else(crate::gate::flush, Gate::flush);
-        self.gate_again = None;
-        match flushed {
+        match self.gate.as_mut().map_or(Ok(()), Gate::flush) {
             Ok(()) => {
-                self.flushed = true;
+                (self.gate, self.gate_again) = (None, None);
                 log::warn!("gate: removed from the kernel by the operator, until lango starts again");
                 wire::Reply::Answer(Box::new(Answer::Done))
             }
@@ -403,23 +393,27 @@ impl Daemon {
         for what in start::only_at_start(&self.config, &config) {
             log::warn!("config: {what} changed; that takes effect when lango starts again");
         }
-        let relay_changed = self.config.relay != config.relay || self.config.gateway.name != config.gateway.name;
         self.config = start::keep_what_only_starts(&self.config, config);
         self.portal_config.send_replace(start::portal_config_of(&self.config));
         self.garden.set_hosts(&self.config.gateway.allow);
         let mut inputs = VecDeque::from([Input::Reconfigured(self.config.settings())]);
-        let mut sync = sync;
-        if relay_changed {
-            if let Some(sync) = self.sync.take() {
-                sync.stop().await;
+        let mut events = sync;
+        match (self.sync.take(), start::sync_config(&self.config)?) {
+            (Some(running), Some(config)) => {
+                running.reconfigure(config);
+                self.sync = Some(running);
             }
-            self.connected = false;
-            inputs.push_back(Input::Link { connected: false });
-            (self.sync, sync) = start::sync_config(&self.config)?.map(Sync::start).unzip();
+            (None, Some(config)) => (self.sync, events) = Some(Sync::start(config)).unzip(),
+            (Some(running), None) => {
+                running.stop().await;
+                (self.connected, events) = (false, None);
+                inputs.push_back(Input::Link { connected: false });
+            }
+            (None, None) => {}
         }
         self.step(inputs).await?;
         log::info!("config: read again and in force");
-        Ok(sync)
+        Ok(events)
     }
 
     async fn stop(&mut self, sources: &mut Sources) -> anyhow::Result<()> {

@@ -65,7 +65,6 @@ pub(super) async fn start(config_path: &Path, config: Config) -> anyhow::Result<
         gateway,
         storage: Storage::Open(store),
         gate: Some(gate),
-        flushed: false,
         gate_again: None,
         usage_fresh: None,
         neighbours,
@@ -152,6 +151,7 @@ pub(super) fn only_at_start(old: &Config, new: &Config) -> Vec<&'static str> {
     let (a, b) = (&old.gateway, &new.gateway);
     let changed = [
         (a.lan != b.lan, "`lan`"),
+        (a.wan != b.wan, "`wan`"),
         (a.portal_port != b.portal_port, "`portal_port`"),
         (a.store != b.store, "`store`"),
         (a.control != b.control, "`control`"),
@@ -162,6 +162,7 @@ pub(super) fn only_at_start(old: &Config, new: &Config) -> Vec<&'static str> {
 /// The new config, but for what [`only_at_start`] names: that stays as it runs.
 pub(super) fn keep_what_only_starts(old: &Config, mut new: Config) -> Config {
     new.gateway.lan.clone_from(&old.gateway.lan);
+    new.gateway.wan.clone_from(&old.gateway.wan);
     new.gateway.portal_port = old.gateway.portal_port;
     new.gateway.store.clone_from(&old.gateway.store);
     new.gateway.control.clone_from(&old.gateway.control);

@@ -359,7 +359,7 @@ impl Gate {
     ///
     /// # Errors
     /// When the kernel refuses.
-    pub fn flush(mut self) -> Result<(), GateError> {
+    pub fn flush(&mut self) -> Result<(), GateError> {
         delete(&mut self.kernel)?;
         self.speeds.flush().map_err(cannot("remove the speeds"))
     }

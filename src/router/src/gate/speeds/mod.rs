@@ -349,7 +349,7 @@ impl Speeds {
     ///
     /// # Errors
     /// When the kernel refuses.
-    pub fn flush(mut self) -> Result<(), NetlinkError> {
+    pub fn flush(&mut self) -> Result<(), NetlinkError> {
         flush_over(&mut self.socket)
     }
 }
