@@ -180,6 +180,16 @@ impl Account {
         time_up || data_up
     }
 
+    /// When what runs now ends, as far as is known: long ago where it is used up already, nothing while nobody is online or
+    /// where time does not end it.
+    #[must_use]
+    pub fn ends_at(&self) -> Option<Monotonic> {
+        if self.online.is_empty() {
+            return None;
+        }
+        if self.first_is_used_up(Monotonic(0), false) { Some(Monotonic(0)) } else { self.clock.ends() }
+    }
+
     /// Devices that may be online at once; at least one, so that an account which is used up can say so.
     #[must_use]
     pub fn device_limit(&self) -> u8 {

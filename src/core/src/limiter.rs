@@ -2,7 +2,7 @@
 
 use crate::time::Monotonic;
 use crate::units::{Mac, Millis, Seconds};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Devices remembered at most. A flood of made-up addresses pushes out the oldest windows, never the router's memory.
 const REMEMBERED: usize = 4096;
@@ -13,13 +13,15 @@ pub struct Limiter {
     window: Millis,
     at_most: u16,
     tries: BTreeMap<Mac, (Monotonic, u16)>,
+    /// The windows by their beginning, the oldest first.
+    windows: BTreeSet<(Monotonic, Mac)>,
 }
 
 impl Limiter {
     /// At most `at_most` tries a device in each `window`.
     #[must_use]
     pub const fn new(at_most: u16, window: Millis) -> Self {
-        Self { window, at_most, tries: BTreeMap::new() }
+        Self { window, at_most, tries: BTreeMap::new(), windows: BTreeSet::new() }
     }
 
     /// Whether the device may try now; otherwise how long it has to wait.
@@ -37,18 +39,18 @@ impl Limiter {
 
     /// Counts one try of the device.
     pub fn count(&mut self, device: Mac, now: Monotonic) {
-        let window = self.window;
-        if self.tries.len() >= REMEMBERED && !self.tries.contains_key(&device) {
-            self.tries.retain(|_, (began, _)| now.since(*began) < window);
-            if self.tries.len() >= REMEMBERED {
-                let oldest = self.tries.iter().min_by_key(|(_, (began, _))| *began).map(|(mac, _)| *mac);
-                oldest.and_then(|mac| self.tries.remove(&mac));
-            }
+        if self.tries.len() >= REMEMBERED
+            && !self.tries.contains_key(&device)
+            && let Some((_, oldest)) = self.windows.pop_first()
+        {
+            self.tries.remove(&oldest);
         }
         let entry = self.tries.entry(device).or_insert((now, 0));
-        if now.since(entry.0) >= window {
+        if now.since(entry.0) >= self.window {
+            self.windows.remove(&(entry.0, device));
             *entry = (now, 0);
         }
+        self.windows.insert((entry.0, device));
         entry.1 = entry.1.saturating_add(1);
     }
 }
@@ -77,8 +79,11 @@ mod tests {
         let mut limiter = Limiter::new(1, Millis(60_000));
         for n in 0..10_000u32 {
             let [a, b, c, d] = n.to_be_bytes();
-            limiter.count(Mac([2, 0, a, b, c, d]), Monotonic(u64::from(n)));
+            let device = Mac([2, 0, a, b, c, d]);
+            limiter.count(device, Monotonic(u64::from(n)));
+            assert!(limiter.check(device, Monotonic(u64::from(n))).is_err(), "the newest is remembered");
         }
-        assert!(limiter.tries.len() <= REMEMBERED);
+        assert_eq!((limiter.tries.len(), limiter.windows.len()), (REMEMBERED, REMEMBERED));
+        assert!(limiter.tries.iter().all(|(mac, (began, _))| limiter.windows.contains(&(*began, *mac))));
     }
 }

@@ -256,6 +256,13 @@ name! {
     OrderId, "a payment's id", "26 digits or lower-case letters", 26,
     |b| b.is_ascii_digit() || b.is_ascii_lowercase()
 }
+impl OrderId {
+    /// What sorts before every id: where a search for the ids of something begins. It is no id itself.
+    pub(crate) const fn before_all() -> Self {
+        Self(String::new())
+    }
+}
+
 name! {
     /// The id of one message between router and relay; resending keeps it.
     MessageId, "a message's id", "1 to 40 digits, lower-case letters or '-'", 40,

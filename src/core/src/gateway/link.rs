@@ -3,7 +3,7 @@
 use super::Gateway;
 use crate::credentials;
 use crate::message::{Down, DownBody, Up, UpBody, VERSION};
-use crate::order::OrderState;
+use crate::order::{Order, OrderState};
 use crate::step::Entropy;
 use crate::time::{Monotonic, Now, Wall};
 use crate::units::{MessageId, Millis, OrderId};
@@ -112,21 +112,18 @@ impl Gateway {
     pub(super) fn publish_durably(&mut self, id: MessageId, body: UpBody) {
         let up = Up { v: VERSION, id, seq: self.next_seq(), body };
         self.step.outbox.insert(up.seq);
-        self.outbox.insert(up.seq, up.clone());
+        self.outbox.insert(up.clone());
         self.step.publish.push(up);
     }
 
     /// Takes a message out of the outbox, acknowledged or withdrawn.
     pub(super) fn forget_message(&mut self, id: &MessageId) {
-        let Some(seq) = self.outbox.values().find(|up| up.id == *id).map(|up| up.seq) else { return };
-        self.outbox.remove(&seq);
-        self.step.outbox.insert(seq);
+        self.step.outbox.extend(self.outbox.remove(id));
     }
 
     /// Withdraws the request for an order, where the relay has not said that it has it.
     pub(super) fn withdraw_request(&mut self, order: &OrderId) {
-        let asks = |up: &&Up| matches!(&up.body, UpBody::PaymentRequest(request) if request.order == *order);
-        if let Some(id) = self.outbox.values().find(asks).map(|up| up.id.clone()) {
+        if let Some(id) = self.outbox.request_for(order).cloned() {
             self.forget_message(&id);
         }
     }
@@ -160,13 +157,16 @@ impl Gateway {
     /// A request came too late to the relay, and nobody was prompted. Asks anew while the customer waits.
     fn ask_again(&mut self, id: &OrderId, now: Now) {
         self.withdraw_request(id);
-        let Some(order) = self.orders.get_mut(id) else { return };
-        if order.state != OrderState::Pending || order.attempt >= ATTEMPTS {
+        let again = |order: &&Order| order.state == OrderState::Pending && order.attempt < ATTEMPTS;
+        if self.orders.get(id).filter(again).is_none() {
             return; // a pending order that may not be asked for again expires by itself
         }
-        order.attempt += 1;
+        let asked = self.orders.change(id, |order| {
+            order.attempt += 1;
+            order.clone()
+        });
+        let Some(order) = asked else { return };
         self.step.orders.insert(id.clone());
-        let order = order.clone();
         self.request_payment(&order, now);
     }
 }

@@ -4,9 +4,12 @@
 //! learns the outcome of an effect but as another input. What it decided is durable before anybody sees it: the first
 //! effect of a step is always [`Effect::Persist`], and where that fails the gateway is thrown away and loaded again.
 
+mod accounts;
 mod link;
 mod neighbours;
 mod operator;
+mod orders;
+mod outbox;
 mod payments;
 mod sessions;
 #[cfg(test)]
@@ -17,7 +20,7 @@ use crate::gate::{GateAccount, GateChange, GateDevice, GateId};
 use crate::ledger::LedgerEntry;
 use crate::limiter::Limiter;
 use crate::message::Up;
-use crate::order::Order;
+use crate::order::OrderState;
 use crate::record::{Change, Counters, Device, Key, Record};
 use crate::request::{Answer, AskId, Request};
 use crate::settings::{Outage, Settings};
@@ -39,16 +42,14 @@ pub struct Gateway {
     started: Monotonic,
 
     // What the store keeps.
-    orders: BTreeMap<OrderId, Order>,
-    accounts: BTreeMap<Username, Account>,
+    orders: orders::Orders,
+    accounts: accounts::Accounts,
     devices: BTreeMap<Mac, Device>,
-    outbox: BTreeMap<u64, Up>,
+    outbox: outbox::Outbox,
     ledger: BTreeMap<Receipt, LedgerEntry>,
     counters: Counters,
 
     // What is learnt anew after each start.
-    /// Whose number in the kernel is whose.
-    numbers: BTreeMap<GateId, Username>,
     neighbours: neighbours::Neighbours,
     link: link::Link,
     pay_tries: Limiter,
@@ -87,13 +88,12 @@ impl Gateway {
             settings,
             boot,
             started: now.monotonic,
-            orders: BTreeMap::new(),
-            accounts: BTreeMap::new(),
+            orders: orders::Orders::default(),
+            accounts: accounts::Accounts::default(),
             devices: BTreeMap::new(),
-            outbox: BTreeMap::new(),
+            outbox: outbox::Outbox::default(),
             ledger: BTreeMap::new(),
             counters: Counters { next_gate: 1, next_seq: 1 },
-            numbers: BTreeMap::new(),
             neighbours: neighbours::Neighbours::default(),
             link: link::Link::default(),
             pay_tries: payments::tries(),
@@ -104,13 +104,10 @@ impl Gateway {
         };
         for record in records {
             match record {
-                Record::Order(order) => drop(gateway.orders.insert(order.id.clone(), order)),
-                Record::Account(account) => {
-                    gateway.numbers.insert(account.id, account.username.clone());
-                    gateway.accounts.insert(account.username.clone(), account);
-                }
+                Record::Order(order) => gateway.orders.insert(order),
+                Record::Account(account) => gateway.accounts.insert(account),
                 Record::Device(device) => drop(gateway.devices.insert(device.mac, device)),
-                Record::Outbox(up) => drop(gateway.outbox.insert(up.seq, up)),
+                Record::Outbox(up) => gateway.outbox.insert(up),
                 Record::Ledger(entry) => drop(gateway.ledger.insert(entry.receipt.clone(), entry)),
                 Record::Counters(counters) => gateway.counters = counters,
             }
@@ -148,8 +145,8 @@ impl Gateway {
     /// When [`Input::Tick`] is wanted at the latest; nothing where only inputs can change anything.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Monotonic> {
-        let ends = self.accounts.values().filter(|account| !account.online.is_empty()).filter_map(|account| account.clock.ends());
-        ends.chain(self.order_timeouts()).chain(self.next_checkpoint).chain(self.link.timeout()).min()
+        let timers = [self.accounts.next_end(), self.orders.next_given_up(), self.next_checkpoint, self.link.timeout()];
+        timers.into_iter().flatten().min()
     }
 
     /// The whole gate as it should be now: what a daemon that starts compares the kernel with.
@@ -183,35 +180,35 @@ impl Gateway {
     }
 
     fn wake_up_after_outage(&mut self, now: Now) {
-        for account in self.accounts.values_mut() {
-            let of_this_boot = account.online.values().all(|online| online.boot == self.boot);
-            if account.online.is_empty() || of_this_boot {
-                continue;
+        let of_another_boot = |account: &&Account| account.online.values().any(|online| online.boot != self.boot);
+        let stopped: Vec<Username> = self.accounts.values().filter(of_another_boot).map(|account| account.username.clone()).collect();
+        for username in stopped {
+            let outage = self.settings.outage;
+            let stop = |account: &mut Account| {
+                if let Clock::Running { ends, as_of, as_of_wall, .. } = account.clock {
+                    let left = ends.since(as_of);
+                    let outage = match (outage, as_of_wall, now.wall) {
+                        (Outage::Run, Some(then), Some(today)) => Millis(today.0.saturating_sub(then.0)),
+                        // Where the clock does not tell how long it was, the customer is not made to pay for it.
+                        (Outage::Run, _, _) | (Outage::Pause, _, _) => Millis::ZERO,
+                    };
+                    account.clock = Clock::Stopped { left: left.minus(outage) };
+                }
+                std::mem::take(&mut account.online).into_keys()
+            };
+            for mac in self.accounts.change(&username, stop).into_iter().flatten() {
+                self.bind(mac, Some(&username), true);
             }
-            if let Clock::Running { ends, as_of, as_of_wall, .. } = account.clock {
-                let left = ends.since(as_of);
-                let outage = match (self.settings.outage, as_of_wall, now.wall) {
-                    (Outage::Run, Some(then), Some(today)) => Millis(today.0.saturating_sub(then.0)),
-                    // Where the clock does not tell how long it was, the customer is not made to pay for it.
-                    (Outage::Run, _, _) | (Outage::Pause, _, _) => Millis::ZERO,
-                };
-                account.clock = Clock::Stopped { left: left.minus(outage) };
-            }
-            for mac in std::mem::take(&mut account.online).into_keys() {
-                let device = Device { mac, account: Some(account.username.clone()), waiting: true };
-                self.devices.insert(mac, device);
-                self.step.devices.insert(mac);
-            }
-            self.step.accounts.insert(account.username.clone());
+            self.touch_account(&username);
         }
-        for order in self.orders.values_mut().filter(|order| order.boot != self.boot) {
-            order.boot = self.boot.clone();
-            order.since = now.monotonic;
-            if order.state != crate::order::OrderState::Pending {
+        let orders: Vec<OrderId> = self.orders.values().filter(|order| order.boot != self.boot).map(|order| order.id.clone()).collect();
+        for id in orders {
+            self.orders.change(&id, |order| {
+                order.boot = self.boot.clone();
                 // Whatever was shown for a while after it was decided has been shown long enough.
-                order.since = Monotonic(0);
-            }
-            self.step.orders.insert(order.id.clone());
+                order.since = if order.state == OrderState::Pending { now.monotonic } else { Monotonic(0) };
+            });
+            self.step.orders.insert(id);
         }
     }
 
@@ -248,6 +245,14 @@ impl Gateway {
         }
     }
 
+    /// Whether every index is what a walk over everything gives.
+    #[cfg(test)]
+    fn assert_indexed(&self) {
+        self.accounts.assert_indexed();
+        self.orders.assert_indexed();
+        self.outbox.assert_indexed();
+    }
+
     fn log(&mut self, line: String) {
         self.step.log.push(line);
     }
@@ -257,11 +262,17 @@ impl Gateway {
         self.schedule_checkpoint(now);
         let step = std::mem::take(&mut self.step);
         let mut changes = Vec::new();
-        collect(&mut changes, &step.orders, &self.orders, |order| Record::Order(order.clone()), |id| Key(format!("order/{id}")));
-        collect(&mut changes, &step.accounts, &self.accounts, |a| Record::Account(a.clone()), |name| Key(format!("account/{name}")));
-        collect(&mut changes, &step.devices, &self.devices, |d| Record::Device(d.clone()), |mac| Key(format!("device/{mac}")));
-        collect(&mut changes, &step.outbox, &self.outbox, |up| Record::Outbox(up.clone()), |seq| Record::outbox_key(*seq));
-        collect(&mut changes, &step.ledger, &self.ledger, |e| Record::Ledger(e.clone()), |receipt| Key(format!("ledger/{receipt}")));
+        let order = |id: &OrderId| self.orders.get(id).cloned().map(Record::Order).ok_or_else(|| Key(format!("order/{id}")));
+        changes.extend(step.orders.iter().map(|id| change(order(id))));
+        let account = |name: &Username| self.accounts.get(name).cloned().map(Record::Account).ok_or_else(|| Key(format!("account/{name}")));
+        changes.extend(step.accounts.iter().map(|name| change(account(name))));
+        let device = |mac: &Mac| self.devices.get(mac).cloned().map(Record::Device).ok_or_else(|| Key(format!("device/{mac}")));
+        changes.extend(step.devices.iter().map(|mac| change(device(mac))));
+        let message = |seq: &u64| self.outbox.get(*seq).cloned().map(Record::Outbox).ok_or_else(|| Record::outbox_key(*seq));
+        changes.extend(step.outbox.iter().map(|seq| change(message(seq))));
+        let entry = |of: &Receipt| self.ledger.get(of).cloned().map(Record::Ledger).ok_or_else(|| Key(format!("ledger/{of}")));
+        changes.extend(step.ledger.iter().map(|receipt| change(entry(receipt))));
+        step.accounts.iter().for_each(|name| self.accounts.written(name));
         if step.counters {
             changes.push(Change::Put(Box::new(Record::Counters(self.counters.clone()))));
         }
@@ -292,16 +303,7 @@ impl Gateway {
     }
 }
 
-/// What became of each touched thing: kept as it is now, or forgotten.
-fn collect<K: Ord, V>(
-    changes: &mut Vec<Change>,
-    touched: &BTreeSet<K>,
-    all: &BTreeMap<K, V>,
-    record: impl Fn(&V) -> Record,
-    key: impl Fn(&K) -> Key,
-) {
-    changes.extend(touched.iter().map(|id| match all.get(id) {
-        Some(value) => Change::Put(Box::new(record(value))),
-        None => Change::Delete(key(id)),
-    }));
+/// What became of a touched thing: kept as it is now, or forgotten.
+fn change(now: Result<Record, Key>) -> Change {
+    now.map_or_else(Change::Delete, |record| Change::Put(Box::new(record)))
 }

@@ -20,9 +20,9 @@ impl Gateway {
             gate: true,
             broker: self.link.connected(),
             payments: self.settings.relay && self.link.can_pay(),
-            devices_online: count(self.accounts.values().map(|account| account.online.len()).sum()),
+            devices_online: count(self.accounts.devices_online()),
             accounts_open: count(self.accounts.values().filter(|account| account.open(now.monotonic)).count()),
-            payments_pending: count(self.orders.values().filter(|order| order.state == OrderState::Pending).count()),
+            payments_pending: count(self.orders.pending()),
             outbox: count(self.outbox.len()),
             unserved: count(self.ledger.values().filter(|entry| entry.account.is_none()).count()),
         }

@@ -7,11 +7,11 @@ use crate::gate::GateId;
 use crate::ledger::LedgerEntry;
 use crate::limiter::Limiter;
 use crate::message::{Outcome, PaymentRequest, PaymentUpdate, Reason, UpBody};
-use crate::order::{CREDENTIALS_SHOWN_FOR, Order, OrderState, PENDING_FOR};
+use crate::order::{CREDENTIALS_SHOWN_FOR, Order, OrderState};
 use crate::package::Package;
 use crate::request::{Answer, PaymentStatus, PaymentView, Refusal};
 use crate::step::Entropy;
-use crate::time::{Monotonic, Now};
+use crate::time::Now;
 use crate::units::{Bytes, Mac, Millis, Msisdn, OrderId, PackageId, Receipt, Shillings, Username};
 use std::collections::{BTreeMap, VecDeque};
 
@@ -25,8 +25,8 @@ impl Gateway {
         let Some(package) = self.settings.package(package).cloned() else {
             return Answer::Refused(Refusal::UnknownPackage);
         };
-        let pending = self.orders.values().find(|o| o.device == device && o.state == OrderState::Pending && o.package.id == package.id);
-        if let Some(order) = pending {
+        let same = |order: &&Order| order.state == OrderState::Pending && order.package.id == package.id;
+        if let Some(order) = self.orders.of_device(device).find(same) {
             return Answer::Payment(self.payment_view(order, now));
         }
         if !self.settings.relay || !self.link.can_pay() {
@@ -51,7 +51,7 @@ impl Gateway {
             state: OrderState::Pending,
         };
         self.step.orders.insert(order.id.clone());
-        self.orders.insert(order.id.clone(), order.clone());
+        self.orders.insert(order.clone());
         self.request_payment(&order, now);
         self.log(format!("payment {}: asked by {device} for {}", order.id, order.package.id));
         Answer::Payment(self.payment_view(&order, now))
@@ -133,7 +133,9 @@ impl Gateway {
             let id = order.id.clone();
             // A second payment for an order that was paid already is served like the first; the order shows the first.
             let shown_already = matches!(order.state, OrderState::Paid { .. });
-            self.orders.entry(id.clone()).or_insert(order);
+            if self.orders.get(&id).is_none() {
+                self.orders.insert(order);
+            }
             if !shown_already {
                 let state = match account.clone() {
                     Some(account) => OrderState::Paid { receipt, amount, account },
@@ -149,10 +151,9 @@ impl Gateway {
     }
 
     fn set_order(&mut self, id: &OrderId, state: OrderState, now: Now) {
-        if let Some(order) = self.orders.get_mut(id) {
-            order.state = state;
-            order.since = now.monotonic;
-            order.boot = self.boot.clone();
+        let boot = &self.boot;
+        let set = |order: &mut Order| (order.state, order.since, order.boot) = (state, now.monotonic, boot.clone());
+        if self.orders.change(id, set).is_some() {
             self.step.orders.insert(id.clone());
             self.step.changed.insert(id.clone());
         }
@@ -175,7 +176,7 @@ impl Gateway {
         if let Some(account) = last.filter(|account| account.phone == phone) {
             return Some(account.username.clone());
         }
-        let username = credentials::username(entropy, |name| self.accounts.contains_key(name))?;
+        let username = credentials::username(entropy, |name| self.accounts.get(name).is_some())?;
         let account = Account {
             username: username.clone(),
             password: credentials::password(entropy)?,
@@ -190,20 +191,21 @@ impl Gateway {
         };
         self.counters.next_gate = self.counters.next_gate.wrapping_add(1).max(1);
         self.step.counters = true;
-        self.numbers.insert(account.id, username.clone());
-        self.accounts.insert(username.clone(), account);
+        self.accounts.insert(account);
         Some(username)
     }
 
     /// Puts a purchase on an account, and its buyer online: now if it is here, else as soon as it is seen.
     pub(super) fn credit(&mut self, username: &Username, device: Mac, phone: Option<Msisdn>, package: &Package, now: Now) {
-        let Some(account) = self.accounts.get_mut(username) else { return };
-        account.buy(package.id.clone(), package.limits, now.monotonic);
-        account.phone = phone.or(account.phone);
-        // A purchase may have taken the place of one that was just used up, whose clock stands still.
-        if !account.online.is_empty() {
-            account.clock.start(now.monotonic, now.wall, &self.boot);
-        }
+        let boot = &self.boot;
+        self.accounts.change(username, |account| {
+            account.buy(package.id.clone(), package.limits, now.monotonic);
+            account.phone = phone.or(account.phone);
+            // A purchase may have taken the place of one that was just used up, whose clock stands still.
+            if !account.online.is_empty() {
+                account.clock.start(now.monotonic, now.wall, boot);
+            }
+        });
         self.touch_account(username);
         self.touch_gate(username);
         if self.neighbours.is_here(device) {
@@ -216,30 +218,16 @@ impl Gateway {
     }
 
     pub(super) fn expire_orders(&mut self, now: Now) {
-        let due = |order: &Order| match order.state {
-            OrderState::Pending => order.since.after(PENDING_FOR) <= now.monotonic,
-            _ => false,
-        };
-        let expired: Vec<OrderId> = self.orders.values().filter(|order| due(order)).map(|order| order.id.clone()).collect();
-        for id in expired {
+        for id in self.orders.to_give_up(now.monotonic) {
             // A request that the relay never took must not prompt anybody long after the customer gave up.
             self.withdraw_request(&id);
             self.set_order(&id, OrderState::Expired, now);
             self.log(format!("payment {id}: nothing was heard in time"));
         }
-        let dead = |order: &Order| match order.state {
-            OrderState::Failed { .. } | OrderState::Expired => order.since.after(super::KEEP_DEAD_ORDERS) <= now.monotonic,
-            OrderState::Pending | OrderState::Paid { .. } | OrderState::Unserved { .. } => false,
-        };
-        let gone: Vec<OrderId> = self.orders.values().filter(|order| dead(order)).map(|order| order.id.clone()).collect();
-        for id in gone {
+        for id in self.orders.to_forget(now.monotonic) {
             self.orders.remove(&id);
             self.step.orders.insert(id);
         }
-    }
-
-    pub(super) fn order_timeouts(&self) -> impl Iterator<Item = Monotonic> {
-        self.orders.values().filter(|order| order.state == OrderState::Pending).map(|order| order.since.after(PENDING_FOR))
     }
 
     pub(super) fn payment_status(&self, device: Mac, id: &OrderId, now: Now) -> Answer {
@@ -251,7 +239,7 @@ impl Gateway {
 
     pub(super) fn latest_payment(&self, device: Mac, now: Now) -> Option<PaymentView> {
         let fresh = |order: &&Order| order.state == OrderState::Pending || self.decided_lately(order, now);
-        let mine = self.orders.values().filter(|order| order.device == device).filter(fresh);
+        let mine = self.orders.of_device(device).filter(fresh);
         // What is still open comes before what is decided, the newest first.
         let newest = mine.max_by_key(|order| (order.state == OrderState::Pending, order.since))?;
         Some(self.payment_view(newest, now))

@@ -116,11 +116,15 @@ impl Gateway {
         if let Some(before) = self.account_online(device).filter(|before| before != username) {
             self.close_session(&before, device, now);
         }
-        let Some(account) = self.accounts.get_mut(username) else { return };
-        account.drop_used_up(now.monotonic, false);
-        account.clock.start(now.monotonic, now.wall, &self.boot);
         let boot = &self.boot;
-        account.online.entry(device).or_insert_with(|| Online { boot: boot.clone(), since: now.monotonic, since_wall: now.wall });
+        let opened = self.accounts.change(username, |account| {
+            account.drop_used_up(now.monotonic, false);
+            account.clock.start(now.monotonic, now.wall, boot);
+            account.online.entry(device).or_insert_with(|| Online { boot: boot.clone(), since: now.monotonic, since_wall: now.wall });
+        });
+        if opened.is_none() {
+            return;
+        }
         self.bind(device, Some(username), false);
         self.touch_account(username);
         self.touch_gate(username);
@@ -129,12 +133,15 @@ impl Gateway {
 
     /// Takes a device offline; what is left stays on the account. Its last counts come as usage when the kernel has let go.
     pub(super) fn close_session(&mut self, username: &Username, device: Mac, now: Now) {
-        let Some(account) = self.accounts.get_mut(username) else { return };
-        if account.online.remove(&device).is_none() {
+        let closed = self.accounts.change(username, |account| {
+            let closed = account.online.remove(&device);
+            if account.online.is_empty() {
+                account.clock.stop(now.monotonic);
+            }
+            closed
+        });
+        if closed.flatten().is_none() {
             return;
-        }
-        if account.online.is_empty() {
-            account.clock.stop(now.monotonic);
         }
         self.bind(device, Some(username), false);
         self.touch_account(username);
@@ -164,30 +171,33 @@ impl Gateway {
 
     pub(super) fn usage(&mut self, usage: &[Usage], now: Now) {
         for Usage { id, mac, traffic } in usage {
-            let Some(account) = self.numbers.get(id).and_then(|name| self.accounts.get_mut(name)) else { continue };
-            let known = account.traffic.entry(*mac).or_default();
-            let newer = known.max(*traffic);
-            if newer == *known {
-                continue;
-            }
-            *known = newer;
-            // Last counts of a device that is offline come once; those of one that is online at each checkpoint.
-            if !account.online.contains_key(mac) {
-                self.step.accounts.insert(account.username.clone());
+            let Some(name) = self.accounts.name_of(*id).cloned() else { continue };
+            let count = |account: &mut Account| {
+                let known = account.traffic.entry(*mac).or_default();
+                let newer = known.max(*traffic);
+                (std::mem::replace(known, newer) != newer).then(|| account.online.contains_key(mac))
+            };
+            match self.accounts.change(&name, count).flatten() {
+                None => {}
+                // Last counts of a device that is offline come once; those of one that is online at each checkpoint.
+                Some(false) => self.touch_account(&name),
+                Some(true) => self.accounts.note_unwritten(*id),
             }
         }
         if std::mem::take(&mut self.checkpoint_wanted) {
-            for account in self.accounts.values_mut().filter(|account| !account.online.is_empty()) {
-                if let Clock::Running { as_of, as_of_wall, .. } = &mut account.clock {
-                    (*as_of, *as_of_wall) = (now.monotonic, now.wall);
-                }
-                self.step.accounts.insert(account.username.clone());
+            for name in self.accounts.to_write() {
+                self.accounts.change(&name, |account| {
+                    if let Clock::Running { as_of, as_of_wall, .. } = &mut account.clock {
+                        (*as_of, *as_of_wall) = (now.monotonic, now.wall);
+                    }
+                });
+                self.touch_account(&name);
             }
         }
     }
 
     pub(super) fn depleted(&mut self, id: GateId, now: Now) {
-        let account = self.numbers.get(&id).and_then(|name| self.accounts.get(name)).filter(|account| !account.online.is_empty());
+        let account = self.accounts.name_of(id).and_then(|name| self.accounts.get(name)).filter(|account| !account.online.is_empty());
         // An event that was on its way while the limit was raised: the kernel was asked since, and there is plenty left.
         let near_the_end = |account: &&Account| account.data_left().is_some_and(|left| left.0 <= 65_536);
         if let Some(username) = account.filter(near_the_end).map(|account| account.username.clone()) {
@@ -196,24 +206,34 @@ impl Gateway {
     }
 
     pub(super) fn end_what_is_due(&mut self, now: Now) {
-        let due = self.accounts.values().filter(|account| !account.online.is_empty() && account.first_is_used_up(now.monotonic, false));
-        for username in due.map(|account| account.username.clone()).collect::<Vec<_>>() {
+        for username in self.accounts.ended(now.monotonic) {
             self.first_purchase_ended(&username, false, now);
         }
     }
 
     fn first_purchase_ended(&mut self, username: &Username, depleted: bool, now: Now) {
-        let Some(account) = self.accounts.get_mut(username) else { return };
-        account.drop_used_up(now.monotonic, depleted);
-        if account.purchases.is_empty() {
-            for device in account.online.keys().copied().collect::<Vec<_>>() {
-                self.close_session(username, device, now);
+        let boot = &self.boot;
+        let goes_on = self.accounts.change(username, |account| {
+            account.drop_used_up(now.monotonic, depleted);
+            let goes_on = !account.purchases.is_empty();
+            if goes_on {
+                account.clock.start(now.monotonic, now.wall, boot);
             }
-            self.log(format!("session: {username} is used up"));
-        } else {
-            account.clock.start(now.monotonic, now.wall, &self.boot);
-            self.make_room_for_none(username, now);
-            self.log(format!("session: {username} goes on with its next purchase"));
+            goes_on
+        });
+        match goes_on {
+            None => return,
+            Some(true) => {
+                self.make_room_for_none(username, now);
+                self.log(format!("session: {username} goes on with its next purchase"));
+            }
+            Some(false) => {
+                let online = self.accounts.get(username).map(|account| account.online.keys().copied().collect::<Vec<_>>());
+                for device in online.unwrap_or_default() {
+                    self.close_session(username, device, now);
+                }
+                self.log(format!("session: {username} is used up"));
+            }
         }
         self.touch_account(username);
         self.touch_gate(username);
@@ -231,7 +251,7 @@ impl Gateway {
     }
 
     pub(super) fn schedule_checkpoint(&mut self, now: Now) {
-        let somebody = self.accounts.values().any(|account| !account.online.is_empty());
+        let somebody = self.accounts.devices_online() > 0;
         self.next_checkpoint = somebody.then(|| self.next_checkpoint.unwrap_or(now.monotonic.after(CHECKPOINT_EVERY)));
     }
 

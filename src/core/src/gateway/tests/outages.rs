@@ -1,6 +1,7 @@
 //! Kills, power cuts, and phones that are away.
 
 use super::world::*;
+use crate::record::Change;
 use crate::request::{Answer, PaymentStatus, Request};
 use crate::settings::Outage;
 use crate::step::{Effect, Input};
@@ -163,4 +164,33 @@ fn a_daemon_that_stops_writes_down_what_was_used() {
     world.power_cut(HOUR, settings());
     world.arrives(ALICE, 100);
     assert_eq!(world.session(ALICE).unwrap().seconds_remaining, Some(Seconds(3600 - 30)));
+}
+
+#[test]
+fn a_checkpoint_writes_down_what_changed_and_nothing_else() {
+    let mut world = World::ready();
+    world.arrives(BOB, 101);
+    world.buys(ALICE, "hour", "NLJ7RT61SV"); // its time runs
+    world.buys(BOB, "mega", "UJ22T8IYOU"); // only data counts
+    let written = |world: &mut World| {
+        let due = world.gateway.poll_timeout().expect("a checkpoint");
+        world.pass(due.0 - world.at - 1);
+        world.at += 1;
+        assert!(world.step(Input::Tick).contains(&Effect::ReadUsage));
+        let effects = world.step(Input::Usage(Vec::new()));
+        let [Effect::Persist(changes)] = effects.as_slice() else { panic!("{effects:?}") };
+        let keys = changes.iter().map(|change| match change {
+            Change::Put(record) => record.key().0,
+            Change::Delete(key) => panic!("{key:?} is deleted"),
+        });
+        keys.collect::<Vec<_>>()
+    };
+    let [alice, bob] = [ALICE, BOB].map(|device| format!("account/{}", world.session(device).unwrap().username));
+    assert_eq!(written(&mut world), std::slice::from_ref(&alice));
+    world.used(BOB, 1, 2);
+    let mut both = vec![alice.clone(), bob];
+    both.sort();
+    assert_eq!(written(&mut world), both);
+    world.used(BOB, 1, 2);
+    assert_eq!(written(&mut world), [alice]);
 }

@@ -108,6 +108,7 @@ impl World {
             u8::try_from(seed >> 56).unwrap()
         }));
         let effects = self.gateway.handle(input, self.now(), &entropy);
+        self.gateway.assert_indexed(); // in every story, the model's random ones, too
         self.carry_out(&effects);
         effects
     }

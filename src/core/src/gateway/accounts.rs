@@ -1,0 +1,154 @@
+//! The accounts, and what must be found among them without a walk: whose purchase ends next, who is online, and what is not
+//! written down yet.
+//!
+//! An account can be changed in one place only, [`Accounts::change`], which puts the indices right: no rule can forget to.
+
+use crate::account::{Account, Clock};
+use crate::gate::GateId;
+use crate::time::Monotonic;
+use crate::units::Username;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// All accounts.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Accounts {
+    by_name: BTreeMap<Username, Account>,
+    /// Whose number in the kernel is whose.
+    names: BTreeMap<GateId, Username>,
+    /// When the running purchase of each account that is online ends: of those that can end, the first first.
+    ends: BTreeSet<(Monotonic, GateId)>,
+    /// Accounts that are online and whose time runs: what they used up of it is written down at each checkpoint.
+    running: BTreeSet<GateId>,
+    /// Accounts of which more was counted than is written down.
+    unwritten: BTreeSet<GateId>,
+    devices_online: usize,
+}
+
+/// What the indices hold of one account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Entry {
+    ends: Option<Monotonic>,
+    running: bool,
+    devices_online: usize,
+}
+
+impl Entry {
+    fn of(account: &Account) -> Self {
+        let online = !account.online.is_empty();
+        Self {
+            ends: account.ends_at(),
+            running: online && matches!(account.clock, Clock::Running { .. }),
+            devices_online: account.online.len(),
+        }
+    }
+}
+
+impl Accounts {
+    /// The account of that name.
+    pub(super) fn get(&self, name: &Username) -> Option<&Account> {
+        self.by_name.get(name)
+    }
+
+    /// All of them, by name.
+    pub(super) fn values(&self) -> impl Iterator<Item = &Account> {
+        self.by_name.values()
+    }
+
+    /// The name of the account with that number.
+    pub(super) fn name_of(&self, id: GateId) -> Option<&Username> {
+        self.names.get(&id)
+    }
+
+    /// Takes an account in, in place of the one of that name.
+    pub(super) fn insert(&mut self, account: Account) {
+        if let Some(before) = self.by_name.get(&account.username) {
+            let (id, entry) = (before.id, Entry::of(before));
+            self.index(id, entry, false);
+            self.names.remove(&id);
+        }
+        self.index(account.id, Entry::of(&account), true);
+        self.names.insert(account.id, account.username.clone());
+        self.by_name.insert(account.username.clone(), account);
+    }
+
+    /// Changes an account; its number and name stay. Gives back what `change` gives, or nothing where there is no such account.
+    pub(super) fn change<T>(&mut self, name: &Username, change: impl FnOnce(&mut Account) -> T) -> Option<T> {
+        let account = self.by_name.get_mut(name)?;
+        let before = Entry::of(account);
+        let done = change(account);
+        let (id, after) = (account.id, Entry::of(account));
+        if before != after {
+            self.index(id, before, false);
+            self.index(id, after, true);
+        }
+        Some(done)
+    }
+
+    fn index(&mut self, id: GateId, entry: Entry, there: bool) {
+        fn put<T: Ord>(set: &mut BTreeSet<T>, value: T, there: bool) {
+            if there {
+                set.insert(value)
+            } else {
+                set.remove(&value)
+            };
+        }
+        if let Some(at) = entry.ends {
+            put(&mut self.ends, (at, id), there);
+        }
+        if entry.running {
+            put(&mut self.running, id, there);
+        }
+        self.devices_online = if there { self.devices_online + entry.devices_online } else { self.devices_online - entry.devices_online };
+    }
+
+    /// When the next running purchase ends.
+    pub(super) fn next_end(&self) -> Option<Monotonic> {
+        self.ends.first().map(|(at, _)| *at)
+    }
+
+    /// Accounts whose running purchase is used up at `at`.
+    pub(super) fn ended(&self, at: Monotonic) -> Vec<Username> {
+        let ended = self.ends.range(..=(at, GateId(u32::MAX)));
+        ended.filter_map(|(_, id)| self.names.get(id).cloned()).collect()
+    }
+
+    /// How many devices are online.
+    pub(super) const fn devices_online(&self) -> usize {
+        self.devices_online
+    }
+
+    /// Takes note that more was counted for an account than is written down.
+    pub(super) fn note_unwritten(&mut self, id: GateId) {
+        self.unwritten.insert(id);
+    }
+
+    /// Takes note that an account is being written down as it is.
+    pub(super) fn written(&mut self, name: &Username) {
+        if let Some(account) = self.by_name.get(name) {
+            self.unwritten.remove(&account.id);
+        }
+    }
+
+    /// The accounts of which a checkpoint has something to write down: their time ran, or something was counted.
+    pub(super) fn to_write(&self) -> Vec<Username> {
+        self.running.union(&self.unwritten).filter_map(|id| self.names.get(id).cloned()).collect()
+    }
+
+    /// Whether the indices are what a walk over all accounts gives.
+    #[cfg(test)]
+    pub(super) fn assert_indexed(&self) {
+        let all = || self.by_name.values();
+        assert_eq!(self.names, all().map(|account| (account.id, account.username.clone())).collect());
+        let online = || all().filter(|account| !account.online.is_empty());
+        assert_eq!(self.ends, online().filter_map(|account| Some((account.ends_at()?, account.id))).collect());
+        assert_eq!(self.running, online().filter(|a| matches!(a.clock, Clock::Running { .. })).map(|account| account.id).collect());
+        assert_eq!(self.devices_online, all().map(|account| account.online.len()).sum::<usize>());
+        for at in self.ends.iter().map(|(at, _)| *at).chain([Monotonic(0), Monotonic(u64::MAX)]) {
+            let mut ended = self.ended(at);
+            ended.sort();
+            let walked: Vec<Username> =
+                online().filter(|account| account.first_is_used_up(at, false)).map(|account| account.username.clone()).collect();
+            assert_eq!(ended, walked, "ended at {at:?}");
+        }
+    }
+}
