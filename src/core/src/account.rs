@@ -11,6 +11,13 @@ use crate::units::{Bytes, Mac, Millis, Msisdn, PackageId, Password, Username};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
 
+/// How long the kernel lets an account pass beyond the end of what runs, where more was bought that has no end of time
+/// itself: a daemon that was away for so long cuts nobody off.
+pub const GRACE_TIME: Millis = Millis::from_minutes(10);
+
+/// The same for data, where what was bought besides has no end of data.
+pub const GRACE_DATA: Bytes = Bytes::from_megabytes(16);
+
 /// An account.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Account {
@@ -180,6 +187,31 @@ impl Account {
         time_up || data_up
     }
 
+    /// Until when, and up to which running total, the kernel is to let the account pass: through as many of its purchases, in
+    /// their order, as leave it an end at all. What the kernel holds must never end before what was paid for does, even
+    /// where nobody is there to tell it of the next purchase (docs/decisions/0013).
+    #[must_use]
+    pub fn held(&self) -> (Option<Monotonic>, Option<Bytes>) {
+        let (mut until, mut data_end) = (self.clock.ends(), self.data_end());
+        for next in self.purchases.iter().skip(1).map(|purchase| purchase.limits) {
+            let sums =
+                (until.and_then(|until| Some(until.after(next.time?))), data_end.and_then(|data_end| Some(data_end.plus(next.data?))));
+            if sums == (None, None) {
+                return (until.map(|until| until.after(GRACE_TIME)), data_end.map(|data_end| data_end.plus(GRACE_DATA)));
+            }
+            (until, data_end) = sums;
+        }
+        (until, data_end)
+    }
+
+    /// Whether the kernel's counters must be read before what runs is taken for ended by its time: how much of the next
+    /// purchase's data is used begins with what is counted then.
+    #[must_use]
+    pub fn ends_by_counters(&self) -> bool {
+        let used_up = self.data_left().is_some_and(Bytes::is_zero);
+        !used_up && self.purchases.iter().skip(1).any(|purchase| purchase.limits.data.is_some())
+    }
+
     /// When what runs now ends, as far as is known: long ago where it is used up already, nothing while nobody is online or
     /// where time does not end it.
     #[must_use]
@@ -220,15 +252,23 @@ impl Account {
         }
     }
 
-    /// Takes away what is used up, and makes the next purchase the one that runs. The new clock stands still.
-    /// Gives back whether anything was taken.
+    /// Takes away what is used up, and makes the next purchase the one that runs. Gives back whether anything was taken.
+    ///
+    /// The kernel lets an account pass from one purchase to the next ([`Account::held`]), whether this is called in that
+    /// moment or much later. So a purchase that follows on an end of time begins at that end, its clock running; and one that
+    /// follows on an end of data begins with what was used beyond it. Any other new clock stands still.
     pub fn drop_used_up(&mut self, at: Monotonic, depleted: bool) -> bool {
-        if self.purchases.is_empty() || !self.first_is_used_up(at, depleted) {
-            return false;
+        let (before, mut depleted) = (self.purchases.len(), depleted);
+        while !self.purchases.is_empty() && self.first_is_used_up(at, std::mem::take(&mut depleted)) {
+            let used = self.used();
+            self.data_start = self.data_end().map_or(used, |end| end.min(used));
+            self.purchases.pop_front();
+            let time = self.limits().and_then(|limits| limits.time);
+            match (&mut self.clock, time) {
+                (Clock::Running { ends, .. }, Some(time)) if *ends <= at => *ends = ends.after(time),
+                (clock, time) => *clock = Clock::stopped(time),
+            }
         }
-        self.purchases.pop_front();
-        self.clock = Clock::stopped(self.limits().and_then(|limits| limits.time));
-        self.data_start = self.used();
-        true
+        self.purchases.len() < before
     }
 }

@@ -56,6 +56,9 @@ pub struct Gateway {
     login_tries: Limiter,
     next_checkpoint: Option<Monotonic>,
     checkpoint_wanted: bool,
+    /// Accounts that go on with their next purchase as soon as the counters are read, and how many readings said nothing of
+    /// them since.
+    awaited: BTreeMap<GateId, u8>,
 
     step: Pending,
 }
@@ -100,6 +103,7 @@ impl Gateway {
             login_tries: sessions::tries(),
             next_checkpoint: None,
             checkpoint_wanted: false,
+            awaited: BTreeMap::new(),
             step: Pending::default(),
         };
         for record in records {
@@ -119,6 +123,7 @@ impl Gateway {
 
     /// What follows from one thing that happened: effects, to be carried out in this order.
     pub fn handle(&mut self, input: Input, now: Now, entropy: &Entropy) -> Vec<Effect> {
+        let mut counted = None;
         match input {
             Input::Tick => {}
             Input::Ask(ask, request) => {
@@ -129,13 +134,16 @@ impl Gateway {
             Input::Link { connected } => self.link_changed(connected, now, entropy),
             Input::RelayPresence { online } => self.relay_presence(online, now, entropy),
             Input::Neighbour { mac, address, present } => self.neighbour(mac, address, present, now),
-            Input::Usage(usage) => self.usage(&usage, now),
+            Input::Usage(usage) => {
+                self.usage(&usage, now);
+                counted = Some(usage);
+            }
             Input::Depleted(id) => self.depleted(id, now),
             Input::Reconfigured(settings) => self.settings = settings,
             Input::Stopping => self.next_checkpoint = self.next_checkpoint.map(|_| now.monotonic),
         }
         // Time passed, whatever the input was: nothing that is due waits for a tick of its own.
-        self.end_what_is_due(now);
+        self.end_what_is_due(counted.as_deref(), now);
         self.expire_orders(now);
         self.checkpoint(now);
         self.say_hello_again(now, entropy);
@@ -224,10 +232,11 @@ impl Gateway {
             };
             (*mac, device)
         });
+        let (until, data_end) = account.held();
         Some(GateAccount {
             id: account.id,
-            until: account.clock.ends(),
-            data_end: account.data_end(),
+            until,
+            data_end,
             used: account.used(),
             down: limits.down,
             up: limits.up,

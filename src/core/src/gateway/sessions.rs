@@ -205,8 +205,22 @@ impl Gateway {
         }
     }
 
-    pub(super) fn end_what_is_due(&mut self, now: Now) {
+    /// Ends what is used up. `counted` is what the counters said just now, where they were read.
+    pub(super) fn end_what_is_due(&mut self, counted: Option<&[Usage]>, now: Now) {
+        let mut awaited = std::mem::take(&mut self.awaited);
         for username in self.accounts.ended(now.monotonic) {
+            let waits = self.accounts.get(&username).filter(|account| account.ends_by_counters()).map(|account| account.id);
+            if let Some(id) = waits {
+                // A reading may be of a few accounts only, or fail, or the kernel may have lost this one: two are enough.
+                let silent = counted.map(|usage| u8::from(usage.iter().all(|usage| usage.id != id)));
+                let told = counted.is_some_and(<[Usage]>::is_empty) || silent == Some(0);
+                let readings = awaited.remove(&id).unwrap_or(0) + silent.unwrap_or(0);
+                if !told && readings < 2 {
+                    self.awaited.insert(id, readings);
+                    self.step.read_usage = true;
+                    continue;
+                }
+            }
             self.first_purchase_ended(&username, false, now);
         }
     }

@@ -1,5 +1,6 @@
 //! The rules, told as stories: given, when, then.
 
+mod following;
 mod limits;
 mod model;
 mod money;

@@ -17,7 +17,8 @@ const DEVICES: u8 = 4;
 
 #[derive(Debug, Clone)]
 enum Event {
-    Pay(u8),
+    /// A device asks for an hour, or for a slow hour: those two follow each other.
+    Pay(u8, bool),
     /// The n-th order's money arrives (again), under one of two receipts.
     Paid(usize, bool),
     Failed(usize),
@@ -29,6 +30,8 @@ enum Event {
     Leaves(u8),
     Kick(u8),
     Killed,
+    /// The daemon is gone for so long.
+    Dead(u64),
     PowerCut(u64),
     Reconnect,
     RelayGone,
@@ -37,7 +40,7 @@ enum Event {
 fn event() -> impl Strategy<Value = Event> {
     let device = 0..DEVICES;
     prop_oneof![
-        4 => device.clone().prop_map(Event::Pay),
+        4 => (device.clone(), any::<bool>()).prop_map(|(d, slow)| Event::Pay(d, slow)),
         6 => (0..12usize, prop::bool::weighted(0.9)).prop_map(|(n, first)| Event::Paid(n, first)),
         2 => (0..12usize).prop_map(Event::Failed),
         2 => device.clone().prop_map(Event::Logout),
@@ -47,6 +50,7 @@ fn event() -> impl Strategy<Value = Event> {
         2 => device.clone().prop_map(Event::Leaves),
         1 => device.prop_map(Event::Kick),
         1 => Just(Event::Killed),
+        1 => (1..90 * MINUTE).prop_map(Event::Dead),
         1 => (1..5 * HOUR).prop_map(Event::PowerCut),
         2 => Just(Event::Reconnect),
         1 => Just(Event::RelayGone),
@@ -63,6 +67,8 @@ struct Story {
     orders: Vec<(OrderId, u8)>,
     receipts: BTreeSet<String>,
     used: u64,
+    /// How long the daemon was gone, in all.
+    dead: u64,
 }
 
 impl Story {
@@ -72,7 +78,7 @@ impl Story {
         for device in 0..DEVICES {
             world.arrives(mac(device), 100 + device);
         }
-        Self { world, orders: Vec::new(), receipts: BTreeSet::new(), used: 0 }
+        Self { world, orders: Vec::new(), receipts: BTreeSet::new(), used: 0, dead: 0 }
     }
 
     /// Time passes in pieces, so that the model can see who is in the gate meanwhile.
@@ -81,18 +87,23 @@ impl Story {
         while self.world.at < end {
             let due = self.world.gateway.poll_timeout().map_or(end, |due| due.0.clamp(self.world.at + 1, end));
             let length = due - self.world.at;
-            for account in self.world.gate.values() {
-                let until = account.until.expect("the package limits time");
-                self.used += until.0.saturating_sub(self.world.at).min(length);
-            }
+            self.use_up(length);
             self.world.pass(length);
+        }
+    }
+
+    /// The devices in the gate use what the kernel lets them.
+    fn use_up(&mut self, length: u64) {
+        for account in self.world.gate.values() {
+            let until = account.until.expect("the package limits time");
+            self.used += until.0.saturating_sub(self.world.at).min(length);
         }
     }
 
     fn happens(&mut self, event: &Event) {
         match *event {
-            Event::Pay(device) => {
-                if let Answer::Payment(view) = self.world.try_pay(mac(device), "hour")
+            Event::Pay(device, slow) => {
+                if let Answer::Payment(view) = self.world.try_pay(mac(device), if slow { "slow" } else { "hour" })
                     && !self.orders.iter().any(|(id, _)| *id == view.payment)
                 {
                     self.orders.push((view.payment, device));
@@ -124,6 +135,11 @@ impl Story {
             Event::Leaves(device) => self.world.leaves(mac(device), 100 + device),
             Event::Kick(device) => drop(self.world.ask(Request::Kick { target: crate::request::Target::Device(mac(device)) })),
             Event::Killed => self.world.killed(),
+            Event::Dead(length) => {
+                self.use_up(length);
+                self.dead += length;
+                self.world.dead(length);
+            }
             Event::PowerCut(length) => {
                 self.used -= self.forgotten_by_a_power_cut();
                 self.world.power_cut(length, settings());
@@ -133,13 +149,13 @@ impl Story {
         }
     }
 
-    /// What the customers get back: the time since it was last written down, a checkpoint long at most.
+    /// What the customers get back: the time since it was last written down: a checkpoint long at most, while the daemon is there.
     fn forgotten_by_a_power_cut(&self) -> u64 {
         let running = self.world.gateway.accounts.values().filter_map(|account| match account.clock {
             Clock::Running { as_of, .. } => Some(self.world.now().monotonic.since(as_of).0),
             Clock::Stopped { .. } | Clock::Unlimited => None,
         });
-        running.inspect(|forgotten| assert!(*forgotten <= CHECKPOINT_EVERY.0)).sum()
+        running.inspect(|forgotten| assert!(*forgotten <= CHECKPOINT_EVERY.0 + self.dead)).sum()
     }
 
     fn tell(&mut self, order: &OrderId, device: u8, outcome: Outcome) {

@@ -9,7 +9,7 @@ use crate::request::{Answer, AskId, PaymentView, Request, SessionView};
 use crate::settings::{Outage, Settings};
 use crate::step::{Effect, Entropy, Input};
 use crate::time::{BootId, Monotonic, Now, Wall};
-use crate::units::{Bytes, Mac, Millis, OrderId, Shillings};
+use crate::units::{Bytes, Kbps, Mac, Millis, OrderId, Shillings};
 use std::collections::BTreeMap;
 
 pub const ALICE: Mac = Mac([2, 0, 0, 0, 0, 0xa]);
@@ -49,6 +49,10 @@ pub fn package(id: &str, price: u64, minutes: Option<u64>, megabytes: Option<u64
     }
 }
 
+fn slow(package: Package) -> Package {
+    Package { limits: Limits { down: Some(Kbps(1_000)), up: Some(Kbps(500)), ..package.limits }, ..package }
+}
+
 pub fn settings() -> Settings {
     Settings {
         name: "kibera-7".parse().unwrap(),
@@ -57,6 +61,9 @@ pub fn settings() -> Settings {
             package("mega", 20, None, Some(100), 1),
             package("both", 30, Some(60), Some(100), 1),
             package("family", 50, Some(60), None, 3),
+            slow(package("slow", 10, Some(60), None, 1)),
+            slow(package("slow_mega", 10, None, Some(100), 1)),
+            slow(package("slow_both", 10, Some(60), Some(100), 1)),
         ],
         outage: Outage::Pause,
         relay: true,
@@ -291,6 +298,12 @@ impl World {
         for (host, (mac, present)) in self.neighbours.clone() {
             self.seen(mac, host, present);
         }
+    }
+
+    /// The daemon is gone for so long: time passes, the kernel goes on with what it holds, and nobody listens.
+    pub fn dead(&mut self, milliseconds: u64) {
+        self.jump_to(self.at + milliseconds);
+        self.killed();
     }
 
     /// The power goes, and comes back after so long: another boot, an empty kernel, nobody seen yet.
