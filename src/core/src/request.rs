@@ -253,6 +253,9 @@ pub struct StatusView {
     pub outbox: u32,
     /// Money that arrived and could not be served: look at `lango payments`.
     pub unserved: u32,
+    /// How often a paid device's address was suspected to be copied, or taken by another, since the daemon started: the log
+    /// says which.
+    pub suspicions: u32,
 }
 
 /// One device online, for the operator.

@@ -60,6 +60,13 @@ pub enum Input {
         /// False where the kernel forgot it.
         present: bool,
     },
+    /// A bridge of the customers' saw a device come in by this port, by another than before.
+    Port {
+        /// The device.
+        mac: Mac,
+        /// The port's name, as `lan2`.
+        port: String,
+    },
     /// What the kernel counted.
     Usage(Vec<Usage>),
     /// The kernel says that an account's quota is used up.
@@ -80,6 +87,14 @@ pub enum Effect {
     Gate(Vec<GateChange>),
     /// Read the kernel's counters and hand them in as [`Input::Usage`].
     ReadUsage,
+    /// Let the kernel ask whether the device still answers under this address. If it does not, that comes as
+    /// [`Input::Neighbour`]; if it does, nothing comes.
+    Probe {
+        /// The device.
+        mac: Mac,
+        /// One of its addresses.
+        address: IpAddr,
+    },
     /// Send to the relay; what must arrive is in the outbox and will be asked for again.
     Publish(Up),
     /// Tell the asker.

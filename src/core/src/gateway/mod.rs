@@ -12,6 +12,7 @@ mod orders;
 mod outbox;
 mod payments;
 mod sessions;
+mod suspicions;
 #[cfg(test)]
 mod tests;
 
@@ -28,6 +29,7 @@ use crate::step::{Effect, Entropy, Input};
 use crate::time::{BootId, Monotonic, Now};
 use crate::units::{Mac, Millis, OrderId, Receipt, Username};
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 pub use sessions::CHECKPOINT_EVERY;
 
@@ -51,6 +53,7 @@ pub struct Gateway {
 
     // What is learnt anew after each start.
     neighbours: neighbours::Neighbours,
+    suspicions: suspicions::Suspicions,
     link: link::Link,
     pay_tries: Limiter,
     login_tries: Limiter,
@@ -74,6 +77,7 @@ struct Pending {
     counters: bool,
     gate: BTreeMap<GateId, Option<Username>>,
     read_usage: bool,
+    probe: BTreeSet<(Mac, IpAddr)>,
     publish: Vec<Up>,
     replies: Vec<(AskId, Answer)>,
     changed: BTreeSet<OrderId>,
@@ -98,6 +102,7 @@ impl Gateway {
             ledger: BTreeMap::new(),
             counters: Counters { next_gate: 1, next_seq: 1 },
             neighbours: neighbours::Neighbours::default(),
+            suspicions: suspicions::Suspicions::default(),
             link: link::Link::default(),
             pay_tries: payments::tries(),
             login_tries: sessions::tries(),
@@ -134,6 +139,7 @@ impl Gateway {
             Input::Link { connected } => self.link_changed(connected, now, entropy),
             Input::RelayPresence { online } => self.relay_presence(online, now, entropy),
             Input::Neighbour { mac, address, present } => self.neighbour(mac, address, present, now),
+            Input::Port { mac, port } => self.came_by(mac, &port, now),
             Input::Usage(usage) => {
                 self.usage(&usage, now);
                 counted = Some(usage);
@@ -145,6 +151,7 @@ impl Gateway {
         // Time passed, whatever the input was: nothing that is due waits for a tick of its own.
         self.end_what_is_due(counted.as_deref(), now);
         self.expire_orders(now);
+        self.look_at_doubts(now);
         self.checkpoint(now);
         self.say_hello_again(now, entropy);
         self.finish(now)
@@ -153,7 +160,8 @@ impl Gateway {
     /// When [`Input::Tick`] is wanted at the latest; nothing where only inputs can change anything.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Monotonic> {
-        let timers = [self.accounts.next_end(), self.orders.next_given_up(), self.next_checkpoint, self.link.timeout()];
+        let (ends, orders, doubts) = (self.accounts.next_end(), self.orders.next_given_up(), self.neighbours.next_look());
+        let timers = [ends, orders, doubts, self.next_checkpoint, self.link.timeout()];
         timers.into_iter().flatten().min()
     }
 
@@ -304,6 +312,7 @@ impl Gateway {
         if step.read_usage {
             effects.push(Effect::ReadUsage);
         }
+        effects.extend(step.probe.into_iter().map(|(mac, address)| Effect::Probe { mac, address }));
         effects.extend(step.publish.into_iter().map(Effect::Publish));
         effects.extend(step.replies.into_iter().map(|(ask, answer)| Effect::Reply(ask, answer)));
         effects.extend(step.changed.into_iter().map(Effect::PaymentChanged));

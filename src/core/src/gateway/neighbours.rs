@@ -1,6 +1,7 @@
 //! Who is on the LAN: which device has which address, by either.
 
-use crate::units::Mac;
+use crate::time::Monotonic;
+use crate::units::{Mac, Millis};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
@@ -14,6 +15,56 @@ struct Seen {
     present: bool,
 }
 
+/// How long the kernel needs at most to find out that nobody answers: three questions, a second apart, and some room.
+const ASKED_FOR: Millis = Millis::from_seconds(5);
+
+/// A second address whose first one answers is looked at again after this long: the first may have gone since.
+const ASKED_AGAIN_AFTER: Millis = Millis::from_seconds(60);
+
+/// First addresses asked after at once, at most.
+const ASKED_AT_ONCE: usize = 4;
+
+/// Second addresses remembered at most, of all devices and of each.
+const DOUBTED: usize = 1024;
+const DOUBTED_EACH: usize = 8;
+
+/// A device's second IPv4 address, while its first may still be in use. A phone has one: it may have got another, or somebody
+/// else may have copied its MAC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Doubt {
+    mac: Mac,
+    /// Whether it waits, and is not the device's as yet.
+    held: bool,
+    since: Monotonic,
+    look: Monotonic,
+}
+
+/// Addresses of which a phone has one. IPv6 ones it makes itself as it likes, and link-local ones too.
+const fn only_one(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V4(v4) if !v4.is_link_local())
+}
+
+/// A second address of which nothing showed in time that the first is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Due {
+    pub(super) mac: Mac,
+    pub(super) address: IpAddr,
+    /// The first one: it is to be asked again.
+    pub(super) first: IpAddr,
+    pub(super) held: bool,
+}
+
+/// What follows from a sight.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Followed {
+    /// Devices whose addresses are others now.
+    pub(super) changed: Vec<Mac>,
+    /// Who had the address before.
+    pub(super) loser: Option<Mac>,
+    /// Addresses of the device that the kernel is to ask whether anybody answers there.
+    pub(super) probe: Vec<IpAddr>,
+}
+
 /// The LAN's devices and their addresses.
 ///
 /// An address that is not present any more stays its device's until another claims it: a phone that sleeps is not a phone
@@ -24,30 +75,151 @@ pub(super) struct Neighbours {
     by_device: BTreeMap<Mac, BTreeSet<IpAddr>>,
     /// How many of the addresses are not present: without any, there is no room to be made, and a flood costs no search.
     absent: usize,
+    doubts: BTreeMap<IpAddr, Doubt>,
 }
 
 impl Neighbours {
-    /// Takes note of what was seen. Gives back the devices whose addresses are others now.
-    pub(super) fn seen(&mut self, mac: Mac, address: IpAddr, present: bool) -> Vec<Mac> {
+    /// Takes note of what was seen. `paid` where the device is online: its second IPv4 address waits then until the first
+    /// is known to be gone.
+    pub(super) fn seen(&mut self, mac: Mac, address: IpAddr, present: bool, paid: bool, now: Monotonic) -> Followed {
+        if let Some(doubt) = self.doubts.get(&address).copied().filter(|doubt| doubt.held) {
+            match (doubt.mac == mac, present) {
+                (true, true) | (false, false) => return Followed::default(), // it still waits; late news
+                (true, false) => {
+                    self.doubts.remove(&address);
+                    return Followed::default();
+                }
+                (false, true) => drop(self.doubts.remove(&address)),
+            }
+        }
         let before = self.by_address.get(&address).copied();
         if !present && before.is_some_and(|seen| seen.mac != mac) {
-            return Vec::new(); // another device has it now
+            return Followed::default(); // another device has it now
+        }
+        let loser = before.map(|seen| seen.mac).filter(|loser| *loser != mac);
+        let came = present && before.is_none_or(|seen| seen.mac != mac || !seen.present);
+        let probe: Vec<IpAddr> =
+            if came && paid && only_one(address) { self.others_present(mac, address).take(ASKED_AT_ONCE).collect() } else { Vec::new() };
+        let new = before.is_none_or(|seen| seen.mac != mac);
+        if !probe.is_empty() {
+            let doubts = self.doubts.values().filter(|doubt| doubt.mac == mac).count();
+            let held = new;
+            if doubts >= DOUBTED_EACH && held {
+                return Followed::default(); // a phone has no nine
+            }
+            if self.doubts.len() < DOUBTED && doubts < DOUBTED_EACH {
+                self.doubts.insert(address, Doubt { mac, held, since: now, look: now.after(ASKED_FOR) });
+                if held {
+                    let mut changed = Vec::new();
+                    if let Some(loser) = loser {
+                        changed.push(loser);
+                        self.by_address.remove(&address);
+                        self.absent -= usize::from(before.is_some_and(|seen| !seen.present));
+                        self.forget(loser, address);
+                        self.release_where_alone(loser, &mut changed);
+                    }
+                    return Followed { changed, loser, probe };
+                }
+            }
         }
         if before.is_none() && self.by_address.len() >= REMEMBERED && !self.make_room() {
-            return Vec::new();
+            return Followed::default();
         }
         self.by_address.insert(address, Seen { mac, present });
         self.absent += usize::from(!present);
         self.absent -= usize::from(before.is_some_and(|seen| !seen.present));
-        if before.is_some_and(|seen| seen.mac == mac) {
-            return Vec::new();
+        let mut changed = Vec::new();
+        if new {
+            if let Some(loser) = loser {
+                self.forget(loser, address);
+                changed.push(loser);
+                self.release_where_alone(loser, &mut changed);
+            }
+            self.by_device.entry(mac).or_default().insert(address);
+            changed.push(mac);
         }
-        let loser = before.map(|seen| seen.mac);
-        if let Some(loser) = loser {
-            self.forget(loser, address);
+        if !present && only_one(address) {
+            self.doubts.remove(&address);
+            self.release_where_alone(mac, &mut changed);
         }
-        self.by_device.entry(mac).or_default().insert(address);
-        loser.into_iter().chain([mac]).collect()
+        changed.dedup();
+        Followed { changed, loser, probe }
+    }
+
+    /// The device's other IPv4 addresses that are present.
+    fn others_present(&self, mac: Mac, address: IpAddr) -> impl Iterator<Item = IpAddr> {
+        // IPv4 addresses sort before IPv6 ones.
+        let ipv4 = ..=IpAddr::V4(std::net::Ipv4Addr::BROADCAST);
+        let all = self.by_device.get(&mac).into_iter().flat_map(move |all| all.range(ipv4)).copied();
+        let all = all.filter(move |other| only_one(*other) && *other != address);
+        all.filter(|other| self.by_address.get(other).is_some_and(|seen| seen.present))
+    }
+
+    /// Where none of a device's IPv4 addresses is present any more, the one that waited longest takes their place.
+    fn release_where_alone(&mut self, mac: Mac, changed: &mut Vec<Mac>) {
+        if self.doubts.is_empty() {
+            return;
+        }
+        // Without a second one beside it, there is nothing to doubt about an address.
+        let alone: Vec<IpAddr> = self.doubts_of(mac, false).filter(|address| self.others_present(mac, *address).next().is_none()).collect();
+        for address in alone {
+            self.doubts.remove(&address);
+        }
+        let longest = self.doubts_of(mac, true).min_by_key(|address| self.doubts.get(address).map(|doubt| doubt.since));
+        if let Some(address) = longest.filter(|address| self.others_present(mac, *address).next().is_none()) {
+            self.release(mac, address);
+            changed.push(mac);
+        }
+    }
+
+    fn doubts_of(&self, mac: Mac, held: bool) -> impl Iterator<Item = IpAddr> {
+        self.doubts.iter().filter(move |(_, doubt)| doubt.mac == mac && doubt.held == held).map(|(address, _)| *address)
+    }
+
+    fn release(&mut self, mac: Mac, address: IpAddr) {
+        self.doubts.remove(&address);
+        if self.by_address.len() < REMEMBERED || self.make_room() {
+            self.by_address.insert(address, Seen { mac, present: true });
+            self.by_device.entry(mac).or_default().insert(address);
+        }
+    }
+
+    /// All that waits is the device's from now on: it has just paid, or logged in, and may have done so from any of them.
+    pub(super) fn release_all(&mut self, mac: Mac, now: Monotonic) {
+        if self.doubts.is_empty() {
+            return;
+        }
+        for address in self.doubts_of(mac, true).collect::<Vec<_>>() {
+            self.release(mac, address);
+            self.doubts.insert(address, Doubt { mac, held: false, since: now, look: now.after(ASKED_FOR) });
+        }
+    }
+
+    /// A device that is offline is doubted no more.
+    pub(super) fn trust(&mut self, mac: Mac, now: Monotonic) {
+        self.release_all(mac, now);
+        self.doubts.retain(|_, doubt| doubt.mac != mac);
+    }
+
+    /// When the next doubt is to be looked at.
+    pub(super) fn next_look(&self) -> Option<Monotonic> {
+        self.doubts.values().map(|doubt| doubt.look).min()
+    }
+
+    /// The doubts that are due: nothing showed in time that the first address is gone. One that waits goes on waiting.
+    pub(super) fn due(&mut self, now: Monotonic) -> Vec<Due> {
+        let due: Vec<(IpAddr, Doubt)> = self.doubts.iter().filter(|(_, d)| d.look <= now).map(|(a, d)| (*a, *d)).collect();
+        let mut told = Vec::new();
+        for (address, mut doubt) in due {
+            self.doubts.remove(&address);
+            let Some(first) = self.others_present(doubt.mac, address).next() else { continue };
+            if doubt.held {
+                doubt.look = now.after(ASKED_AGAIN_AFTER);
+                self.doubts.insert(address, doubt);
+            }
+            told.push(Due { mac: doubt.mac, address, first, held: doubt.held });
+        }
+        told
     }
 
     /// All addresses of a device, present or not.
@@ -91,10 +263,22 @@ mod tests {
     const A: Mac = Mac([2, 0, 0, 0, 0, 1]);
     const B: Mac = Mac([2, 0, 0, 0, 0, 2]);
 
+    fn at(host: u8) -> IpAddr {
+        [10, 0, 0, host].into()
+    }
+
+    /// The indices fit each other, and what waits is nobody's.
+    fn whole(lan: &Neighbours) {
+        assert!(lan.by_address.len() <= REMEMBERED && lan.doubts.len() <= DOUBTED);
+        assert_eq!(lan.by_address.len(), lan.by_device.values().map(BTreeSet::len).sum::<usize>());
+        assert_eq!(lan.absent, lan.by_address.values().filter(|seen| !seen.present).count());
+        assert!(lan.doubts.iter().all(|(address, doubt)| doubt.held != lan.addresses_of(doubt.mac).contains(address)));
+    }
+
     #[test]
     fn an_address_goes_from_one_device_to_another() {
         let mut lan = Neighbours::default();
-        let (one, two): (IpAddr, IpAddr) = ([10, 0, 0, 1].into(), [10, 0, 0, 2].into());
+        let (one, two) = (at(1), at(2));
         for (mac, address, present, changed) in [
             (A, one, true, vec![A]),
             (A, one, true, vec![]),
@@ -104,23 +288,88 @@ mod tests {
             (A, one, false, vec![]), // late news of what is another's now
             (B, two, false, vec![]), // and of what never was one's own
         ] {
-            assert_eq!(lan.seen(mac, address, present), changed, "{mac} {address} {present}");
+            assert_eq!(lan.seen(mac, address, present, true, Monotonic(0)).changed, changed, "{mac} {address} {present}");
+            whole(&lan);
         }
         assert_eq!((lan.addresses_of(A), lan.addresses_of(B)), ([two].into(), [one].into()));
         assert!(lan.is_here(A) && lan.is_here(B));
-        lan.seen(A, two, false);
+        lan.seen(A, two, false, true, Monotonic(0));
         assert!(!lan.is_here(A));
         assert_eq!(lan.addresses_of(A), [two].into());
+    }
+
+    #[test]
+    fn a_second_address_waits_until_the_first_is_gone() {
+        // A sight is `+host` or `-host` of device A, `b+host` of B; what is asked and what A has then.
+        for (sights, paid, asked, has) in [
+            ("+1", true, "", "1"),
+            ("+1 +2", true, "1", "1"),
+            ("+1 +2", false, "", "1 2"),
+            ("+1 +2 -1", true, "1", "1 2"), // it moved; the old one is kept as a sleeper's is
+            ("+1 -1 +2", true, "", "1 2"),
+            ("+1 +2 -2 -1", true, "1", "1"),
+            ("+1 +2 +3 -1", true, "1 1", "1 2"), // the one that waited longest
+            ("+1 +2 +3 -1 -2", true, "1 1", "1 2 3"),
+            ("+1 +2 b+1", true, "1", "2"), // the first became another's
+            ("+1 +2 b+2", true, "1", "1"),
+            ("b+2 +1 +2", true, "1", "1"), // the second one was another's: it is not any more, as the kernel says
+            ("+1 -1 +2 +1", true, "2", "1 2"), // both were its own before: nobody is cut off
+        ] {
+            let mut lan = Neighbours::default();
+            let mut probed = Vec::new();
+            for (second, sight) in (0..).zip(sights.split(' ')) {
+                let (mac, sight) = sight.strip_prefix('b').map_or((A, sight), |sight| (B, sight));
+                let (present, host) = (sight.starts_with('+'), sight[1..].parse().unwrap());
+                probed.extend(lan.seen(mac, at(host), present, paid, Monotonic(second * 1_000)).probe);
+                whole(&lan);
+            }
+            let hosts = |addresses: &mut dyn Iterator<Item = IpAddr>| {
+                addresses.map(|a| a.to_string().rsplit('.').next().unwrap().to_owned()).collect::<Vec<_>>().join(" ")
+            };
+            assert_eq!(hosts(&mut probed.into_iter()), asked, "{sights}");
+            assert_eq!(hosts(&mut lan.addresses_of(A).into_iter()), has, "{sights}");
+        }
+    }
+
+    #[test]
+    fn addresses_that_are_made_at_will_never_wait() {
+        let mut lan = Neighbours::default();
+        for address in ["10.0.0.1", "169.254.7.7", "fe80::1", "2001:db8::1", "2001:db8::2"] {
+            let followed = lan.seen(A, address.parse().unwrap(), true, true, Monotonic(0));
+            assert_eq!((followed.changed, followed.probe), (vec![A], vec![]), "{address}");
+        }
+    }
+
+    #[test]
+    fn a_first_address_that_answers_is_asked_again_in_a_while() {
+        let mut lan = Neighbours::default();
+        lan.seen(A, at(1), true, true, Monotonic(0));
+        lan.seen(A, at(2), true, true, Monotonic(1_000));
+        assert_eq!(lan.next_look(), Some(Monotonic(6_000)));
+        let due = Due { mac: A, address: at(2), first: at(1), held: true };
+        assert_eq!((lan.due(Monotonic(5_999)), lan.due(Monotonic(6_000))), (vec![], vec![due]));
+        assert_eq!(lan.next_look(), Some(Monotonic(66_000)));
+        lan.release_all(A, Monotonic(7_000));
+        assert_eq!(lan.addresses_of(A), [at(1), at(2)].into(), "who pays is served, from whichever it paid");
+        whole(&lan);
+        assert_eq!(lan.due(Monotonic(12_000)), [Due { held: false, ..due }]);
+        assert_eq!(lan.next_look(), None);
     }
 
     #[test]
     fn a_flood_of_addresses_is_bounded() {
         let mut lan = Neighbours::default();
         for n in 0..40_000u32 {
-            lan.seen(A, IpAddr::from(n.to_be_bytes()), n % 2 == 0);
+            lan.seen(A, IpAddr::from(n.to_be_bytes()), n % 2 == 0, n % 3 == 0, Monotonic(u64::from(n)));
         }
-        assert!(lan.by_address.len() <= REMEMBERED);
-        assert_eq!(lan.by_address.len(), lan.by_device.values().map(BTreeSet::len).sum::<usize>());
-        assert_eq!(lan.absent, lan.by_address.values().filter(|seen| !seen.present).count());
+        whole(&lan);
+        for n in 0..4_000u32 {
+            let mac = Mac([2, 1, 0, 0, n.to_be_bytes()[2], n.to_be_bytes()[3]]);
+            lan.seen(mac, IpAddr::from((n << 8).to_be_bytes()), true, true, Monotonic(u64::from(n)));
+            lan.seen(mac, IpAddr::from((n << 8 | 1).to_be_bytes()), true, true, Monotonic(u64::from(n)));
+        }
+        whole(&lan);
+        lan.due(Monotonic(1 << 40));
+        whole(&lan);
     }
 }

@@ -25,6 +25,7 @@ impl Gateway {
             payments_pending: count(self.orders.pending()),
             outbox: count(self.outbox.len()),
             unserved: count(self.ledger.values().filter(|entry| entry.account.is_none()).count()),
+            suspicions: self.suspicions.count(),
         }
     }
 

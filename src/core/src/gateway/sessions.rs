@@ -125,6 +125,7 @@ impl Gateway {
         if opened.is_none() {
             return;
         }
+        self.neighbours.release_all(device, now.monotonic);
         self.bind(device, Some(username), false);
         self.touch_account(username);
         self.touch_gate(username);
@@ -143,17 +144,24 @@ impl Gateway {
         if closed.flatten().is_none() {
             return;
         }
+        self.neighbours.trust(device, now.monotonic);
         self.bind(device, Some(username), false);
         self.touch_account(username);
         self.touch_gate(username);
     }
 
     pub(super) fn neighbour(&mut self, mac: Mac, address: IpAddr, present: bool, now: Now) {
-        for device in self.neighbours.seen(mac, address, present) {
+        let paid = self.account_online(mac).is_some();
+        let followed = self.neighbours.seen(mac, address, present, paid, now.monotonic);
+        for device in followed.changed {
             if let Some(username) = self.account_online(device) {
                 self.touch_gate(&username);
             }
         }
+        if let Some(loser) = followed.loser {
+            self.changed_hands(address, loser, mac, now);
+        }
+        self.step.probe.extend(followed.probe.into_iter().map(|first| (mac, first)));
         let waiting = self.devices.get(&mac).filter(|device| present && device.waiting).and_then(|device| device.account.clone());
         if let Some(username) = waiting {
             self.welcome_back(&username, mac, now);

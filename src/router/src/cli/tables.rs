@@ -130,6 +130,7 @@ fn status_text(status: &StatusView) -> String {
             "Unserved money",
             if status.unserved == 0 { "none".to_owned() } else { format!("{} payments: see `lango payments`", status.unserved) },
         ),
+        ("Suspicions", if status.suspicions == 0 { "none".to_owned() } else { format!("{}: see the log", status.suspicions) }),
     ];
     lines.iter().map(|(name, value)| format!("{name:<17} {value}\n")).collect()
 }

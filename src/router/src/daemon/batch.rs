@@ -5,8 +5,9 @@ use lango_core::message::Up;
 use lango_core::record::Change;
 use lango_core::request::{Answer, AskId};
 use lango_core::step::Effect;
-use lango_core::units::OrderId;
+use lango_core::units::{Mac, OrderId};
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 /// What several steps want done. All of their records become durable together, or none of the rest happens.
 #[derive(Debug, Default)]
@@ -16,6 +17,8 @@ pub struct Batch {
     gate: BTreeMap<GateId, GateChange>,
     /// Third: read the counters.
     pub read_usage: bool,
+    /// Then: ask whether devices are still there.
+    pub probe: Vec<(Mac, IpAddr)>,
     /// Then: to the relay.
     pub publish: Vec<Up>,
     /// Then: to the askers.
@@ -41,6 +44,7 @@ impl Batch {
                     (id, change)
                 })),
                 Effect::ReadUsage => self.read_usage = true,
+                Effect::Probe { mac, address } => self.probe.push((mac, address)),
                 Effect::Publish(up) => self.publish.push(up),
                 Effect::Reply(ask, answer) => self.replies.push((ask, answer)),
                 Effect::PaymentChanged(order) => self.changed.push(order),

@@ -14,7 +14,7 @@ use crate::clock;
 use crate::config::{self, Config};
 use crate::control::{self, wire};
 use crate::gate::{Gate, GateEvent, GateEvents, NewAddresses};
-use crate::neighbours::{NeighbourEvent, Neighbours};
+use crate::neighbours::{NeighbourEvent, Neighbours, Sight};
 use crate::portal::PortalConfig;
 use crate::sync::{Sync, SyncEvent, SyncHandle};
 use anyhow::Context as _;
@@ -26,7 +26,7 @@ use lango_core::step::Input;
 use lango_core::time::BootId;
 use lango_core::units::{Mac, OrderId};
 use recovery::Storage;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -67,7 +67,7 @@ enum Event {
     Gate(GateEvent),
     /// The kernel's gate events cannot be heard any more.
     Deaf(std::io::Error),
-    Neighbour(NeighbourEvent),
+    Sight(Sight),
     Sync(SyncEvent),
     Portal(Request, oneshot::Sender<Answer>),
     Control(wire::Command, oneshot::Sender<wire::Reply>),
@@ -170,9 +170,9 @@ impl Daemon {
             () = sleep_until(due) => Event::Due,
             _ = sources.reload.recv() => Event::Reload,
             Some(event) = receive(&mut sources.sync) => Event::Sync(event),
-            event = self.neighbours.next() => Event::Neighbour(event),
+            sight = self.neighbours.next() => Event::Sight(sight),
             // It may have left since: that it is here is for neighbour discovery to say.
-            Some((mac, address)) = new_address(&mut sources.new_addresses) => Event::Neighbour(NeighbourEvent { mac, address, present: false }),
+            Some((mac, address)) = new_address(&mut sources.new_addresses) => Event::Sight(Sight::Neighbour(NeighbourEvent { mac, address, present: false })),
             Some((command, asker)) = sources.control.recv() => Event::Control(command, asker),
             Some((request, asker)) = sources.portal.recv() => Event::Portal(request, asker),
             Some(addresses) = sources.garden.recv() => Event::Garden(addresses),
@@ -209,7 +209,10 @@ impl Daemon {
                 }
             }
             Event::Gate(GateEvent::Overrun) => self.look_for_ends(inputs),
-            Event::Neighbour(NeighbourEvent { mac, address, present }) => inputs.push_back(Input::Neighbour { mac, address, present }),
+            Event::Sight(Sight::Neighbour(NeighbourEvent { mac, address, present })) => {
+                inputs.push_back(Input::Neighbour { mac, address, present })
+            }
+            Event::Sight(Sight::Port { mac, port }) => inputs.push_back(Input::Port { mac, port }),
             Event::Sync(event) => self.sync_said(event, inputs),
             Event::Portal(request, asker) => self.ask(request, Asker::Portal(asker), inputs),
             Event::Control(wire::Command::Rules(request), asker) => self.ask(request, Asker::Control(asker), inputs),
@@ -307,6 +310,11 @@ impl Daemon {
         if batch.read_usage {
             self.read_usage(inputs);
         }
+        for (mac, address) in batch.probe {
+            if let Err(cause) = self.neighbours.probe(mac, address) {
+                log::warn!("neighbours: the kernel does not ask whether {mac} is still at {address}: {cause}");
+            }
+        }
         if let Some(sync) = &self.sync {
             batch.publish.into_iter().for_each(|up| sync.publish(up));
         }
@@ -327,9 +335,11 @@ impl Daemon {
 
     /// What the rules do not keep and the kernel and the broker still know.
     fn relearn(&mut self, inputs: &mut VecDeque<Input>) {
-        let installed = self.gate.iter().flat_map(Gate::addresses);
-        inputs.extend(installed.map(|(mac, address)| Input::Neighbour { mac, address, present: false }));
-        inputs.extend(self.neighbours.known().into_iter().map(|(mac, address)| Input::Neighbour { mac, address, present: true }));
+        let installed: BTreeSet<(Mac, IpAddr)> = self.gate.iter().flat_map(Gate::addresses).collect();
+        inputs.extend(installed.iter().map(|(mac, address)| Input::Neighbour { mac: *mac, address: *address, present: false }));
+        // Whoever was served comes first: another one with the same MAC is the second, as before.
+        let (served, new): (Vec<_>, Vec<_>) = self.neighbours.known().into_iter().partition(|known| installed.contains(known));
+        inputs.extend(served.into_iter().chain(new).map(|(mac, address)| Input::Neighbour { mac, address, present: true }));
         self.look_for_ends(inputs);
         if self.connected {
             inputs.push_back(Input::Link { connected: true });

@@ -27,6 +27,12 @@ const NEIGHBOUR_HEADER: usize = 12;
 const ANY: u8 = 0;
 const INET: u8 = 2;
 const INET6: u8 = 10;
+/// `AF_BRIDGE`
+const BRIDGE: u8 = 7;
+/// `NUD_PROBE`: the kernel is to ask whether anybody is there.
+const PROBE: u16 = 0x10;
+/// `NUD_NOARP` and `NUD_PERMANENT`: set by hand, and never asked after; in a bridge's table the bridge's own addresses.
+const FIXED: u16 = 0x40 | 0x80;
 /// `NUD_REACHABLE`, `NUD_STALE`, `NUD_DELAY`, `NUD_PROBE`, `NUD_PERMANENT`: the states in which the address is known to be
 /// the device's. Not `NUD_INCOMPLETE`, `NUD_FAILED` (nobody answered) or `NUD_NOARP` (nobody is asked).
 const KNOWN: u16 = 0x02 | 0x04 | 0x08 | 0x10 | 0x80;
@@ -36,6 +42,8 @@ const LINK_NAME: u16 = 3;
 const ADDRESS: u16 = 1;
 /// `NDA_LLADDR`
 const DEVICE: u16 = 2;
+/// `NDA_MASTER`
+const MASTER: u16 = 9;
 
 /// What a message says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,6 +68,17 @@ pub enum Said {
         address: IpAddr,
         /// Whose it is; nothing where nobody is known to have it.
         mac: Option<Mac>,
+        /// Whether somebody set it by hand.
+        fixed: bool,
+    },
+    /// A bridge saw a device come in by a port where it was not before.
+    Port {
+        /// The bridge.
+        bridge: i32,
+        /// The port.
+        port: i32,
+        /// The device.
+        mac: Mac,
     },
 }
 
@@ -79,7 +98,6 @@ pub fn read(message: &Message<'_>) -> Result<Option<Said>, Malformed> {
             let name = message.attributes(LINK_HEADER)?.find(LINK_NAME)?.and_then(|a| a.text());
             name.map(|name| Said::Link { index, name: name.to_owned() })
         }
-        // The bridge's own table of devices comes as neighbours, too, under its family.
         NEW_NEIGHBOUR | DELETE_NEIGHBOUR if family == INET || family == INET6 => {
             let index = i32_at(message.payload, 4).ok_or(Malformed::Length)?;
             let state = u16_at(message.payload, 8).ok_or(Malformed::Length)?;
@@ -87,7 +105,16 @@ pub fn read(message: &Message<'_>) -> Result<Option<Said>, Malformed> {
             let Some(address) = attributes.clone().find(ADDRESS)?.and_then(|a| ip(a.value)) else { return Ok(None) };
             let known = message.kind == NEW_NEIGHBOUR && state & KNOWN != 0;
             let mac = if known { attributes.find(DEVICE)?.and_then(|a| device(a.value)) } else { None };
-            Some(Said::Neighbour { index, address, mac })
+            Some(Said::Neighbour { index, address, mac, fixed: state & FIXED != 0 })
+        }
+        // It is told once when a device is new to the bridge, and at each change of port (br_fdb_update in the kernel).
+        NEW_NEIGHBOUR if family == BRIDGE => {
+            let port = i32_at(message.payload, 4).ok_or(Malformed::Length)?;
+            let state = u16_at(message.payload, 8).ok_or(Malformed::Length)?;
+            let attributes = message.attributes(NEIGHBOUR_HEADER)?;
+            let bridge = attributes.clone().find(MASTER)?.and_then(|a| i32_at(a.value, 0));
+            let mac = attributes.find(DEVICE)?.and_then(|a| device(a.value)).filter(|_| state & FIXED == 0);
+            bridge.zip(mac).map(|(bridge, mac)| Said::Port { bridge, port, mac })
         }
         _ => None,
     })
@@ -121,10 +148,21 @@ pub fn all_neighbours(writer: &mut Writer) {
 
 /// The body of a request for one neighbour.
 pub fn one_neighbour(writer: &mut Writer, index: i32, address: IpAddr) {
+    neighbour(writer, index, address, 0);
+}
+
+/// The body of a request that lets the kernel ask a neighbour whether it is still there. Its address on the link stays as the
+/// kernel has it.
+pub fn ask_neighbour(writer: &mut Writer, index: i32, address: IpAddr) {
+    neighbour(writer, index, address, PROBE);
+}
+
+fn neighbour(writer: &mut Writer, index: i32, address: IpAddr, state: u16) {
     let family = if address.is_ipv4() { INET } else { INET6 };
     writer.raw(&[family, 0, 0, 0]);
     writer.raw(&index.to_ne_bytes());
-    writer.raw(&[0; 4]);
+    writer.raw(&state.to_ne_bytes());
+    writer.raw(&[0; 2]);
     match address {
         IpAddr::V4(address) => writer.attribute(ADDRESS, &address.octets()),
         IpAddr::V6(address) => writer.attribute(ADDRESS, &address.octets()),
@@ -136,7 +174,7 @@ mod tests {
     use super::*;
     use crate::netlink::codec::Messages;
 
-    fn neighbour(kind: u16, family: u8, state: u16, address: &[u8], device: &[u8]) -> Option<Said> {
+    fn told_of(kind: u16, family: u8, state: u16, address: &[u8], device: &[u8]) -> Option<Said> {
         let mut writer = Writer::new();
         writer.message(kind, 0, 0, |w| {
             w.raw(&[family, 0, 0, 0]);
@@ -159,7 +197,7 @@ mod tests {
     #[test]
     fn what_the_states_mean() {
         let mac = Mac([2, 0, 0, 0, 0, 1]);
-        let said = |mac| Some(Said::Neighbour { index: 5, address: "10.77.0.11".parse().unwrap(), mac });
+        let said = |mac, fixed| Some(Said::Neighbour { index: 5, address: "10.77.0.11".parse().unwrap(), mac, fixed });
         for (state, known) in [
             (0x02, true),
             (0x04, true),
@@ -171,13 +209,13 @@ mod tests {
             (0x20, false),
             (0x40, false),
         ] {
-            let read = neighbour(NEW_NEIGHBOUR, INET, state, &[10, 77, 0, 11], &mac.0);
-            assert_eq!(read, said(known.then_some(mac)), "state {state:#x}");
+            let read = told_of(NEW_NEIGHBOUR, INET, state, &[10, 77, 0, 11], &mac.0);
+            assert_eq!(read, said(known.then_some(mac), state >= 0x40), "state {state:#x}");
         }
-        assert_eq!(neighbour(DELETE_NEIGHBOUR, INET, 0x02, &[10, 77, 0, 11], &mac.0), said(None));
-        assert_eq!(neighbour(NEW_NEIGHBOUR, INET, 0x02, &[10, 77, 0, 11], &[0; 6]), said(None));
-        assert_eq!(neighbour(NEW_NEIGHBOUR, INET, 0x02, &[10, 77, 0, 11], &[1, 0, 0x5e, 0, 0, 1]), said(None));
-        assert_eq!(neighbour(NEW_NEIGHBOUR, INET, 0x02, &[10, 77, 0, 11], &[]), said(None));
+        assert_eq!(told_of(DELETE_NEIGHBOUR, INET, 0x02, &[10, 77, 0, 11], &mac.0), said(None, false));
+        assert_eq!(told_of(NEW_NEIGHBOUR, INET, 0x02, &[10, 77, 0, 11], &[0; 6]), said(None, false));
+        assert_eq!(told_of(NEW_NEIGHBOUR, INET, 0x02, &[10, 77, 0, 11], &[1, 0, 0x5e, 0, 0, 1]), said(None, false));
+        assert_eq!(told_of(NEW_NEIGHBOUR, INET, 0x02, &[10, 77, 0, 11], &[]), said(None, false));
     }
 
     #[test]
@@ -185,7 +223,7 @@ mod tests {
         let mut link_local = [0; 16];
         link_local[..2].copy_from_slice(&[0xfe, 0x80]);
         link_local[15] = 1;
-        assert!(neighbour(NEW_NEIGHBOUR, INET6, 0x02, &link_local, &[2, 0, 0, 0, 0, 1]).is_some());
+        assert!(told_of(NEW_NEIGHBOUR, INET6, 0x02, &link_local, &[2, 0, 0, 0, 0, 1]).is_some());
         let mut multicast = link_local;
         multicast[0] = 0xff;
         for (family, address) in [
@@ -196,9 +234,37 @@ mod tests {
             (INET, &[127, 0, 0, 1]),
             (INET, &[1, 2, 3]),
         ] {
-            assert_eq!(neighbour(NEW_NEIGHBOUR, family, 0x02, address, &[2, 0, 0, 0, 0, 1]), None, "{address:?}");
+            assert_eq!(told_of(NEW_NEIGHBOUR, family, 0x02, address, &[2, 0, 0, 0, 0, 1]), None, "{address:?}");
         }
-        assert_eq!(neighbour(NEW_NEIGHBOUR, 7, 0x02, &[10, 77, 0, 11], &[2, 0, 0, 0, 0, 1]), None, "a bridge's own table");
+        assert_eq!(told_of(NEW_NEIGHBOUR, 7, 0x02, &[10, 77, 0, 11], &[2, 0, 0, 0, 0, 1]), None, "no bridge is named");
+    }
+
+    #[test]
+    fn a_bridge_tells_of_its_ports() {
+        let told = |kind, state: u16, device: &[u8], master: &[u8]| {
+            let mut writer = Writer::new();
+            writer.message(kind, 0, 0, |w| {
+                w.raw(&[BRIDGE, 0, 0, 0]);
+                w.raw(&7i32.to_ne_bytes());
+                w.raw(&state.to_ne_bytes());
+                w.raw(&[0; 2]);
+                w.attribute(DEVICE, device);
+                w.attribute(MASTER, master);
+            });
+            let bytes = writer.finish().unwrap();
+            read(&Messages::new(&bytes).next().unwrap().unwrap()).unwrap()
+        };
+        let (mac, bridge) = ([2, 0, 0, 0, 0, 1], 3i32.to_ne_bytes());
+        assert_eq!(told(NEW_NEIGHBOUR, 0x02, &mac, &bridge), Some(Said::Port { bridge: 3, port: 7, mac: Mac(mac) }));
+        for (kind, state, device, master) in [
+            (DELETE_NEIGHBOUR, 0x02, &mac[..], &bridge[..]), // forgotten: it is nowhere else
+            (NEW_NEIGHBOUR, 0x80, &mac, &bridge),            // the port's own address
+            (NEW_NEIGHBOUR, 0x40, &mac, &bridge),            // set by hand
+            (NEW_NEIGHBOUR, 0x02, &[1, 0, 0x5e, 0, 0, 1], &bridge),
+            (NEW_NEIGHBOUR, 0x02, &mac, &[]),
+        ] {
+            assert_eq!(told(kind, state, device, master), None);
+        }
     }
 
     #[test]

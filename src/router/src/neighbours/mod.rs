@@ -9,17 +9,20 @@ use crate::netlink::codec::{Malformed, Message, Messages, Writer};
 use crate::netlink::events::{Events, Heard};
 use crate::netlink::socket::{Family, NetlinkError, Socket};
 use lango_core::units::Mac;
-use message::{GET_LINK, GET_NEIGHBOUR, GROUPS, Said, all_links, all_neighbours, one_neighbour, read};
+use message::{GET_LINK, GET_NEIGHBOUR, GROUPS, NEW_NEIGHBOUR, Said, all_links, all_neighbours, ask_neighbour, one_neighbour, read};
 use nix::errno::Errno;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use table::{Table, agreed};
 
 /// How long to wait before a socket that failed is opened anew.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+/// So many changes of port are told in a second at most: two stations that send as one may cause thousands.
+const PORTS_A_SECOND: u32 = 50;
 
 /// A device was seen under an address, or the kernel no longer knows it there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +33,20 @@ pub struct NeighbourEvent {
     pub address: IpAddr,
     /// False where the kernel forgot it, found it gone, or found another device there. A phone that sleeps is such a one.
     pub present: bool,
+}
+
+/// What is told of the customers' interfaces.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sight {
+    /// A device came or went.
+    Neighbour(NeighbourEvent),
+    /// A bridge saw a device come in by a port where it was not before.
+    Port {
+        /// The device.
+        mac: Mac,
+        /// The port's name.
+        port: String,
+    },
 }
 
 #[derive(Debug)]
@@ -43,7 +60,9 @@ struct Shared {
 pub struct Neighbours {
     shared: Rc<RefCell<Shared>>,
     events: Option<Events>,
-    waiting: VecDeque<NeighbourEvent>,
+    waiting: VecDeque<Sight>,
+    /// How many more changes of port are told, and until when.
+    ports: (u32, Instant),
     /// Whether all must be read anew, because something was or may have been lost.
     read_all: bool,
 }
@@ -59,7 +78,7 @@ impl Neighbours {
         let shared = Shared { table: Table::new(interfaces), socket: Socket::open(Family::Route)? };
         let shared = Rc::new(RefCell::new(shared));
         shared.borrow_mut().read_all()?;
-        Ok(Self { shared, events: Some(events), waiting: VecDeque::new(), read_all: false })
+        Ok(Self { shared, events: Some(events), waiting: VecDeque::new(), ports: (PORTS_A_SECOND, Instant::now()), read_all: false })
     }
 
     /// Everybody that is known now. What [`Neighbours::next`] tells is what changes after.
@@ -74,9 +93,20 @@ impl Neighbours {
         Cache { shared: self.shared.clone() }
     }
 
+    /// Lets the kernel ask whether a device is still there under an address. If nobody answers within three seconds, that is
+    /// told like any event; an answer is not.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn probe(&mut self, mac: Mac, address: IpAddr) -> Result<(), NetlinkError> {
+        let mut shared = self.shared.borrow_mut();
+        let links: Vec<(i32, String)> = shared.table.links_of(mac, address).map(|(index, name)| (index, name.to_owned())).collect();
+        links.into_iter().try_for_each(|(index, name)| shared.probe(index, &name, address))
+    }
+
     /// Waits for the next event. Nothing is lost when the waiting is given up. Failures are made good here, with a line
     /// in the log.
-    pub async fn next(&mut self) -> NeighbourEvent {
+    pub async fn next(&mut self) -> Sight {
         loop {
             if let Some(event) = self.waiting.pop_front() {
                 return event;
@@ -99,7 +129,8 @@ impl Neighbours {
             }
         };
         if self.read_all {
-            self.waiting.extend(self.shared.borrow_mut().read_all()?);
+            let all = self.shared.borrow_mut().read_all()?;
+            self.waiting.extend(all.into_iter().map(Sight::Neighbour));
             self.read_all = false;
             return Ok(());
         }
@@ -109,8 +140,16 @@ impl Neighbours {
                 let mut shared = self.shared.borrow_mut();
                 for said in Messages::new(datagram).filter_map(Result::ok).filter_map(|m| read(&m).ok().flatten()) {
                     let followed = shared.table.hear(said);
-                    self.waiting.extend(followed.events);
                     self.read_all |= followed.appeared;
+                    self.waiting.extend(followed.events.into_iter().map(Sight::Neighbour));
+                    let Some((mac, port)) = followed.port else { continue };
+                    if self.ports.1.elapsed() >= Duration::from_secs(1) {
+                        self.ports = (PORTS_A_SECOND, Instant::now());
+                    }
+                    if self.ports.0 > 0 {
+                        self.ports.0 -= 1;
+                        self.waiting.push_back(Sight::Port { mac, port });
+                    }
                 }
             }
         }
@@ -129,22 +168,45 @@ impl Shared {
         Ok(self.table.hear_all(links, neighbours))
     }
 
-    /// Asks the kernel who has an address on a link.
-    fn ask(&mut self, index: i32, address: IpAddr) -> Result<Option<Mac>, NetlinkError> {
+    /// Asks the kernel who has an address on a link, and whether somebody set that by hand.
+    fn ask(&mut self, index: i32, address: IpAddr) -> Result<Option<(Mac, bool)>, NetlinkError> {
         let mut found = None;
         let body = |w: &mut Writer| one_neighbour(w, index, address);
         let asked = self.socket.request(GET_NEIGHBOUR, body, |message| {
-            if let Some(Said::Neighbour { mac, .. }) = read(message)? {
-                found = mac;
+            if let Some(Said::Neighbour { mac, fixed, .. }) = read(message)? {
+                found = mac.map(|mac| (mac, fixed));
             }
             Ok(())
         });
-        match asked {
-            // No such neighbour; no such link any more.
-            Err(error) if error.is(Errno::ENOENT) || error.is(Errno::ENODEV) => Ok(None),
-            Err(error) => Err(error),
-            Ok(()) => Ok(found),
+        gone_is_none(asked).map(|asked| asked.and(found))
+    }
+
+    fn probe(&mut self, index: i32, link: &str, address: IpAddr) -> Result<(), NetlinkError> {
+        // An entry that an operator set by hand is never asked after, and must stay what it is.
+        if self.ask(index, address)?.is_none_or(|(_, fixed)| fixed) {
+            return Ok(());
         }
+        // The kernel asks the Ethernet address that it knows, three times. Where another station sends from that address,
+        // too, the bridge takes the question to whichever sent last. So: once there, and then everybody, twice.
+        for (name, value) in [("ucast_solicit", "1"), ("mcast_resolicit", "2")] {
+            if let Err(cause) = std::fs::write(format!("/proc/sys/net/ipv4/neigh/{link}/{name}"), value) {
+                log::debug!("neighbours: {name} of {link} stays as it is: {cause}");
+            }
+        }
+        // Neither made where it is not there any more, nor given another device (no flags for those).
+        let asked = self.socket.change(NEW_NEIGHBOUR, 0, |w| ask_neighbour(w, index, address));
+        // It is being looked for already, and nobody answered so far.
+        let unknown = asked.as_ref().is_err_and(|error| error.is(Errno::EINVAL));
+        if unknown { Ok(()) } else { gone_is_none(asked).map(|_| ()) }
+    }
+}
+
+/// No such neighbour, or no such link any more, is an answer.
+fn gone_is_none(asked: Result<(), NetlinkError>) -> Result<Option<()>, NetlinkError> {
+    match asked {
+        Err(error) if error.is(Errno::ENOENT) || error.is(Errno::ENODEV) => Ok(None),
+        Err(error) => Err(error),
+        Ok(()) => Ok(Some(())),
     }
 }
 
@@ -165,9 +227,9 @@ impl Cache {
         let address = address.to_canonical(); // a socket for both IPs shows IPv4 as ::ffff:a.b.c.d
         let mut shared = self.shared.borrow_mut();
         let links: Vec<i32> = shared.table.links().collect();
-        let asked: Result<Vec<Option<Mac>>, _> = links.into_iter().map(|index| shared.ask(index, address)).collect();
+        let asked: Result<Vec<_>, _> = links.into_iter().map(|index| shared.ask(index, address)).collect();
         match asked {
-            Ok(answers) => agreed(answers.into_iter().flatten()),
+            Ok(answers) => agreed(answers.into_iter().flatten().map(|(mac, _)| mac)),
             Err(error) => {
                 log::warn!("neighbours: the kernel cannot be asked: {error}");
                 shared.table.mac_of(address)

@@ -12,6 +12,8 @@ pub struct Table {
     wanted: BTreeSet<String>,
     /// The wanted interfaces that are there, by their indexes: one that is made anew gets another.
     links: BTreeMap<i32, String>,
+    /// All interfaces' names: a bridge's ports are told by their indexes.
+    names: BTreeMap<i32, String>,
     neighbours: BTreeMap<(IpAddr, i32), Mac>,
 }
 
@@ -20,6 +22,8 @@ pub struct Table {
 pub struct Followed {
     /// Who came and went.
     pub events: Vec<NeighbourEvent>,
+    /// Who came in by which port of a wanted bridge.
+    pub port: Option<(Mac, String)>,
     /// A wanted interface appeared: its neighbours must be asked for.
     pub appeared: bool,
 }
@@ -33,6 +37,12 @@ impl Table {
     /// The indexes of the interfaces that are there.
     pub fn links(&self) -> impl Iterator<Item = i32> + '_ {
         self.links.keys().copied()
+    }
+
+    /// The interfaces on which a device has an address, and their names.
+    pub fn links_of(&self, mac: Mac, address: IpAddr) -> impl Iterator<Item = (i32, &str)> {
+        let there = self.links.iter().filter(move |(index, _)| self.neighbours.get(&(address, **index)) == Some(&mac));
+        there.map(|(index, name)| (*index, name.as_str()))
     }
 
     /// Everybody that is known.
@@ -49,18 +59,25 @@ impl Table {
     pub fn hear(&mut self, said: Said) -> Followed {
         match said {
             Said::Link { index, name } => {
+                self.names.insert(index, name.clone());
                 let ours = self.wanted.contains(&name);
                 match self.links.get(&index) {
-                    Some(_) if !ours => Followed { events: self.forget(index), appeared: false }, // renamed
+                    Some(_) if !ours => Followed { events: self.forget(index), ..Followed::default() }, // renamed
                     None if ours => {
                         self.links.insert(index, name);
-                        Followed { events: Vec::new(), appeared: true }
+                        Followed { appeared: true, ..Followed::default() }
                     }
                     _ => Followed::default(),
                 }
             }
-            Said::LinkGone { index } => Followed { events: self.forget(index), appeared: false },
-            Said::Neighbour { index, address, mac } if self.links.contains_key(&index) => {
+            Said::LinkGone { index } => {
+                self.names.remove(&index);
+                Followed { events: self.forget(index), ..Followed::default() }
+            }
+            Said::Port { bridge, port, mac } if self.links.contains_key(&bridge) => {
+                Followed { port: self.names.get(&port).map(|name| (mac, name.clone())), ..Followed::default() }
+            }
+            Said::Neighbour { index, address, mac, .. } if self.links.contains_key(&index) => {
                 let before = match mac {
                     Some(mac) => self.neighbours.insert((address, index), mac),
                     None => self.neighbours.remove(&(address, index)),
@@ -70,9 +87,9 @@ impl Table {
                 }
                 let event = |present| move |mac| NeighbourEvent { mac, address, present };
                 let gone = before.map(event(false));
-                Followed { events: gone.into_iter().chain(mac.map(event(true))).collect(), appeared: false }
+                Followed { events: gone.into_iter().chain(mac.map(event(true))).collect(), ..Followed::default() }
             }
-            Said::Neighbour { .. } => Followed::default(),
+            Said::Neighbour { .. } | Said::Port { .. } => Followed::default(),
         }
     }
 
@@ -80,6 +97,7 @@ impl Table {
     pub fn hear_all(&mut self, links: Vec<Said>, neighbours: Vec<Said>) -> Vec<NeighbourEvent> {
         let there: BTreeSet<i32> =
             links.iter().filter_map(|said| if let Said::Link { index, .. } = said { Some(*index) } else { None }).collect();
+        self.names.retain(|index, _| there.contains(index));
         let gone: Vec<i32> = self.links().filter(|index| !there.contains(index)).collect();
         let mut events: Vec<NeighbourEvent> = gone.into_iter().flat_map(|index| self.forget(index)).collect();
         for said in links {
@@ -91,7 +109,7 @@ impl Table {
                 missing.remove(&(*address, *index));
             }
         }
-        let missing = missing.into_iter().map(|(address, index)| Said::Neighbour { index, address, mac: None });
+        let missing = missing.into_iter().map(|(address, index)| Said::Neighbour { index, address, mac: None, fixed: false });
         for said in missing.chain(neighbours) {
             events.extend(self.hear(said).events);
         }
@@ -124,7 +142,7 @@ mod tests {
         Said::Link { index, name: name.into() }
     }
     fn at(index: i32, address: &str, mac: Option<Mac>) -> Said {
-        Said::Neighbour { index, address: address.parse().unwrap(), mac }
+        Said::Neighbour { index, address: address.parse().unwrap(), mac, fixed: false }
     }
     /// Events as short lines.
     fn shown(events: &[NeighbourEvent]) -> String {
@@ -172,6 +190,25 @@ mod tests {
             table.hear_all(vec![link(3, "br-lan"), link(5, "wlan1")], vec![at(3, "10.0.0.2", Some(A)), at(5, "10.1.0.2", Some(B))]);
         assert_eq!(shown(&events), "-1 10.1.0.1, -1 10.0.0.1, -2 10.0.0.2, +1 10.0.0.2, +2 10.1.0.2");
         assert_eq!(table.known().count(), 2);
+    }
+
+    #[test]
+    fn ports_are_told_by_name_and_only_those_of_ours() {
+        let mut table = Table::new(&["br-lan".into()]);
+        let port = |bridge, port| Said::Port { bridge, port, mac: A };
+        for (said, told) in [
+            (link(3, "br-lan"), None),
+            (link(7, "lan2"), None),
+            (port(3, 7), Some("lan2")),
+            (port(4, 7), None), // a bridge that is none of ours
+            (port(3, 8), None), // a port whose name was not heard
+            (link(7, "wlan0"), None),
+            (port(3, 7), Some("wlan0")),
+            (Said::LinkGone { index: 7 }, None),
+            (port(3, 7), None),
+        ] {
+            assert_eq!(table.hear(said.clone()).port, told.map(|name| (A, name.to_owned())), "{said:?}");
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test's helper fails the test")]
 
 mod captive;
+mod copies;
 mod installing;
 mod limits;
 mod neighbours;

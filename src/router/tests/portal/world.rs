@@ -144,6 +144,7 @@ impl Shop {
                 payments_pending: 0,
                 outbox: 0,
                 unserved: 0,
+                suspicions: 0,
             }),
             Request::Pay { .. } if !self.online.get() => Answer::Refused(Refusal::PaymentsOffline),
             Request::Pay { device, package, phone } => {

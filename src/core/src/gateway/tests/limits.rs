@@ -167,6 +167,7 @@ fn an_address_belongs_to_one_device() {
     assert_eq!(world.in_gate(ALICE).unwrap().devices[&ALICE].addresses.len(), 2);
     world.leaves(ALICE, 100);
     assert_eq!(world.in_gate(ALICE).unwrap().devices[&ALICE].addresses.len(), 2, "a phone that sleeps keeps its address");
+    world.leaves(BOB, 101);
     world.arrives(BOB, 100);
     assert_eq!(world.in_gate(ALICE).unwrap().devices[&ALICE].addresses.len(), 1);
     assert_eq!(world.in_gate(BOB).unwrap().devices[&BOB].addresses.len(), 2);

@@ -1,5 +1,6 @@
 //! The rules, told as stories: given, when, then.
 
+mod copies;
 mod following;
 mod limits;
 mod model;

@@ -125,10 +125,11 @@ impl World {
             Effect::Persist(_) => 0,
             Effect::Gate(_) => 1,
             Effect::ReadUsage => 2,
-            Effect::Publish(_) => 3,
-            Effect::Reply(..) => 4,
-            Effect::PaymentChanged(_) => 5,
-            Effect::Log(_) => 6,
+            Effect::Probe { .. } => 3,
+            Effect::Publish(_) => 4,
+            Effect::Reply(..) => 5,
+            Effect::PaymentChanged(_) => 6,
+            Effect::Log(_) => 7,
         };
         assert!(effects.is_sorted_by_key(rank), "effects out of order: {effects:?}");
         for effect in effects {
@@ -154,7 +155,7 @@ impl World {
                     assert!(!line.contains("712345678") && !line.contains("254"), "a phone number in the log: {line}");
                     self.log.push(line.clone());
                 }
-                Effect::ReadUsage | Effect::Reply(..) | Effect::PaymentChanged(_) => {}
+                Effect::ReadUsage | Effect::Probe { .. } | Effect::Reply(..) | Effect::PaymentChanged(_) => {}
             }
         }
     }

@@ -1,0 +1,132 @@
+//! A copied address while its owner is online: noticed, told, and not served where that takes nothing from the owner.
+
+use super::world::*;
+use crate::request::{Answer, Request};
+use crate::step::{Effect, Input};
+use crate::units::Mac;
+use std::net::IpAddr;
+
+fn at(host: u8) -> IpAddr {
+    [10, 77, 0, host].into()
+}
+
+/// Alice is online as host 100.
+fn online() -> World {
+    let mut world = World::ready();
+    world.buys(ALICE, "hour", "NLJ7RT61SV");
+    world
+}
+
+fn served(world: &World, device: Mac) -> Vec<IpAddr> {
+    world.in_gate(device).map(|account| account.devices[&device].addresses.iter().copied().collect()).unwrap_or_default()
+}
+
+fn suspicions(world: &mut World) -> (u32, usize) {
+    let Answer::Status(status) = world.ask(Request::Status) else { panic!() };
+    (status.suspicions, world.log.iter().filter(|line| line.starts_with("suspicion: ")).count())
+}
+
+fn seen(world: &mut World, mac: Mac, host: u8, present: bool) -> Vec<Effect> {
+    world.step(Input::Neighbour { mac, address: at(host), present })
+}
+
+#[test]
+fn a_second_address_is_served_when_the_first_is_gone_and_not_before() {
+    let mut world = online();
+    let effects = seen(&mut world, ALICE, 101, true);
+    assert_eq!(effects, [Effect::Probe { mac: ALICE, address: at(100) }], "nothing else happens");
+    assert_eq!(served(&world, ALICE), [at(100)]);
+    // The kernel found the first one gone: the phone has a new lease.
+    let effects = seen(&mut world, ALICE, 100, false);
+    assert!(matches!(effects.as_slice(), [Effect::Gate(_)]), "{effects:?}");
+    assert_eq!(served(&world, ALICE), [at(100), at(101)]);
+    world.pass(HOUR / 2);
+    assert_eq!(suspicions(&mut world), (0, 0));
+}
+
+#[test]
+fn a_phone_whose_first_address_is_gone_already_waits_for_nothing() {
+    let mut world = online();
+    seen(&mut world, ALICE, 100, false);
+    let effects = seen(&mut world, ALICE, 101, true);
+    assert!(matches!(effects.as_slice(), [Effect::Gate(_)]), "{effects:?}");
+    assert_eq!(served(&world, ALICE), [at(100), at(101)]);
+}
+
+#[test]
+fn a_copy_is_told_of_and_not_served_and_its_owner_notices_nothing() {
+    let mut world = online();
+    let owner = world.in_gate(ALICE).unwrap().clone();
+    seen(&mut world, ALICE, 101, true);
+    world.pass(4_999);
+    assert_eq!(suspicions(&mut world), (0, 0), "the kernel still asks");
+    world.pass(1);
+    assert_eq!(suspicions(&mut world), (1, 1));
+    assert!(world.log.last().unwrap().contains("10.77.0.100") && world.log.last().unwrap().contains("10.77.0.101"));
+    world.pass(9 * MINUTE);
+    assert_eq!(suspicions(&mut world), (1, 1), "told once in ten minutes");
+    world.pass(2 * MINUTE);
+    assert_eq!(suspicions(&mut world), (2, 2));
+    assert_eq!(world.in_gate(ALICE), Some(&owner));
+    // Asked again each minute: once the owner left, the other one is a device like any.
+    let due = world.gateway.poll_timeout().unwrap();
+    world.at = due.0;
+    let effects = world.step(Input::Tick);
+    assert!(effects.iter().any(|e| matches!(e, Effect::Probe { .. })) || effects.contains(&Effect::ReadUsage), "{effects:?}");
+    seen(&mut world, ALICE, 100, false);
+    assert_eq!(served(&world, ALICE), [at(100), at(101)]);
+}
+
+#[test]
+fn who_pays_is_served_whatever_is_suspected() {
+    let mut world = online();
+    seen(&mut world, ALICE, 101, true);
+    world.buys(ALICE, "hour", "UJ22T8IYOU");
+    assert_eq!(served(&world, ALICE), [at(100), at(101)], "it may have paid from the second one");
+    world.pass(5_000);
+    assert_eq!(suspicions(&mut world), (1, 1), "and it is told all the same");
+    // Two that share an address before anybody paid: which of them pays is not known either.
+    let mut world = World::ready();
+    seen(&mut world, ALICE, 101, true);
+    world.buys(ALICE, "hour", "NLJ7RT61SV");
+    assert_eq!(served(&world, ALICE), [at(100), at(101)]);
+}
+
+#[test]
+fn a_daemon_that_starts_again_takes_nothing_from_the_owner() {
+    let mut world = online();
+    seen(&mut world, ALICE, 99, true);
+    // What the gate had comes first, then who is there (the daemon sees to that order).
+    world.killed();
+    assert!(served(&world, ALICE).contains(&at(100)));
+}
+
+#[test]
+fn a_device_in_two_places_is_told_of() {
+    let port = |world: &mut World, mac, name: &str| world.step(Input::Port { mac, port: name.to_owned() });
+    let mut world = online();
+    let before = world.gate.clone();
+    for _ in 0..5 {
+        for name in ["wlan0", "lan2"] {
+            port(&mut world, ALICE, name);
+            port(&mut world, BOB, name); // not paid: nobody's loss
+            world.pass(1_000);
+        }
+    }
+    assert_eq!(suspicions(&mut world), (1, 1));
+    let line = world.log.iter().find(|line| line.starts_with("suspicion: ")).unwrap();
+    assert!(line.contains("02:00:00:00:00:0a") && line.contains("wlan0") && line.contains("lan2"), "{line}");
+    assert_eq!(world.gate, before, "nobody is cut off by a suspicion");
+}
+
+#[test]
+fn an_address_that_is_claimed_back_is_told_of() {
+    let mut world = online();
+    seen(&mut world, BOB, 100, true);
+    assert_eq!(suspicions(&mut world), (0, 0), "DHCP gives an address to another when its lease is over");
+    world.pass(3_000);
+    seen(&mut world, ALICE, 100, true);
+    assert_eq!(suspicions(&mut world), (1, 1));
+    assert_eq!(served(&world, ALICE), [at(100)]);
+    assert!(world.log.last().unwrap().contains("10.77.0.100"), "{:?}", world.log.last());
+}

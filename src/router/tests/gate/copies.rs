@@ -1,0 +1,187 @@
+//! A copied Ethernet address while its owner is online: what the real kernel tells of it, and what the rules make of that.
+
+use crate::traffic::{Server, socket_address, udp_ask};
+use crate::world::{Host, ROUTER4, World, ip, mac};
+use lango::clock;
+use lango::neighbours::{Neighbours, Sight};
+use lango_core::gate::GateChange;
+use lango_core::gateway::Gateway;
+use lango_core::package::{Limits, Package};
+use lango_core::request::{Answer, AskId, Request};
+use lango_core::settings::{Outage, Settings};
+use lango_core::step::{Effect, Input};
+use lango_core::units::{Millis, Shillings};
+use std::collections::BTreeSet;
+use std::net::{IpAddr, UdpSocket};
+use std::time::{Duration, Instant};
+
+/// The rules and the real neighbours, joined as the daemon joins them.
+struct Router {
+    gateway: Gateway,
+    neighbours: Neighbours,
+    served: BTreeSet<IpAddr>,
+    log: Vec<String>,
+    ports: Vec<String>,
+}
+
+impl Router {
+    fn open() -> Self {
+        let limits = Limits { time: Some(Millis::from_minutes(60)), data: None, down: None, up: None, devices: 1 };
+        let hour = Package { id: "hour".parse().unwrap(), label: "1 hour".into(), price: Shillings(10), limits };
+        let settings =
+            Settings { name: "test".parse().unwrap(), packages: vec![hour], outage: Outage::Pause, relay: false, version: "0".into() };
+        let gateway = Gateway::load(settings, [], clock::boot_id().unwrap(), clock::now());
+        let neighbours = Neighbours::open(&["br-lan".to_owned()]).unwrap();
+        Self { gateway, neighbours, served: BTreeSet::new(), log: Vec::new(), ports: Vec::new() }
+    }
+
+    fn step(&mut self, input: Input) {
+        for effect in self.gateway.handle(input, clock::now(), &clock::entropy().unwrap()) {
+            match effect {
+                Effect::Gate(changes) => {
+                    for change in changes {
+                        let GateChange::Set(account) = change else { panic!("the owner is cut off") };
+                        self.served = account.devices[&mac(1)].addresses.iter().copied().filter(IpAddr::is_ipv4).collect();
+                    }
+                }
+                Effect::Probe { mac, address } => self.neighbours.probe(mac, address).unwrap(),
+                Effect::Log(line) => self.log.push(line),
+                _ => {}
+            }
+        }
+    }
+
+    /// Goes on until something is so.
+    async fn until(&mut self, what: &str, seconds: u64, so: impl Fn(&Self) -> bool) {
+        let begun = Instant::now();
+        while !so(self) {
+            assert!(begun.elapsed() < Duration::from_secs(seconds), "waited in vain: {what}; {:?} {:?}", self.served, self.log);
+            let due = self.gateway.poll_timeout().map_or(Millis(100), |at| at.since(clock::monotonic()));
+            let sight = tokio::time::timeout(Duration::from_millis(due.0.min(100)), self.neighbours.next()).await;
+            let input = match sight {
+                Err(_nothing_happened) => Input::Tick,
+                Ok(Sight::Neighbour(event)) => Input::Neighbour { mac: event.mac, address: event.address, present: event.present },
+                Ok(Sight::Port { mac, port }) => {
+                    self.ports.push(format!("{mac} {port}"));
+                    Input::Port { mac, port }
+                }
+            };
+            self.step(input);
+        }
+    }
+
+    fn suspicions(&self) -> Vec<&String> {
+        self.log.iter().filter(|line| line.starts_with("suspicion: ")).collect()
+    }
+}
+
+/// Phone 1 is online as 10.77.0.11; what follows happens on the router.
+fn with_the_owner_online(act: impl AsyncFnOnce(&World, Router) + Send) {
+    let world = World::new();
+    let _server = Server::udp(&world, Host::Router, socket_address(ROUTER4, 4000), "r");
+    say(&world, Host::Phone1);
+    world.within(Host::Router, || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let mut router = Router::open();
+            for (mac, address) in router.neighbours.known() {
+                router.step(Input::Neighbour { mac, address, present: true });
+            }
+            router.step(Input::Ask(AskId(1), Request::Grant { device: mac(1), package: "hour".parse().unwrap() }));
+            assert_eq!(router.served, [address(11)].into());
+            act(&world, router).await;
+        });
+    });
+}
+
+fn address(host: u8) -> IpAddr {
+    [10, 77, 0, host].into()
+}
+
+fn say(world: &World, phone: Host) {
+    world.within(phone, || udp_ask(socket_address(ROUTER4, 4000), b"hello")).unwrap();
+}
+
+/// A frame to everybody: it needs no answer, and none is lost where the other one hears it.
+fn call(world: &World, phone: Host, from: u8) {
+    world.within(phone, || {
+        let socket = UdpSocket::bind((address(from), 0)).unwrap();
+        socket.set_broadcast(true).unwrap();
+        socket.send_to(b"here", (address(255), 9)).unwrap();
+    });
+}
+
+/// Phone 2 takes phone 1's Ethernet address, and has this IP address.
+fn copy(world: &World, host: u8) {
+    let phone = world.name(Host::Phone2);
+    ip(&format!("-n {phone} link set eth0 address 02:00:5e:10:00:01"));
+    if host != 12 {
+        ip(&format!("-n {phone} addr add 10.77.0.{host}/24 dev eth0"));
+    }
+}
+
+#[test]
+fn two_that_send_as_one_from_two_ports_are_told_of() {
+    with_the_owner_online(async |world, mut router| {
+        copy(world, 12);
+        for turn in 0..3 {
+            for (phone, from, port) in [(Host::Phone2, 12, "lan2"), (Host::Phone1, 11, "lan1")] {
+                call(world, phone, from);
+                let line = format!("02:00:5e:10:00:01 {port}");
+                router.until("the bridge tells of the port", 5, |router| router.ports.last() == Some(&line)).await;
+            }
+            assert!(turn >= 1 || router.suspicions().is_empty(), "one there and back is roaming");
+        }
+        let told = router.suspicions();
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(told[0].contains("lan1") && told[0].contains("lan2"), "{told:?}");
+        assert_eq!(router.served, [address(11)].into(), "the owner keeps what it has");
+    });
+}
+
+#[test]
+fn a_copy_with_an_address_of_its_own_is_not_served_while_the_owner_answers() {
+    with_the_owner_online(async |world, mut router| {
+        copy(world, 12);
+        // The bridge takes what is for this Ethernet address to the copy now, which sent last; the owner is silent.
+        say(world, Host::Phone2);
+        router.until("the copy is told of", 10, |router| !router.suspicions().is_empty()).await;
+        assert!(router.suspicions()[0].contains("10.77.0.12"), "{:?}", router.suspicions());
+        assert_eq!(router.served, [address(11)].into());
+        assert!(router.neighbours.known().contains(&(mac(1), address(11))), "the owner answered: the kernel has it still");
+        // The owner leaves. Nobody answers there any more, which the next question shows; that is asked within a minute.
+        let phone = world.name(Host::Phone1);
+        ip(&format!("-n {phone} link set eth0 down"));
+        router.neighbours.probe(mac(1), address(11)).unwrap();
+        router.until("the other one is a device like any", 5, |router| router.served.contains(&address(12))).await;
+    });
+}
+
+#[test]
+fn a_phone_with_a_new_lease_is_served_as_soon_as_the_kernel_knows_that_it_moved() {
+    with_the_owner_online(async |world, mut router| {
+        let phone = world.name(Host::Phone1);
+        ip(&format!("-n {phone} addr del 10.77.0.11/24 dev eth0"));
+        ip(&format!("-n {phone} addr add 10.77.0.31/24 dev eth0"));
+        let begun = Instant::now();
+        say(world, Host::Phone1);
+        router.until("the new address is served", 10, |router| router.served.contains(&address(31))).await;
+        assert!(begun.elapsed() < Duration::from_millis(4_500), "it took {:?}", begun.elapsed());
+        println!("served after {:?}", begun.elapsed());
+        assert!(router.suspicions().is_empty(), "{:?}", router.suspicions());
+    });
+}
+
+#[test]
+fn what_an_operator_set_by_hand_is_not_asked_after() {
+    with_the_owner_online(async |world, mut router| {
+        let name = world.name(Host::Router);
+        ip(&format!("-n {name} neigh replace 10.77.0.11 lladdr 02:00:5e:10:00:01 nud permanent dev br-lan"));
+        router.neighbours.probe(mac(1), address(11)).unwrap();
+        let out = std::process::Command::new("ip").args(["-n", &name, "neigh", "show", "10.77.0.11"]).output().unwrap();
+        let shown = String::from_utf8(out.stdout).unwrap();
+        assert!(shown.contains("PERMANENT"), "{shown}");
+        let asked = router.gateway.handle(Input::Ask(AskId(2), Request::Status), clock::now(), &clock::entropy().unwrap());
+        assert!(asked.iter().any(|e| matches!(e, Effect::Reply(_, Answer::Status(status)) if status.suspicions == 0)), "{asked:?}");
+    });
+}
