@@ -73,15 +73,30 @@ impl Accounts {
 
     /// Changes an account; its number and name stay. Gives back what `change` gives, or nothing where there is no such account.
     pub(super) fn change<T>(&mut self, name: &Username, change: impl FnOnce(&mut Account) -> T) -> Option<T> {
-        let account = self.by_name.get_mut(name)?;
+        let (id, before, after, done) = Self::changed(self.by_name.get_mut(name)?, change);
+        self.reindex(id, before, after);
+        Some(done)
+    }
+
+    /// The same for the account with that number.
+    pub(super) fn change_numbered<T>(&mut self, id: GateId, change: impl FnOnce(&mut Account) -> T) -> Option<T> {
+        let account = self.by_name.get_mut(self.names.get(&id)?)?;
+        let (id, before, after, done) = Self::changed(account, change);
+        self.reindex(id, before, after);
+        Some(done)
+    }
+
+    fn changed<T>(account: &mut Account, change: impl FnOnce(&mut Account) -> T) -> (GateId, Entry, Entry, T) {
         let before = Entry::of(account);
         let done = change(account);
-        let (id, after) = (account.id, Entry::of(account));
+        (account.id, before, Entry::of(account), done)
+    }
+
+    fn reindex(&mut self, id: GateId, before: Entry, after: Entry) {
         if before != after {
             self.index(id, before, false);
             self.index(id, after, true);
         }
-        Some(done)
     }
 
     fn index(&mut self, id: GateId, entry: Entry, there: bool) {

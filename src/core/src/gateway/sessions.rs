@@ -179,16 +179,15 @@ impl Gateway {
 
     pub(super) fn usage(&mut self, usage: &[Usage], now: Now) {
         for Usage { id, mac, traffic } in usage {
-            let Some(name) = self.accounts.name_of(*id).cloned() else { continue };
             let count = |account: &mut Account| {
                 let known = account.traffic.entry(*mac).or_default();
                 let newer = known.max(*traffic);
                 (std::mem::replace(known, newer) != newer).then(|| account.online.contains_key(mac))
             };
-            match self.accounts.change(&name, count).flatten() {
+            match self.accounts.change_numbered(*id, count).flatten() {
                 None => {}
                 // Last counts of a device that is offline come once; those of one that is online at each checkpoint.
-                Some(false) => self.touch_account(&name),
+                Some(false) => self.step.accounts.extend(self.accounts.name_of(*id).cloned()),
                 Some(true) => self.accounts.note_unwritten(*id),
             }
         }
