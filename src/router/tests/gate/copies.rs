@@ -124,13 +124,12 @@ fn copy(world: &World, host: u8) {
 fn two_that_send_as_one_from_two_ports_are_told_of() {
     with_the_owner_online(async |world, mut router| {
         copy(world, 12);
-        for turn in 0..3 {
+        for _ in 0..3 {
             for (phone, from, port) in [(Host::Phone2, 12, "lan2"), (Host::Phone1, 11, "lan1")] {
                 call(world, phone, from);
                 let line = format!("02:00:5e:10:00:01 {port}");
                 router.until("the bridge tells of the port", 5, |router| router.ports.last() == Some(&line)).await;
             }
-            assert!(turn >= 1 || router.suspicions().is_empty(), "one there and back is roaming");
         }
         let told = router.suspicions();
         assert_eq!(told.len(), 1, "{told:?}");
@@ -145,8 +144,11 @@ fn a_copy_with_an_address_of_its_own_is_not_served_while_the_owner_answers() {
         copy(world, 12);
         // The bridge takes what is for this Ethernet address to the copy now, which sent last; the owner is silent.
         say(world, Host::Phone2);
-        router.until("the copy is told of", 10, |router| !router.suspicions().is_empty()).await;
-        assert!(router.suspicions()[0].contains("10.77.0.12"), "{:?}", router.suspicions());
+        // Longer than the kernel asks. That nothing comes of it is the outcome: the owner answered.
+        let begun = Instant::now();
+        router.until("the kernel asked", 10, |_| begun.elapsed() > Duration::from_secs(6)).await;
+        // Told once, by whichever sign came first: the owner's answer makes the bridge change its port, too.
+        assert_eq!(router.suspicions().len(), 1, "{:?}", router.suspicions());
         assert_eq!(router.served, [address(11)].into());
         assert!(router.neighbours.known().contains(&(mac(1), address(11))), "the owner answered: the kernel has it still");
         // The owner leaves. Nobody answers there any more, which the next question shows; that is asked within a minute.

@@ -4,6 +4,7 @@
 
 mod captive;
 mod copies;
+mod following;
 mod installing;
 mod limits;
 mod neighbours;
