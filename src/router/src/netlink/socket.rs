@@ -20,6 +20,9 @@ pub(super) const RECEIVE_BUFFER: usize = 64 * 1024;
 const KERNEL_RECEIVE_BUFFER: usize = 2 * 1024 * 1024;
 /// How long an answer may take, in seconds.
 const ANSWER_WITHIN: i64 = 5;
+/// How many changes go in one datagram. If the kernel refused every one of them, the refusals would still fit into the
+/// smallest receive buffer that a socket of ours can have.
+const TOGETHER: usize = 128;
 /// How often a dump is begun again because what it shows changed meanwhile.
 const DUMP_TRIES: u32 = 10;
 
@@ -301,10 +304,45 @@ impl Socket {
         )
     }
 
-    /// Sends a whole transaction, of which the message numbered `acknowledged` asks for an acknowledgement.
+    /// Sends changes that are independent of each other, many in one datagram: a kind, flags and a body for each. The kernel
+    /// does them in their order, and one that it refuses keeps it from none of the others. Gives the refusals, each with the
+    /// index of its change.
     ///
     /// # Errors
-    /// With every refusal that the kernel gave; nothing of the transaction is done then.
+    /// When it is not known what the kernel did.
+    pub fn change_each<T>(
+        &mut self,
+        changes: &[T],
+        header: impl Fn(&T) -> (u16, u16),
+        body: impl Fn(&mut Writer, &T),
+    ) -> Result<Vec<(usize, Refusal)>, NetlinkError> {
+        let mut refused = Vec::new();
+        for (chunk, begin) in changes.chunks(TOGETHER).zip((0..).step_by(TOGETHER)) {
+            let count = u32::try_from(chunk.len()).unwrap_or(u32::MAX);
+            let first = self.sequences(count);
+            let last = first + (count - 1);
+            let mut writer = Writer::new();
+            for (change, sequence) in chunk.iter().zip(first..) {
+                let (kind, flags) = header(change);
+                // Refusals come unasked; that all is done is said by the last one's acknowledgement.
+                let acknowledged = if sequence == last { codec::ACK } else { 0 };
+                writer.message(kind, REQUEST | acknowledged | flags, sequence, |w| body(w, change));
+            }
+            match self.transact(&writer.finish()?, &(first..=last), last) {
+                Ok(()) => {}
+                Err(NetlinkError::Refused(refusals)) => {
+                    refused.extend(refusals.into_iter().map(|refusal| (begin + (refusal.sequence - first) as usize, refusal)));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(refused)
+    }
+
+    /// Sends many messages at once, of which the one numbered `acknowledged`, the last, asks for an acknowledgement.
+    ///
+    /// # Errors
+    /// With every refusal that the kernel gave. nftables does nothing of a transaction then.
     pub fn transact(&mut self, bytes: &[u8], sequences: &RangeInclusive<u32>, acknowledged: u32) -> Result<(), NetlinkError> {
         self.send(bytes)?;
         let mut refusals = Vec::new();

@@ -1,7 +1,7 @@
 //! rtnetlink's messages about queueing disciplines and classes (linux/rtnetlink.h, linux/pkt_sched.h). Pure.
 
 use super::plan::{Class, Kind, Leaf, Shape};
-use crate::netlink::codec::{Attribute, Malformed, Message, Writer, i32_at, u32_at};
+use crate::netlink::codec::{Attribute, CREATE, Malformed, Message, REPLACE, Writer, i32_at, u32_at};
 
 /// `RTM_NEWLINK`
 pub const NEW_LINK: u16 = 16;
@@ -14,9 +14,9 @@ pub const DELETE_DISCIPLINE: u16 = 37;
 /// `RTM_GETQDISC`
 pub const GET_DISCIPLINE: u16 = 38;
 /// `RTM_NEWTCLASS`
-pub const NEW_CLASS: u16 = 40;
+const NEW_CLASS: u16 = 40;
 /// `RTM_DELTCLASS`
-pub const DELETE_CLASS: u16 = 41;
+const DELETE_CLASS: u16 = 41;
 /// `RTM_GETTCLASS`
 pub const GET_CLASS: u16 = 42;
 
@@ -136,7 +136,7 @@ pub fn no_root(writer: &mut Writer, index: i32) {
 }
 
 /// A class, made or changed.
-pub fn class(writer: &mut Writer, index: i32, class: Class, shape: &Shape) {
+fn class(writer: &mut Writer, index: i32, class: Class, shape: &Shape) {
     header(writer, index, class.id(), HANDLE);
     writer.text(KIND, HTB);
     // struct tc_ratespec: no table of times (that is what the link layer says), no overhead
@@ -153,12 +153,52 @@ pub fn class(writer: &mut Writer, index: i32, class: Class, shape: &Shape) {
 }
 
 /// Names a class, to delete it.
-pub fn no_class(writer: &mut Writer, index: i32, class: Class) {
+fn no_class(writer: &mut Writer, index: i32, class: Class) {
     header(writer, index, class.id(), 0);
 }
 
+/// A change of a class.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// It is made, or gets another rate.
+    Class(Class, Shape),
+    /// Its queue is made or changed.
+    Leaf(Class, Leaf),
+    /// It is deleted, with its queue.
+    Gone(Class),
+}
+
+impl Change {
+    /// The class.
+    #[must_use]
+    pub const fn class(&self) -> Class {
+        match self {
+            Self::Class(class, _) | Self::Leaf(class, _) | Self::Gone(class) => *class,
+        }
+    }
+
+    /// The message's kind and flags.
+    #[must_use]
+    pub const fn header(&self) -> (u16, u16) {
+        match self {
+            Self::Class(..) => (NEW_CLASS, CREATE),
+            Self::Leaf(..) => (NEW_DISCIPLINE, CREATE | REPLACE),
+            Self::Gone(_) => (DELETE_CLASS, 0),
+        }
+    }
+
+    /// Writes what follows the header.
+    pub fn body(&self, writer: &mut Writer, index: i32) {
+        match self {
+            Self::Class(id, shape) => class(writer, index, *id, shape),
+            Self::Leaf(class, queue) => leaf(writer, index, *class, queue),
+            Self::Gone(class) => no_class(writer, index, *class),
+        }
+    }
+}
+
 /// A class's queue, made or changed.
-pub fn leaf(writer: &mut Writer, index: i32, class: Class, leaf: &Leaf) {
+fn leaf(writer: &mut Writer, index: i32, class: Class, leaf: &Leaf) {
     header(writer, index, 0, class.id());
     match *leaf {
         Leaf::FqCodel { target_microseconds, interval_microseconds, flows, packets, memory_bytes } => {

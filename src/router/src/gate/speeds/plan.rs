@@ -41,8 +41,15 @@ impl Class {
     }
     /// The `n`th class. The mark stays on the packet, and a port that sorts by priority (`pfifo_fast`) looks at its last four
     /// bits: from 8 on they mean ordinary traffic.
-    const fn nth(n: u16) -> Self {
+    pub(super) const fn nth(n: u16) -> Self {
         Self(n / 8 * 16 + 8 + n % 8)
+    }
+}
+
+/// As `tc` shows it.
+impl std::fmt::Display for Class {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:x}:{:x}", HANDLE >> 16, self.0)
     }
 }
 
