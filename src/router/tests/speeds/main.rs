@@ -12,11 +12,11 @@ mod traffic;
 #[allow(dead_code, reason = "shared with the gate's other tests, which use the rest")]
 mod world;
 
-use crate::traffic::{Server, connection, socket_address, udp_to};
-use crate::world::{Host, INTERNET4, INTERNET6, World, account, addresses, config, eventually, ip, mac, now};
+use crate::traffic::{Server, Stream, connection, socket_address, udp_to};
+use crate::world::{Host, INTERNET4, INTERNET6, World, account, addresses, config, eventually, ip, mac, now, within_seconds};
 use lango::gate::{self, GateConfig};
 use lango_core::gate::{GateAccount, GateChange, GateDevice, GateId, Traffic};
-use lango_core::units::{Kbps, Mac};
+use lango_core::units::{Bytes, Kbps, Mac};
 use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::process::Command;
@@ -182,6 +182,20 @@ fn queue(world: &World, link: &str) -> String {
     found.split_whitespace().nth(1).unwrap().to_owned()
 }
 
+/// The handle of that queue, which another one in its place would not have.
+fn queue_handle(world: &World, link: &str) -> String {
+    let text = tc(world, &format!("qdisc show dev {link}"));
+    let found = text.lines().find(|line| line.contains("parent 4c61:8")).unwrap_or_else(|| panic!("no queue of ours in {text}"));
+    found.split_whitespace().nth(2).unwrap().to_owned()
+}
+
+/// The packets that went through the only class.
+fn class_counted(world: &World, link: &str) -> u32 {
+    let text = tc(world, &format!("-s class show dev {link}"));
+    let sent = text.split_whitespace().skip_while(|word| *word != "Sent").nth(3);
+    sent.unwrap_or_else(|| panic!("no class of ours: {text}")).parse().unwrap()
+}
+
 fn internet(port: u16) -> SocketAddr {
     socket_address(INTERNET4, port)
 }
@@ -244,6 +258,46 @@ fn speeds_change_on_a_live_connection_and_go() {
     assert_eq!((classes(&world, "br-lan").len(), classes(&world, "wan").len()), (1, 1));
     gate.apply(&[GateChange::Remove(GateId(1))], now()).unwrap();
     assert_eq!((classes(&world, "br-lan").len(), classes(&world, "wan").len()), (0, 0), "gone with the session");
+}
+
+#[test]
+fn a_speed_that_changes_loses_no_packet() {
+    let (_alone, world) = alone();
+    let mut gate = world.gate();
+    let _echo = Server::udp(&world, Host::Internet, internet(4000), "e");
+    // The next package begins: another speed, another end, another limit, all at once.
+    let set = |gate: &mut gate::Gate, speed, megabytes: u64| {
+        let limits =
+            GateAccount { until: within_seconds(60 + megabytes), data_end: Some(Bytes(megabytes * 1_000_000)), ..account(1, &[1]) };
+        gate.apply(&[GateChange::Set(with_speed(limits, speed, speed))], now()).unwrap();
+    };
+    set(&mut gate, Some(2_000), 100);
+    let handles = || ["br-lan", "wan"].map(|link| queue_handle(&world, link));
+    let before = handles();
+    // 880 kbit/s with its headers, there and back: below each of the speeds.
+    let stream = Stream::start(&world, Host::Phone1, internet(4000), Duration::from_millis(5), 500);
+    let passed = |packets: u64| {
+        let sent = |link| u64::from(class_counted(&world, link));
+        let before = [sent("br-lan"), sent("wan")];
+        eventually("packets pass", || (sent("br-lan") >= before[0] + packets && sent("wan") >= before[1] + packets).then_some(()));
+    };
+    passed(20);
+    for round in 0..8 {
+        for (speed, megabytes) in [(5_000, 200), (1_500, 300), (50_000, 400), (2_000, 500)] {
+            set(&mut gate, Some(speed), megabytes + round);
+            passed(10);
+        }
+    }
+    assert_eq!(handles(), before, "the queues are the same ones: changed in place");
+    // To a package without a speed, and back.
+    set(&mut gate, None, 600);
+    set(&mut gate, Some(3_000), 700);
+    passed(20);
+    let streamed = stream.stop();
+    let lost = streamed.lost();
+    println!("{} packets there and back over 34 changes, {} lost", streamed.sent, lost.len());
+    assert!(streamed.sent >= 360, "{}", streamed.sent);
+    assert_eq!(lost, [0u64; 0]);
 }
 
 #[test]
