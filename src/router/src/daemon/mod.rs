@@ -5,6 +5,7 @@
 //! together, and cost one write together.
 
 mod batch;
+mod cleaning;
 mod front;
 mod garden;
 mod recovery;
@@ -72,6 +73,7 @@ enum Event {
     Portal(Request, oneshot::Sender<Answer>),
     Control(wire::Command, oneshot::Sender<wire::Reply>),
     Garden(Vec<IpAddr>),
+    Cleaned(cleaning::Outcome),
     Due,
 }
 
@@ -84,6 +86,7 @@ struct Daemon {
     /// Nothing after `lango flush`: it stays out until the daemon starts again.
     gate: Option<Gate>,
     gate_again: Option<Instant>,
+    cleaner: cleaning::Cleaner,
     /// Until when the counters as read are fresh enough for a page.
     usage_fresh: Option<Instant>,
     neighbours: Neighbours,
@@ -176,6 +179,7 @@ impl Daemon {
             Some((command, asker)) = sources.control.recv() => Event::Control(command, asker),
             Some((request, asker)) = sources.portal.recv() => Event::Portal(request, asker),
             Some(addresses) = sources.garden.recv() => Event::Garden(addresses),
+            outcome = self.cleaner.done() => Event::Cleaned(outcome),
         }
     }
 
@@ -184,7 +188,7 @@ impl Daemon {
             .then(|| self.gateway.poll_timeout())
             .flatten()
             .map(|at| Instant::now() + Duration::from_millis(at.since(clock::now().monotonic).0));
-        rules.into_iter().chain(self.gate_again).chain(self.storage.due()).min()
+        rules.into_iter().chain(self.gate_again).chain(self.storage.due()).chain(self.cleaner.due(self.gate.as_ref())).min()
     }
 
     /// Turns an event into inputs of the rules; what concerns the daemon alone is done here.
@@ -195,6 +199,7 @@ impl Daemon {
                 if self.gate_again.take_if(|at| *at <= Instant::now()).is_some() {
                     self.restore_gate(inputs);
                 }
+                self.cleaner.start(self.gate.as_mut());
                 inputs.push_back(Input::Tick);
             }
             Event::Gate(GateEvent::Depleted(id)) => {
@@ -224,6 +229,7 @@ impl Daemon {
                 }
                 self.garden.resolved(addresses);
             }
+            Event::Cleaned(outcome) => self.cleaner.tell(outcome),
         }
     }
 

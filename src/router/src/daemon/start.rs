@@ -2,7 +2,7 @@
 
 use super::front::Front;
 use super::recovery::Storage;
-use super::{Daemon, Sources, garden};
+use super::{Daemon, Sources, cleaning, garden};
 use crate::clock;
 use crate::config::Config;
 use crate::control;
@@ -66,6 +66,7 @@ pub(super) async fn start(config_path: &Path, config: Config) -> anyhow::Result<
         storage: Storage::Open(store),
         gate: Some(gate),
         gate_again: None,
+        cleaner: cleaning::Cleaner::default(),
         usage_fresh: None,
         neighbours,
         sync,

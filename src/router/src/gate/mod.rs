@@ -1,10 +1,11 @@
 //! The kernel gate: our own nftables table, which lets paid devices pass until their time or data ends, all by itself.
 //!
-//! `names`, `set`, `nft`, `answer`, `rule`, `ruleset`, `view` and `plan` are pure; `kernel`, `transaction`, `events` and
-//! `speeds` speak with the kernel.
+//! `names`, `set`, `nft`, `answer`, `rule`, `ruleset`, `view` and `plan` are pure; `kernel`, `transaction`, `events`,
+//! `speeds` and `conntrack` speak with the kernel.
 //! What the table looks like and what it does is in docs/gate.md.
 
 mod answer;
+mod conntrack;
 mod events;
 mod kernel;
 mod learn;
@@ -18,12 +19,14 @@ mod speeds;
 mod transaction;
 mod view;
 
+pub use conntrack::{Cleaning, Purged};
 pub use events::{GateEvent, GateEvents};
 pub use learn::NewAddresses;
 pub use ruleset::GateConfig;
 
 use crate::clock;
 use crate::netlink::socket::NetlinkError;
+use conntrack::{Departed, holders};
 use kernel::Kernel;
 use lango_core::gate::{GateAccount, GateChange, GateId, Traffic, Usage};
 use lango_core::time::Monotonic;
@@ -102,6 +105,8 @@ pub struct Gate {
     garden: BTreeSet<IpAddr>,
     /// Accounts that left something in the kernel, and since when.
     left: BTreeMap<GateId, Monotonic>,
+    /// Who left the gate, and has tracked connections still.
+    departed: Departed,
 }
 
 impl Gate {
@@ -115,7 +120,16 @@ impl Gate {
         let mut kernel = Kernel::connect().map_err(cannot("connect to the firewall"))?;
         let speeds = Speeds::connect(&config).map_err(cannot("connect to the interfaces' queues"))?;
         let table = Self::look(&mut kernel, &config)?;
-        let mut gate = Self { config, kernel, speeds, table, view: View::default(), garden: BTreeSet::new(), left: BTreeMap::new() };
+        let mut gate = Self {
+            config,
+            kernel,
+            speeds,
+            table,
+            view: View::default(),
+            garden: BTreeSet::new(),
+            left: BTreeMap::new(),
+            departed: Departed::default(),
+        };
         if table != Table::Foreign {
             let mut installed = gate.kernel.transact(gate.preparation().iter());
             if installed.is_err() && gate.config.learn {
@@ -125,7 +139,7 @@ impl Gate {
                 installed = gate.kernel.transact(gate.preparation().iter());
             }
             installed.map_err(|r| cannot("install the rules")(r.error))?;
-            gate.table = Table::Ours { rules_current: true };
+            gate.rules_are_in_place();
             gate.refresh()?;
         }
         Ok(gate)
@@ -155,6 +169,14 @@ impl Gate {
         requests.extend(ruleset::rules(&self.config));
         requests.extend(self.garden.iter().map(|address| add_element(garden_set(*address), &Key::Address(*address).bytes(), None, None)));
         requests
+    }
+
+    /// What was to be prepared is done.
+    fn rules_are_in_place(&mut self) {
+        if self.table != (Table::Ours { rules_current: true }) {
+            self.table = Table::Ours { rules_current: true };
+            self.departed.rules_replaced();
+        }
     }
 
     /// Reads everything anew.
@@ -249,7 +271,11 @@ impl Gate {
         let mut facts = self.facts(&targets)?;
         let touched = self.speeds.want(targets.iter().copied(), now);
         facts.classes = self.speeds.classes(targets.iter().map(|(id, _)| *id));
-        self.carry_out(&targets, BTreeSet::new(), &mut facts, now)?;
+        let before = holders(&self.view, &targets);
+        let carried_out = self.carry_out(&targets, BTreeSet::new(), &mut facts, now);
+        // Of what failed, a part may have been done.
+        self.departed.note(&before, &self.view, now);
+        carried_out?;
         self.speeds.settle(&touched);
         let ids: Vec<GateId> = targets.iter().map(|(id, _)| *id).collect();
         let mut counted = BTreeMap::new();
@@ -320,15 +346,18 @@ impl Gate {
         facts.classes = self.speeds.classes(targets.iter().map(|(id, _)| *id));
         let preparation = self.preparation();
         let before = facts.counted.clone();
+        let held = holders(&self.view, &targets);
         if !preparation.is_empty() && !matches!(self.table, Table::Ours { .. }) {
             // One transaction for all: between an empty table and the accounts, connections would be reset.
             self.carry_out_prepared(preparation, &targets, keys, &mut facts, now)?;
-            self.table = Table::Ours { rules_current: true };
+            self.rules_are_in_place();
         } else {
             self.kernel.transact(preparation.iter()).map_err(|r| cannot("install the rules")(r.error))?;
-            self.table = Table::Ours { rules_current: true };
+            self.rules_are_in_place();
             self.carry_out(&targets, keys, &mut facts, now)?;
         }
+        self.departed.note(&held, &self.view, now);
+        self.departed.reconciled();
         self.speeds.settle_all();
         let left: BTreeSet<_> = ids.iter().flat_map(|id| self.view.left_counters(*id)).collect();
         let mut counted = if left.is_empty() { BTreeMap::new() } else { self.kernel.counters().map_err(cannot("read the counters"))? };

@@ -5,6 +5,7 @@
 mod captive;
 mod copies;
 mod following;
+mod conntrack;
 mod installing;
 mod limits;
 mod neighbours;
