@@ -5,6 +5,7 @@ use crate::package::Package;
 use crate::time::Wall;
 use crate::units::{Bytes, Mac, Millis, Msisdn, OrderId, PackageId, Password, Receipt, Seconds, Shillings, Username};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 /// Ties an [`Answer`] to the asker that waits for it; chosen by the adapter.
@@ -239,6 +240,8 @@ pub struct StatusView {
     /// Whether the gate is in the kernel; false after `lango flush`. The rules always want it there: the daemon, which
     /// alone knows better, corrects this.
     pub gate: bool,
+    /// Flow offload, where it is on. The rules know nothing of it: the daemon says so here.
+    pub flow_offload: Option<FlowOffload>,
     /// Whether the broker is connected.
     pub broker: bool,
     /// Whether the relay answered, so that payments can be had.
@@ -256,6 +259,19 @@ pub struct StatusView {
     /// How often a paid device's address was suspected to be copied, or taken by another, since the daemon started: the log
     /// says which.
     pub suspicions: u32,
+}
+
+/// Flow offload: connections that are on it pass by the firewall, and by the gate's counting and limits.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FlowOffload {
+    /// Where it is set: family, table and name of each flowtable, as `inet fw4 ft`.
+    pub flowtables: Vec<String>,
+    /// The interfaces that it is on.
+    pub devices: BTreeSet<String>,
+    /// Whether the hardware does it.
+    pub hardware: bool,
+    /// Whether the gate keeps customers' connections out of it. Where not, limits are not exact.
+    pub customers_kept_out: bool,
 }
 
 /// One device online, for the operator.

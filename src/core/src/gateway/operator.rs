@@ -18,6 +18,7 @@ impl Gateway {
             running_for: now.monotonic.since(self.started),
             clock: now.wall,
             gate: true,
+            flow_offload: None,
             broker: self.link.connected(),
             payments: self.settings.relay && self.link.can_pay(),
             devices_online: count(self.accounts.devices_online()),

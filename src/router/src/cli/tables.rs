@@ -2,8 +2,11 @@
 
 use super::Ask;
 use crate::control::wire::{Command, DaemonCommand};
+use crate::gate::SWITCH_OFFLOAD_OFF;
 use lango_core::package::{Listed, Package};
-use lango_core::request::{AccountView, Answer, OnlineView, OperatorPaymentView, PaymentStatus, Request, SessionView, StatusView};
+use lango_core::request::{
+    AccountView, Answer, FlowOffload, OnlineView, OperatorPaymentView, PaymentStatus, Request, SessionView, StatusView,
+};
 use lango_core::units::{Bytes, Kbps, Millis, Seconds};
 
 /// The answer's value alone, as indented JSON.
@@ -120,6 +123,7 @@ fn status_text(status: &StatusView) -> String {
         ("Running for", time(status.running_for.as_seconds_ceil())),
         ("Clock", status.clock.map_or_else(|| "not set yet".to_owned(), lango_core::time::Wall::to_rfc3339)),
         ("Gate", yes(status.gate, "in force", "REMOVED from the kernel: everyone passes, until lango starts again")),
+        ("Flow offload", offload_text(status.flow_offload.as_ref())),
         ("Broker", yes(status.broker, "connected", "not connected")),
         ("Payments", yes(status.payments, "possible", "not possible now; all else works")),
         ("Devices online", status.devices_online.to_string()),
@@ -133,6 +137,17 @@ fn status_text(status: &StatusView) -> String {
         ("Suspicions", if status.suspicions == 0 { "none".to_owned() } else { format!("{}: see the log", status.suspicions) }),
     ];
     lines.iter().map(|(name, value)| format!("{name:<17} {value}\n")).collect()
+}
+
+fn offload_text(offload: Option<&FlowOffload>) -> String {
+    let Some(offload) = offload else { return "off".to_owned() };
+    let devices: Vec<&str> = offload.devices.iter().map(String::as_str).collect();
+    let on = format!("on for {}{}", devices.join(", "), if offload.hardware { ", in hardware" } else { "" });
+    if offload.customers_kept_out {
+        on + "; customers' connections are kept out of it"
+    } else {
+        format!("{on}: LIMITS ARE NOT EXACT; switch it off: `{SWITCH_OFFLOAD_OFF}`")
+    }
 }
 
 fn sessions_table(sessions: &[OnlineView]) -> String {
@@ -230,6 +245,20 @@ mod tests {
     fn columns_line_up() {
         let rows = vec![vec!["a".to_owned(), "long cell".to_owned()], vec!["longer".to_owned(), "b".to_owned()]];
         assert_eq!(table(&["ONE", "TWO"], &rows), "ONE     TWO\na       long cell\nlonger  b\n");
+    }
+
+    #[test]
+    fn flow_offload_is_told_with_what_to_do() {
+        let on = |hardware, customers_kept_out| FlowOffload {
+            flowtables: vec!["inet fw4 ft".to_owned()],
+            devices: ["lan1".to_owned(), "wan".to_owned()].into(),
+            hardware,
+            customers_kept_out,
+        };
+        assert_eq!(offload_text(None), "off");
+        assert_eq!(offload_text(Some(&on(false, true))), "on for lan1, wan; customers' connections are kept out of it");
+        let told = offload_text(Some(&on(true, false)));
+        assert!(told.starts_with("on for lan1, wan, in hardware: LIMITS ARE NOT EXACT; switch it off: `uci set firewall."), "{told}");
     }
 
     #[test]

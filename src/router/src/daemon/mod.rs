@@ -8,6 +8,7 @@ mod batch;
 mod cleaning;
 mod front;
 mod garden;
+mod offload;
 mod recovery;
 mod start;
 
@@ -22,7 +23,7 @@ use anyhow::Context as _;
 use batch::Batch;
 use lango_core::gate::Usage;
 use lango_core::gateway::Gateway;
-use lango_core::request::{Answer, AskId, Request};
+use lango_core::request::{Answer, AskId, FlowOffload, Request};
 use lango_core::step::Input;
 use lango_core::time::BootId;
 use lango_core::units::{Mac, OrderId};
@@ -87,6 +88,8 @@ struct Daemon {
     gate: Option<Gate>,
     gate_again: Option<Instant>,
     cleaner: cleaning::Cleaner,
+    /// Flow offload as last told.
+    offload: Option<FlowOffload>,
     /// Until when the counters as read are fresh enough for a page.
     usage_fresh: Option<Instant>,
     neighbours: Neighbours,
@@ -141,7 +144,7 @@ impl Daemon {
                     tokio::time::sleep(AGAIN).await;
                     sources.gate = GateEvents::open().context("the kernel's gate events cannot be heard")?;
                     let mut inputs = VecDeque::new();
-                    self.look_for_ends(&mut inputs);
+                    self.take_in(Event::Gate(GateEvent::Overrun), &mut inputs);
                     self.step(inputs).await?;
                 }
                 event => {
@@ -213,9 +216,15 @@ impl Daemon {
                     self.restore_gate(inputs);
                 }
             }
-            Event::Gate(GateEvent::Overrun) => self.look_for_ends(inputs),
+            Event::Gate(GateEvent::Flowtables) => self.look_for_offload(),
+            Event::Gate(GateEvent::Overrun) => {
+                // One of the events that were lost may have told that our table is gone.
+                self.restore_gate(inputs);
+                self.look_for_ends(inputs);
+                self.look_for_offload();
+            }
             Event::Sight(Sight::Neighbour(NeighbourEvent { mac, address, present })) => {
-                inputs.push_back(Input::Neighbour { mac, address, present })
+                inputs.push_back(Input::Neighbour { mac, address, present });
             }
             Event::Sight(Sight::Port { mac, port }) => inputs.push_back(Input::Port { mac, port }),
             Event::Sync(event) => self.sync_said(event, inputs),
@@ -327,6 +336,7 @@ impl Daemon {
         for (ask, mut answer) in batch.replies {
             if let Answer::Status(status) = &mut answer {
                 status.gate = self.gate.is_some();
+                status.flow_offload.clone_from(&self.offload);
             }
             if let Some(asker) = self.askers.remove(&ask) {
                 asker.tell(answer);

@@ -67,6 +67,7 @@ pub(super) async fn start(config_path: &Path, config: Config) -> anyhow::Result<
         gate: Some(gate),
         gate_again: None,
         cleaner: cleaning::Cleaner::default(),
+        offload: None,
         usage_fresh: None,
         neighbours,
         sync,
@@ -112,6 +113,7 @@ impl Daemon {
         self.step(inputs).await?;
         let mut inputs = VecDeque::new();
         self.restore_gate(&mut inputs);
+        self.look_for_offload();
         self.step(inputs).await
     }
 }

@@ -2,6 +2,7 @@
 
 use super::answer::{Object, object_in, ours};
 use super::nft::{EVENT_GROUP, SUBSYSTEM, message};
+use super::offload;
 use crate::netlink::codec::{Malformed, Message, Messages};
 use crate::netlink::events::{Events, Heard};
 use crate::netlink::socket::{Family, NetlinkError};
@@ -16,6 +17,8 @@ pub enum GateEvent {
     Depleted(GateId),
     /// Our table was deleted, by whomever: nothing is enforced until [`super::Gate::reconcile`] is called.
     TableGone,
+    /// A flowtable came, changed or went: ask [`super::Gate::flow_offload`].
+    Flowtables,
     /// Events were lost: call [`super::Gate::reconcile`] (the table may be gone) and ask [`super::Gate::depleted`].
     Overrun,
 }
@@ -60,6 +63,9 @@ fn events_in(datagram: &[u8]) -> impl Iterator<Item = GateEvent> + '_ {
 }
 
 fn event(read: &Message<'_>) -> Result<Option<GateEvent>, Malformed> {
+    if offload::is_change(read) {
+        return Ok(Some(GateEvent::Flowtables));
+    }
     Ok(match read.kind.checked_sub(SUBSYSTEM) {
         Some(message::DELETE_TABLE) if ours(read)? => Some(GateEvent::TableGone),
         Some(message::NEW_OBJECT) => match object_in(read)? {
@@ -97,6 +103,7 @@ mod tests {
                 });
             })
         };
+        let flowtable = |kind: u16| Request::new(kind, 0, |w| w.text(1, "fw4"));
         let foreign_table = Request::new(message::DELETE_TABLE, 0, |w| w.text(1, "fw4"));
         assert_eq!(
             heard(&[
@@ -105,9 +112,11 @@ mod tests {
                 quota("lango", "mine", 2),
                 quota("fw4", "q4.0", 2),
                 foreign_table,
+                flowtable(22),
                 delete_table(),
+                flowtable(24),
             ]),
-            [GateEvent::Depleted(GateId(3)), GateEvent::TableGone]
+            [GateEvent::Depleted(GateId(3)), GateEvent::Flowtables, GateEvent::TableGone, GateEvent::Flowtables]
         );
     }
 

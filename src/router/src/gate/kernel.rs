@@ -3,6 +3,7 @@
 use super::answer::{Element, Object, QuotaState, object_in, ours};
 use super::names::{CounterName, QuotaName};
 use super::nft::{GENERIC_HEADER, OBJECT_COUNTER, OBJECT_QUOTA, Request, SUBSYSTEM, attribute, comment_in, in_table, message};
+use super::offload::{self, Flowtable};
 use super::set::{Key, Set};
 use super::view::{Pass, View};
 use crate::clock;
@@ -167,6 +168,17 @@ impl Kernel {
             }
         }
         Ok(Accounts { view, quotas, counted })
+    }
+
+    /// The flowtables that take packets from any interface, whosever they are.
+    ///
+    /// # Errors
+    /// When the kernel refuses to tell.
+    pub fn flowtables(&mut self) -> Result<BTreeSet<Flowtable>, NetlinkError> {
+        self.socket.dump(offload::GET, offload::write_question, BTreeSet::new, |found, m| {
+            found.extend(Some(offload::read(m)?).filter(|flowtable| !flowtable.devices.is_empty()));
+            Ok(())
+        })
     }
 
     /// The walled garden's addresses.

@@ -1,6 +1,6 @@
 //! The kernel gate: our own nftables table, which lets paid devices pass until their time or data ends, all by itself.
 //!
-//! `names`, `set`, `nft`, `answer`, `rule`, `ruleset`, `view` and `plan` are pure; `kernel`, `transaction`, `events`,
+//! `names`, `set`, `nft`, `answer`, `rule`, `ruleset`, `view`, `plan` and `offload` are pure; `kernel`, `transaction`, `events`,
 //! `speeds` and `conntrack` speak with the kernel.
 //! What the table looks like and what it does is in docs/gate.md.
 
@@ -11,6 +11,7 @@ mod kernel;
 mod learn;
 mod names;
 mod nft;
+mod offload;
 mod plan;
 mod rule;
 mod ruleset;
@@ -22,6 +23,7 @@ mod view;
 pub use conntrack::{Cleaning, Purged};
 pub use events::{GateEvent, GateEvents};
 pub use learn::NewAddresses;
+pub use offload::SWITCH_OFFLOAD_OFF;
 pub use ruleset::GateConfig;
 
 use crate::clock;
@@ -29,6 +31,7 @@ use crate::netlink::socket::NetlinkError;
 use conntrack::{Departed, holders};
 use kernel::Kernel;
 use lango_core::gate::{GateAccount, GateChange, GateId, Traffic, Usage};
+use lango_core::request::FlowOffload;
 use lango_core::time::Monotonic;
 use lango_core::units::{Bytes, Mac, Millis};
 use names::{CounterName, Direction};
@@ -105,6 +108,8 @@ pub struct Gate {
     garden: BTreeSet<IpAddr>,
     /// Accounts that left something in the kernel, and since when.
     left: BTreeMap<GateId, Monotonic>,
+    /// Whether the rules keep customers' connections out of flow offload.
+    offload_refused: bool,
     /// Who left the gate, and has tracked connections still.
     departed: Departed,
 }
@@ -128,6 +133,7 @@ impl Gate {
             view: View::default(),
             garden: BTreeSet::new(),
             left: BTreeMap::new(),
+            offload_refused: true,
             departed: Departed::default(),
         };
         if table != Table::Foreign {
@@ -242,6 +248,26 @@ impl Gate {
         let quotas = self.kernel.quotas().map_err(cannot("read the quotas"))?;
         let in_force: BTreeMap<_, _> = quotas.iter().map(|quota| (quota.name.id, quota.hit)).collect();
         Ok(in_force.into_iter().filter_map(|(id, hit)| hit.then_some(id)).collect())
+    }
+
+    /// Flow offload, by which connections pass by all chains: nothing where there is none.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn flow_offload(&mut self) -> Result<Option<FlowOffload>, GateError> {
+        let flowtables = self.kernel.flowtables().map_err(cannot("look for flow offload"))?;
+        Ok((!flowtables.is_empty()).then(|| FlowOffload {
+            flowtables: flowtables.iter().map(ToString::to_string).collect(),
+            devices: flowtables.iter().flat_map(|flowtable| flowtable.devices.iter().cloned()).collect(),
+            hardware: flowtables.iter().any(|flowtable| flowtable.hardware),
+            customers_kept_out: self.offload_refused,
+        }))
+    }
+
+    /// Flow offload came: connections that began while our rules were not in place may be put on it by their next packet.
+    /// They are looked for a few seconds later.
+    pub fn flow_offload_came(&mut self, now: Monotonic) {
+        self.departed.offload_came(now);
     }
 
     /// Makes these changes, in one transaction. Gives back the last counts of devices that went.

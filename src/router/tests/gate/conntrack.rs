@@ -10,7 +10,7 @@ use std::net::{IpAddr, TcpListener, UdpSocket};
 use std::time::Instant;
 
 /// The lines of the router's own list of tracked connections that name all of these.
-fn tracked(world: &World, words: &[&str]) -> Vec<String> {
+pub fn tracked(world: &World, words: &[&str]) -> Vec<String> {
     let list = world.within(Host::Router, || std::fs::read_to_string("/proc/thread-self/net/nf_conntrack"));
     let list = list.expect("the tests of the gate need a kernel that lists connections (CONFIG_NF_CONNTRACK_PROCFS)");
     // Both IPs are written without abbreviations there.
@@ -25,7 +25,7 @@ fn clean(world: &World, gate: &mut Gate, at: Monotonic) -> Option<Purged> {
 }
 
 /// A gate that has cleaned up what it found when it came.
-fn settled(world: &World) -> Gate {
+pub fn settled(world: &World) -> Gate {
     let mut gate = world.gate();
     gate.reconcile(&[], now()).unwrap();
     clean(world, &mut gate, now()).expect("a gate that takes over cleans up");

@@ -142,18 +142,24 @@ impl World {
     }
 
     pub fn nft(&self, host: Host, script: &str) -> String {
+        self.try_nft(host, script).unwrap_or_else(|refusal| panic!("nft refused: {script}\n{refusal}"))
+    }
+
+    /// The same, where a kernel may refuse: with its words.
+    pub fn try_nft(&self, host: Host, script: &str) -> Result<String, String> {
         let name = self.name(host);
         let mut child = Command::new("ip")
             .args(["netns", "exec", &name, "nft", "-f", "-"])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
             .spawn()
             .expect("the tests of the gate need ip and nft (packages iproute2 and nftables)");
         // nft wants a line's end before a closing brace; the scripts here read better without.
         child.stdin.take().unwrap().write_all(script.replace(" }", "\n}").as_bytes()).unwrap();
         let output = child.wait_with_output().unwrap();
-        assert!(output.status.success(), "nft refused: {script}");
-        String::from_utf8(output.stdout).unwrap()
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
     }
 
     /// Packets that arrived at the internet host from beyond the router.

@@ -137,6 +137,7 @@ impl Shop {
                 running_for: Millis(1),
                 clock: None,
                 gate: true,
+                flow_offload: None,
                 broker: self.online.get(),
                 payments: self.online.get(),
                 devices_online: 0,

@@ -51,9 +51,9 @@ enum Unseen {
     Nothing,
     /// The gate was opened, and is not reconciled yet.
     Opened { new_rules: bool },
-    /// The gate is as it should be, and the connections are not. With new rules, there may be offloaded ones that our
-    /// rules never saw.
-    ToClean { new_rules: bool },
+    /// The gate is as it should be, and the connections are not: they are to be cleaned then. With new rules, there may be
+    /// offloaded ones that our rules never saw.
+    ToClean { new_rules: bool, at: Monotonic },
 }
 
 impl Default for Unseen {
@@ -87,7 +87,7 @@ impl Departed {
     /// The rules are in place; what they replaced did not see everything.
     pub(super) fn rules_replaced(&mut self) {
         self.unseen = match self.unseen {
-            Unseen::Nothing | Unseen::ToClean { .. } => Unseen::ToClean { new_rules: true },
+            Unseen::Nothing | Unseen::ToClean { .. } => Unseen::ToClean { new_rules: true, at: Monotonic(0) },
             Unseen::Opened { .. } => Unseen::Opened { new_rules: true },
         };
     }
@@ -95,7 +95,14 @@ impl Departed {
     /// The gate is as it should be.
     pub(super) fn reconciled(&mut self) {
         if let Unseen::Opened { new_rules } = self.unseen {
-            self.unseen = Unseen::ToClean { new_rules };
+            self.unseen = Unseen::ToClean { new_rules, at: Monotonic(0) };
+        }
+    }
+
+    /// Flow offload came. What is in use is put on it by its next packet, where our rules did not see it begin.
+    pub(super) fn offload_came(&mut self, now: Monotonic) {
+        if self.unseen == Unseen::Nothing {
+            self.unseen = Unseen::ToClean { new_rules: true, at: now.after(GRACE) };
         }
     }
 
@@ -139,14 +146,19 @@ impl Gate {
     /// When [`Gate::cleaning`] has something to do.
     #[must_use]
     pub fn cleaning_due(&self) -> Option<Monotonic> {
-        let at_once = matches!(self.departed.unseen, Unseen::ToClean { .. }).then_some(Monotonic(0));
-        at_once.or_else(|| self.departed.due.values().map(|due| due.at).min())
+        let unseen = match self.departed.unseen {
+            Unseen::ToClean { at, .. } => Some(at),
+            Unseen::Nothing | Unseen::Opened { .. } => None,
+        };
+        unseen.into_iter().chain(self.departed.due.values().map(|due| due.at)).min()
     }
 
     /// The connections that are to be deleted now: of devices that left the gate a few seconds ago and did not come back;
     /// and after [`Gate::reconcile`], where something went unseen, those of all customers who may not pass.
     pub fn cleaning(&mut self, now: Monotonic) -> Option<Cleaning> {
-        let whose = if let Unseen::ToClean { new_rules } = self.departed.unseen {
+        let whose = if let Unseen::ToClean { new_rules, at } = self.departed.unseen
+            && at <= now
+        {
             self.departed.unseen = Unseen::Nothing;
             let addresses = self.view.passes.keys().filter_map(|key| match key {
                 Key::Address(address) => Some(*address),
