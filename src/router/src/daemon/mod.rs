@@ -87,6 +87,8 @@ struct Daemon {
     /// Nothing after `lango flush`: it stays out until the daemon starts again.
     gate: Option<Gate>,
     gate_again: Option<Instant>,
+    /// The whole gate is compared next: single changes need not be made before.
+    gate_compared_next: bool,
     cleaner: cleaning::Cleaner,
     /// Flow offload as last told.
     offload: Option<FlowOffload>,
@@ -310,7 +312,7 @@ impl Daemon {
             }
         }
         let gate = batch.take_gate();
-        if !gate.is_empty() {
+        if !gate.is_empty() && !self.gate_compared_next {
             let now = clock::now().monotonic;
             match self.gate.as_mut().map(|open| open.apply(&gate, now)) {
                 None => {} // flushed by the operator
@@ -351,11 +353,20 @@ impl Daemon {
 
     /// What the rules do not keep and the kernel and the broker still know.
     fn relearn(&mut self, inputs: &mut VecDeque<Input>) {
-        let installed: BTreeSet<(Mac, IpAddr)> = self.gate.iter().flat_map(Gate::addresses).collect();
-        inputs.extend(installed.iter().map(|(mac, address)| Input::Neighbour { mac: *mac, address: *address, present: false }));
+        let here: BTreeSet<(Mac, IpAddr)> = self.neighbours.known().into_iter().collect();
+        let served: BTreeSet<(Mac, IpAddr)> = self.gate.iter().flat_map(Gate::addresses).collect();
+        let mut ipv4s: BTreeMap<Mac, usize> = BTreeMap::new();
+        for (mac, _) in served.iter().filter(|(_, address)| address.is_ipv4()) {
+            *ipv4s.entry(*mac).or_default() += 1;
+        }
+        // Each address is told once: it is thousands. But a device that was served at several IPv4 addresses goes on so, and for
+        // that the rules must know of all of them before the first is there.
+        let before = |known: &&(Mac, IpAddr)| !here.contains(known) || ipv4s.get(&known.0).is_some_and(|count| *count > 1);
+        let asleep = served.iter().filter(before).copied().map(|(mac, address)| Input::Neighbour { mac, address, present: false });
         // Whoever was served comes first: another one with the same MAC is the second, as before.
-        let (served, new): (Vec<_>, Vec<_>) = self.neighbours.known().into_iter().partition(|known| installed.contains(known));
-        inputs.extend(served.into_iter().chain(new).map(|(mac, address)| Input::Neighbour { mac, address, present: true }));
+        let present = here.intersection(&served).chain(here.difference(&served)).copied();
+        let present = present.map(|(mac, address)| Input::Neighbour { mac, address, present: true });
+        inputs.extend(asleep.chain(present));
         self.look_for_ends(inputs);
         if self.connected {
             inputs.push_back(Input::Link { connected: true });
@@ -374,6 +385,7 @@ impl Daemon {
 
     /// Makes the kernel's gate what it should be, whatever happened to it; tried again a little later where that fails.
     fn restore_gate(&mut self, inputs: &mut VecDeque<Input>) {
+        self.gate_compared_next = false;
         let Some(gate) = &mut self.gate else { return };
         let mut desired = self.gateway.desired_gate();
         if matches!(self.storage, Storage::Lost { .. }) {

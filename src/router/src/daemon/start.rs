@@ -21,12 +21,14 @@ use std::path::Path;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{broadcast, mpsc, watch};
+use tokio::time::Instant;
 
 /// Questions and changes that may wait; more make their askers wait.
 const QUEUE: usize = 256;
 
 /// Starts everything. Whoever was online stays so: the gate in the kernel is compared, not made anew.
 pub(super) async fn start(config_path: &Path, config: Config) -> anyhow::Result<(Daemon, Sources)> {
+    let began = Instant::now();
     let terminate = signal(SignalKind::terminate()).context("signals cannot be heard")?;
     let interrupt = signal(SignalKind::interrupt()).context("signals cannot be heard")?;
     let reload = signal(SignalKind::hangup()).context("signals cannot be heard")?;
@@ -39,9 +41,11 @@ pub(super) async fn start(config_path: &Path, config: Config) -> anyhow::Result<
         .with_context(|| format!("the control socket {} cannot be made", config.gateway.control.display()))?;
 
     let (store, records) = Store::open(&config.gateway.store)?;
+    log::debug!("start: the store with {} records is open after {:?}", records.len(), began.elapsed());
     let gate_events = GateEvents::open().context("the kernel's gate events cannot be heard")?;
     let new_addresses = NewAddresses::open().inspect_err(|cause| log::warn!("gate: the kernel's packet log cannot be heard: {cause}")).ok();
     let gate = Gate::open(gate_config(&config, new_addresses.is_some())).context("the gate cannot be opened")?;
+    log::debug!("start: the gate is open after {:?}", began.elapsed());
     let lan: Vec<String> = config.gateway.lan.iter().map(ToString::to_string).collect();
     let neighbours = Neighbours::open(&lan).context("the neighbours cannot be heard")?;
     let gateway = Gateway::load(config.settings(), records, boot.clone(), clock::now());
@@ -66,6 +70,7 @@ pub(super) async fn start(config_path: &Path, config: Config) -> anyhow::Result<
         storage: Storage::Open(store),
         gate: Some(gate),
         gate_again: None,
+        gate_compared_next: true,
         cleaner: cleaning::Cleaner::default(),
         offload: None,
         usage_fresh: None,
@@ -79,6 +84,9 @@ pub(super) async fn start(config_path: &Path, config: Config) -> anyhow::Result<
         garden,
     };
     daemon.take_over().await?;
+
+    let accounts = daemon.gate.as_ref().map_or(0, |gate| gate.installed().len());
+    log::info!("gate: {accounts} accounts are in force, {} ms after the start", began.elapsed().as_millis());
     let (stop_portal, portal_stops) = tokio::sync::oneshot::channel::<()>();
     let serving = tokio::task::spawn_local(portal::serve(listener, seen_by_portal, front, async move {
         let _stopped_or_gone = portal_stops.await;
