@@ -36,7 +36,8 @@ fn every_table_deleted_and_the_gate_is_back_at_once() {
     let lab = Lab::start();
     let (phone, unpaid) = (lab.joined_phone(), lab.joined_phone());
     phone.await_paid(&phone.pay("day", "0712345678"));
-    assert!(phone.udp_echo((HOST6, ECHO).into(), SOON));
+    // The first answer may come sooner than its address is learnt.
+    until_true("an answer over IPv6", SOON, || phone.udp_echo((HOST6, ECHO).into(), SILENCE)).unwrap();
     let before = phone.session().unwrap();
     let left = |session: &serde_json::Value| session["seconds_remaining"].as_u64().unwrap();
     let began = Instant::now();
@@ -160,6 +161,6 @@ fn a_thousand_sessions_are_taken_over_after_kill_9_without_a_loss() {
     assert_eq!((lost, online()), (0, Some(u64::from(SESSIONS))), "datagrams lost of {sent}, and devices online");
     figure(&format!("0 of {sent} datagrams of a stream of 1,000 a second were lost by {ROUNDS} kills and starts"));
     // The fastest says how long it takes; the others, what else the machine did meanwhile.
-    assert!(times.iter().min() <= Some(&BACK_WITHIN), "it took {times:?}");
+    assert!(times.iter().min() <= Some(&BACK_WITHIN), "it took {times:?} (a debug build takes far longer than what is shipped)");
     until("the daemon to answer", SOON, || lab.lango.sessions().ok()).unwrap();
 }
