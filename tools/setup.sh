@@ -36,6 +36,7 @@ find_build() {
 find_lab() {
   want iproute2 ip
   want nftables nft
+  want conntrack conntrack
   want dnsmasq-base dnsmasq
   want mosquitto mosquitto
   want mosquitto-clients mosquitto_pub

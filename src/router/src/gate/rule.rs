@@ -179,11 +179,11 @@ impl Rule {
         self.meta(Meta::Protocol).compare(0, &[if four { 2 } else { 10 }]) // NFPROTO_IPV4, NFPROTO_IPV6
     }
 
-    /// Begins a TCP connection, or answers to its beginning.
+    /// Is TCP and belongs to a connection that was begun before: it has no SYN, which begins one and answers to that.
     #[must_use]
-    pub fn begins(self) -> Self {
+    pub fn carries_on(self) -> Self {
         const SYN: u8 = 0x02;
-        self.transport(Transport::Tcp).payload(2, 13, 1).masked(&[SYN]).compare(1, &[0])
+        self.transport(Transport::Tcp).payload(2, 13, 1).masked(&[SYN]).compare(0, &[0])
     }
 
     /// Not more often than so many times a second, and twice that at once.

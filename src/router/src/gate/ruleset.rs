@@ -124,12 +124,15 @@ fn commented_rules(config: &GateConfig, comment: Option<&str>) -> Vec<Request> {
         Rule::new("upward").go_to("refuse"),
         Rule::new("downward").destination_accounted(Set::DownQuota4, Set::DownCounter4).go_to("speed4"),
         Rule::new("downward").destination_accounted(Set::DownQuota6, Set::DownCounter6).go_to("speed6"),
+        Rule::new("downward").established(true).address_in(Side::Source, Set::Garden4).accept(),
+        Rule::new("downward").established(true).address_in(Side::Source, Set::Garden6).accept(),
+        // Whatever conntrack knows: after a device's end its entries may be deleted, and the far end is to hear of it.
+        // Every address behind the router is answered so, whether a device is there or not.
+        Rule::new("downward").carries_on().reset(),
         // Nobody outside learns by an answer that a captive device is there.
         Rule::new("downward").established(false).silently_drop(),
-        Rule::new("downward").address_in(Side::Source, Set::Garden4).accept(),
-        Rule::new("downward").address_in(Side::Source, Set::Garden6).accept(),
         // An answer to an address that is only just being learnt: it comes again, where a reset would be the end of it.
-        Rule::new("downward").version(false).begins().silently_drop(),
+        Rule::new("downward").transport(Transport::Tcp).silently_drop(),
         Rule::new("downward").go_to("refuse"),
         Rule::new("refuse").transport(Transport::Tcp).reset(),
         Rule::new("refuse").prohibit(),

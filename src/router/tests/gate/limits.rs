@@ -1,7 +1,7 @@
 //! Limits of time and data, as the kernel alone enforces them, and what it counts.
 
 use crate::traffic::{Server, Stream, connection, is_reset, refused, socket_address, tcp_ask, udp_ask, udp_to};
-use crate::world::{Host, INTERNET4, INTERNET6, World, account, addresses, eventually, mac, now, of, total, within_seconds};
+use crate::world::{Host, INTERNET4, INTERNET6, World, account, addresses, eventually, ip, mac, now, of, total, within_seconds};
 use lango::gate::{GateEvent, GateEvents};
 use lango_core::gate::{GateAccount, GateChange, GateDevice, GateId, Traffic};
 use lango_core::units::{Bytes, Millis};
@@ -241,6 +241,36 @@ fn open_tcp_connections_are_reset_each_way_after_the_end() {
     }
     let _server = Server::tcp(&world, Host::Internet, socket_address(INTERNET4, 443), "internet");
     assert!(refused(&world.within(Host::Phone1, || tcp_ask(socket_address(INTERNET4, 443)))));
+}
+
+#[test]
+fn open_tcp_connections_are_reset_after_the_end_whatever_conntrack_still_knows() {
+    let world = World::new();
+    let mut gate = world.gate();
+    ip(&format!("-n {} route add 10.77.0.0/24 via 192.0.2.2", world.name(Host::Internet)));
+    for (port, address, translated) in [(4000, INTERNET4, true), (4001, INTERNET4, false), (4002, INTERNET6, false)] {
+        if !translated && address == INTERNET4 {
+            // From here on IPv4 takes the way that IPv6 takes.
+            world.nft(Host::Router, "delete table ip standin");
+        }
+        gate.apply(&[GateChange::Set(account(1, &[1]))], now()).unwrap();
+        let (mut near, far) = connection(&world, Host::Phone1, socket_address(address, port));
+        let (near2, mut far2) = connection(&world, Host::Phone1, socket_address(address, port + 10));
+        gate.apply(&[GateChange::Remove(GateId(1))], now()).unwrap();
+        world.forget_connections();
+        far2.write_all(b"still there?").unwrap();
+        assert!(is_reset(&mut far2), "the far end learns it at its next packet ({address})");
+        near.write_all(b"still there?").unwrap();
+        assert!(is_reset(&mut near), "the phone learns it at its next packet ({address})");
+        drop((far, near2));
+        // What is new, and what is no TCP, still finds nobody there.
+        let phone = if address == INTERNET4 { "10.77.0.11" } else { "fd77::11" };
+        let asked = world.within(Host::Internet, || udp_ask(socket_address(phone, 7000), b"anyone?"));
+        assert!(!refused(&asked) && asked.is_err(), "UDP from outside: {asked:?}");
+        let begun =
+            world.within(Host::Internet, || std::net::TcpStream::connect_timeout(&socket_address(phone, 7000), Duration::from_millis(300)));
+        assert_eq!(begun.unwrap_err().kind(), ErrorKind::TimedOut, "TCP from outside");
+    }
 }
 
 #[test]

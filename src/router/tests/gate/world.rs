@@ -169,6 +169,17 @@ impl World {
         words.nth(1).unwrap().parse().unwrap()
     }
 
+    /// Makes the router's connection tracking forget all that it knows.
+    pub fn forget_connections(&self) {
+        for family in ["ipv4", "ipv6"] {
+            let name = self.name(Host::Router);
+            let done = Command::new("ip").args(["netns", "exec", &name, "conntrack", "-D", "-f", family]).output();
+            let said = done.expect("the tests of the gate need conntrack (package conntrack)");
+            let said = String::from_utf8_lossy(&said.stderr).into_owned();
+            assert!(said.contains("flow entries have been deleted"), "conntrack -D: {said}");
+        }
+    }
+
     pub fn gate(&self) -> Gate {
         self.try_gate(config()).unwrap()
     }
