@@ -6,6 +6,7 @@
 
 mod batch;
 mod cleaning;
+mod foreign;
 mod front;
 mod garden;
 mod offload;
@@ -15,7 +16,7 @@ mod start;
 use crate::clock;
 use crate::config::{self, Config};
 use crate::control::{self, wire};
-use crate::gate::{Gate, GateEvent, GateEvents, NewAddresses};
+use crate::gate::{Gate, GateEvent, GateEvents, Sender, Senders};
 use crate::neighbours::{NeighbourEvent, Neighbours, Sight};
 use crate::portal::PortalConfig;
 use crate::sync::{Sync, SyncEvent, SyncHandle};
@@ -70,6 +71,7 @@ enum Event {
     /// The kernel's gate events cannot be heard any more.
     Deaf(std::io::Error),
     Sight(Sight),
+    Sender(Sender),
     Sync(SyncEvent),
     Portal(Request, oneshot::Sender<Answer>),
     Control(wire::Command, oneshot::Sender<wire::Reply>),
@@ -102,6 +104,7 @@ struct Daemon {
     watchers: broadcast::Sender<OrderId>,
     portal_config: watch::Sender<PortalConfig>,
     garden: garden::Garden,
+    foreign: foreign::Foreign,
 }
 
 struct Sources {
@@ -109,8 +112,8 @@ struct Sources {
     interrupt: Signal,
     reload: Signal,
     gate: GateEvents,
-    /// New IPv6 addresses of paid devices; nothing where the kernel has no packet log.
-    new_addresses: Option<NewAddresses>,
+    /// New and foreign addresses of paid devices; nothing where the kernel has no packet log.
+    senders: Option<Senders>,
     sync: Option<mpsc::Receiver<SyncEvent>>,
     portal: mpsc::Receiver<front::Ask>,
     control: mpsc::Receiver<control::Ask>,
@@ -179,8 +182,7 @@ impl Daemon {
             _ = sources.reload.recv() => Event::Reload,
             Some(event) = receive(&mut sources.sync) => Event::Sync(event),
             sight = self.neighbours.next() => Event::Sight(sight),
-            // It may have left since: that it is here is for neighbour discovery to say.
-            Some((mac, address)) = new_address(&mut sources.new_addresses) => Event::Sight(Sight::Neighbour(NeighbourEvent { mac, address, present: false })),
+            Some(sender) = next_sender(&mut sources.senders) => Event::Sender(sender),
             Some((command, asker)) = sources.control.recv() => Event::Control(command, asker),
             Some((request, asker)) = sources.portal.recv() => Event::Portal(request, asker),
             Some(addresses) = sources.garden.recv() => Event::Garden(addresses),
@@ -229,6 +231,9 @@ impl Daemon {
                 inputs.push_back(Input::Neighbour { mac, address, present });
             }
             Event::Sight(Sight::Port { mac, port }) => inputs.push_back(Input::Port { mac, port }),
+            Event::Sender(Sender { mac, address, foreign: true }) => self.tell_of_foreign_address(mac, address),
+            // It may have left since: that it is here is for neighbour discovery to say.
+            Event::Sender(Sender { mac, address, foreign: false }) => inputs.push_back(Input::Neighbour { mac, address, present: false }),
             Event::Sync(event) => self.sync_said(event, inputs),
             Event::Portal(request, asker) => self.ask(request, Asker::Portal(asker), inputs),
             Event::Control(wire::Command::Rules(request), asker) => self.ask(request, Asker::Control(asker), inputs),
@@ -241,6 +246,15 @@ impl Daemon {
                 self.garden.resolved(addresses);
             }
             Event::Cleaned(outcome) => self.cleaner.tell(outcome),
+        }
+    }
+
+    fn tell_of_foreign_address(&mut self, mac: Mac, address: IpAddr) {
+        let known = self.gate.iter().flat_map(Gate::addresses).find(|(_, known)| *known == address);
+        if let Some((owner, _)) = known.filter(|(owner, _)| *owner != mac)
+            && self.foreign.seen(mac, address, Instant::now())
+        {
+            log::warn!("gate: {mac} sends as {address}, which is the address of {owner}; what it sends so goes nowhere");
         }
     }
 
@@ -339,6 +353,7 @@ impl Daemon {
             if let Answer::Status(status) = &mut answer {
                 status.gate = self.gate.is_some();
                 status.flow_offload.clone_from(&self.offload);
+                status.spoofed = self.foreign.told;
             }
             if let Some(asker) = self.askers.remove(&ask) {
                 asker.tell(answer);
@@ -502,13 +517,13 @@ async fn sleep_until(at: Option<Instant>) {
     }
 }
 
-async fn new_address(source: &mut Option<NewAddresses>) -> Option<(Mac, IpAddr)> {
+async fn next_sender(source: &mut Option<Senders>) -> Option<Sender> {
     let Some(open) = source else { return std::future::pending().await };
     match open.next().await {
         Ok(found) => Some(found),
         Err(cause) => {
             log::warn!(
-                "gate: the kernel's packet log cannot be heard ({cause}); new IPv6 addresses are learnt from neighbour discovery alone"
+                "gate: the kernel's packet log cannot be heard ({cause}); new addresses are learnt from ARP and neighbour discovery alone"
             );
             *source = None;
             None

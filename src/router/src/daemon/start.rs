@@ -1,12 +1,13 @@
 //! How the daemon starts: it takes over what the kernel has and what the store holds, and only then listens.
 
+use super::foreign::Foreign;
 use super::front::Front;
 use super::recovery::Storage;
 use super::{Daemon, Sources, cleaning, garden};
 use crate::clock;
 use crate::config::Config;
 use crate::control;
-use crate::gate::{Gate, GateConfig, GateEvents, NewAddresses};
+use crate::gate::{Gate, GateConfig, GateEvents, Senders, Whole};
 use crate::neighbours::Neighbours;
 use crate::portal::{self, PortalConfig};
 use crate::store::Store;
@@ -43,8 +44,8 @@ pub(super) async fn start(config_path: &Path, config: Config) -> anyhow::Result<
     let (store, records) = Store::open(&config.gateway.store)?;
     log::debug!("start: the store with {} records is open after {:?}", records.len(), began.elapsed());
     let gate_events = GateEvents::open().context("the kernel's gate events cannot be heard")?;
-    let new_addresses = NewAddresses::open().inspect_err(|cause| log::warn!("gate: the kernel's packet log cannot be heard: {cause}")).ok();
-    let gate = Gate::open(gate_config(&config, new_addresses.is_some())).context("the gate cannot be opened")?;
+    let senders = Senders::open().inspect_err(|cause| log::warn!("gate: the kernel's packet log cannot be heard: {cause}")).ok();
+    let gate = Gate::open(gate_config(&config, senders.is_some())).context("the gate cannot be opened")?;
     log::debug!("start: the gate is open after {:?}", began.elapsed());
     let lan: Vec<String> = config.gateway.lan.iter().map(ToString::to_string).collect();
     let neighbours = Neighbours::open(&lan).context("the neighbours cannot be heard")?;
@@ -82,6 +83,7 @@ pub(super) async fn start(config_path: &Path, config: Config) -> anyhow::Result<
         watchers,
         portal_config,
         garden,
+        foreign: Foreign::default(),
     };
     daemon.take_over().await?;
 
@@ -103,7 +105,7 @@ pub(super) async fn start(config_path: &Path, config: Config) -> anyhow::Result<
         interrupt,
         reload,
         gate: gate_events,
-        new_addresses,
+        senders,
         sync: sync_events,
         portal,
         control,
@@ -132,6 +134,7 @@ pub(super) fn gate_config(config: &Config, learn: bool) -> GateConfig {
         wan: config.gateway.wan.to_string(),
         portal_port: config.gateway.portal_port,
         learn,
+        whole: Whole::default(),
     }
 }
 

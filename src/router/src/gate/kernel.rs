@@ -142,7 +142,7 @@ impl Kernel {
         view.quotas = quotas.iter().map(|quota| (quota.name, quota.limit)).collect();
         let counted = self.counters()?;
         view.counters = counted.keys().copied().collect();
-        for set in [Set::UpQuota, Set::DownQuota4, Set::DownQuota6] {
+        for set in [Set::UpQuota, Set::UpQuota4, Set::UpQuota6, Set::DownQuota4, Set::DownQuota6] {
             for element in self.elements(set)? {
                 let Some(key) = Key::from_bytes(&element.key) else { continue };
                 let quota = element.object.and_then(|name| name.parse().ok());

@@ -22,9 +22,9 @@ mod view;
 
 pub use conntrack::{Cleaning, Purged};
 pub use events::{GateEvent, GateEvents};
-pub use learn::NewAddresses;
+pub use learn::{Sender, Senders};
 pub use offload::SWITCH_OFFLOAD_OFF;
-pub use ruleset::GateConfig;
+pub use ruleset::{GateConfig, Whole};
 
 use crate::clock;
 use crate::netlink::socket::NetlinkError;
@@ -108,8 +108,6 @@ pub struct Gate {
     garden: BTreeSet<IpAddr>,
     /// Accounts that left something in the kernel, and since when.
     left: BTreeMap<GateId, Monotonic>,
-    /// Whether the rules keep customers' connections out of flow offload.
-    offload_refused: bool,
     /// Who left the gate, and has tracked connections still.
     departed: Departed,
 }
@@ -133,22 +131,45 @@ impl Gate {
             view: View::default(),
             garden: BTreeSet::new(),
             left: BTreeMap::new(),
-            offload_refused: true,
             departed: Departed::default(),
         };
         if table != Table::Foreign {
-            let mut installed = gate.kernel.transact(gate.preparation().iter());
-            if installed.is_err() && gate.config.learn {
-                // A kernel may lack the packet log; all else works without it.
-                log::warn!("the gate's rules are refused; trying them without those that log new IPv6 addresses");
-                gate.config.learn = false;
-                installed = gate.kernel.transact(gate.preparation().iter());
-            }
-            installed.map_err(|r| cannot("install the rules")(r.error))?;
+            gate.install()?;
             gate.rules_are_in_place();
             gate.refresh()?;
         }
         Ok(gate)
+    }
+
+    /// Puts in what is missing of table and rules; without what this kernel lacks, where the gate can do without it.
+    fn install(&mut self) -> Result<(), GateError> {
+        let wanted = self.config.clone();
+        let mut first = None;
+        for (learn, whole) in
+            [true, false].into_iter().flat_map(|learn| [Whole::Newer, Whole::Older, Whole::No].map(|whole| (learn, whole)))
+        {
+            if (learn && !wanted.learn) || (wanted.whole == Whole::No && whole != Whole::No) {
+                continue;
+            }
+            (self.config.learn, self.config.whole) = (learn, whole);
+            match self.kernel.transact(self.preparation().iter()) {
+                Ok(()) => {
+                    if wanted.whole != whole && whole == Whole::No {
+                        log::warn!(
+                            "gate: this kernel cannot keep customers' connections out of flowtables: flow offloading must stay off, \
+                             for what it forwards is neither counted nor limited"
+                        );
+                    }
+                    if wanted.learn != learn {
+                        log::warn!("gate: this kernel has no packet log: new addresses are learnt from ARP and neighbour discovery alone");
+                    }
+                    return Ok(());
+                }
+                Err(refused) => drop(first.get_or_insert(refused.error)),
+            }
+        }
+        self.config = wanted;
+        Err(first.map_or(GateError::TableGone, cannot("install the rules")))
     }
 
     fn look(kernel: &mut Kernel, config: &GateConfig) -> Result<Table, GateError> {
@@ -213,6 +234,7 @@ impl Gate {
             match key {
                 Key::Mac(mac) => account.devices.insert(*mac),
                 Key::Address(address) => account.addresses.insert(*address),
+                Key::Pair(..) => false, // both are told by themselves
             };
         }
         accounts
@@ -224,7 +246,7 @@ impl Gate {
     pub fn addresses(&self) -> Vec<(Mac, IpAddr)> {
         let known = self.view.counts.iter().filter_map(|(key, counter)| match key {
             Key::Address(address) => counter.map(|counter| (counter.mac, *address)),
-            Key::Mac(_) => None,
+            Key::Mac(_) | Key::Pair(..) => None,
         });
         known.collect()
     }
@@ -260,7 +282,7 @@ impl Gate {
             flowtables: flowtables.iter().map(ToString::to_string).collect(),
             devices: flowtables.iter().flat_map(|flowtable| flowtable.devices.iter().cloned()).collect(),
             hardware: flowtables.iter().any(|flowtable| flowtable.hardware),
-            customers_kept_out: self.offload_refused,
+            customers_kept_out: self.config.whole != Whole::No,
         }))
     }
 

@@ -88,12 +88,19 @@ pub mod attribute {
     pub const QUOTA_BYTES: u16 = 1;
     pub const QUOTA_FLAGS: u16 = 2;
     pub const QUOTA_CONSUMED: u16 = 4;
+    pub const EXPECTATION_FAMILY: u16 = 1;
+    pub const EXPECTATION_TRANSPORT: u16 = 2;
+    pub const EXPECTATION_PORT: u16 = 3;
+    pub const EXPECTATION_TIMEOUT: u16 = 4;
+    pub const EXPECTATION_SIZE: u16 = 5;
 }
 
 /// `NFT_OBJECT_COUNTER`
 pub const OBJECT_COUNTER: u32 = 1;
 /// `NFT_OBJECT_QUOTA`
 pub const OBJECT_QUOTA: u32 = 2;
+/// `NFT_OBJECT_CT_EXPECT`
+pub const OBJECT_EXPECTATION: u32 = 9;
 /// `NFT_QUOTA_F_DEPLETED`
 pub const QUOTA_DEPLETED: u32 = 2;
 
@@ -207,6 +214,25 @@ pub fn add_quota(name: QuotaName, limit: u64, consumed: u64) -> Request {
         w.nest(attribute::OBJECT_DATA, |w| {
             w.be64(attribute::QUOTA_BYTES, limit);
             w.be64(attribute::QUOTA_CONSUMED, consumed.min(limit));
+        });
+    })
+}
+
+/// Makes an object of connection tracking that expects no connection at all, or finds that it is there. What it is good
+/// for is in decision 10. `family` is 2 (`NFPROTO_IPV4`) or 1 (`NFPROTO_INET`): it makes no difference to packets, but in a
+/// table of both IPs newer kernels take only the first, and older ones only the second.
+#[must_use]
+pub fn add_expectation_of_nothing(name: &str, family: u16) -> Request {
+    const TCP: u8 = 6;
+    const DISCARD: u16 = 9;
+    object(message::NEW_OBJECT, CREATE, name, OBJECT_EXPECTATION, |w| {
+        w.nest(attribute::OBJECT_DATA, |w| {
+            w.attribute(attribute::EXPECTATION_FAMILY, &family.to_be_bytes());
+            w.attribute(attribute::EXPECTATION_TRANSPORT, &[TCP]);
+            w.attribute(attribute::EXPECTATION_PORT, &DISCARD.to_be_bytes());
+            w.attribute(attribute::EXPECTATION_TIMEOUT, &1_000u32.to_ne_bytes());
+            // As many of them as a connection may have open: with none, the kernel stops before it makes one.
+            w.attribute(attribute::EXPECTATION_SIZE, &[0]);
         });
     })
 }

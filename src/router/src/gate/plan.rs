@@ -135,7 +135,7 @@ pub fn plan(view: &View, targets: &Targets<'_>, keys: BTreeSet<Key>, facts: &Fac
                     ops.push(Op::AddCounter { name, bytes });
                 }
             }
-            let addresses = device.addresses.iter().map(|address| Key::Address(*address));
+            let addresses = device.addresses.iter().flat_map(|address| [Key::Address(*address), Key::Pair(*mac, *address)]);
             for key in std::iter::once(Key::Mac(*mac)).chain(addresses) {
                 let counter = CounterName { id: *id, mac: *mac, direction: key.direction() };
                 let speed = match key.direction() {
@@ -189,11 +189,12 @@ fn used(account: &GateAccount, facts: &Facts) -> Bytes {
 fn element(view: &View, key: Key, wanted: Option<&Wanted>, now: Monotonic, ops: &mut Vec<Op>) {
     let alive = |until: Option<Monotonic>| until.is_none_or(|until| until > now);
     let counted = view.counts.get(&key).copied();
-    if counted != wanted.map(|w| Some(w.counter)) {
+    let wanted_count = wanted.filter(|_| key.counts());
+    if counted != wanted_count.map(|w| Some(w.counter)) {
         if counted.is_some() {
             ops.push(Op::DeleteCount(key));
         }
-        if let Some(wanted) = wanted {
+        if let Some(wanted) = wanted_count {
             ops.push(Op::AddCount { key, counter: wanted.counter });
         }
     }
@@ -212,7 +213,7 @@ fn element(view: &View, key: Key, wanted: Option<&Wanted>, now: Monotonic, ops: 
         }
     }
     let class = view.classes.get(&key).copied();
-    let wanted_class = wanted.and_then(|wanted| wanted.class);
+    let wanted_class = wanted_count.and_then(|wanted| wanted.class);
     if class != wanted_class {
         if class.is_some() {
             ops.push(Op::DeleteClass(key));
@@ -281,6 +282,7 @@ mod tests {
         let key = |key: Key| match key {
             Key::Mac(Mac([.., letter])) => char::from(letter).to_string(),
             Key::Address(address) => address.to_string(),
+            Key::Pair(Mac([.., letter]), address) => format!("{}@{address}", char::from(letter)),
         };
         let counter = |name: CounterName| {
             let arrow = if name.direction == Direction::Up { "up" } else { "down" };
@@ -343,7 +345,7 @@ mod tests {
                 "the first time",
                 &[][..],
                 &[one][..],
-                "+q7.0 500 used 0; +counter 7/a up 0; +counter 7/a down 0; +count a 7/a up; +pass a q7.0 60; +paid a 60; +count 10.0.0.1 7/a down; +pass 10.0.0.1 q7.0 60; ",
+                "+q7.0 500 used 0; +counter 7/a up 0; +counter 7/a down 0; +count a 7/a up; +pass a q7.0 60; +paid a 60; +count 10.0.0.1 7/a down; +pass 10.0.0.1 q7.0 60; +pass a@10.0.0.1 q7.0 60; ",
             ),
             ("the same again", &[one], &[one], ""),
             (
@@ -358,14 +360,14 @@ mod tests {
                 "more time",
                 &[one],
                 &["7 until 90 end 500: a 10.0.0.1"],
-                "-pass a; +pass a q7.0 90; -paid a; +paid a 90; -pass 10.0.0.1; +pass 10.0.0.1 q7.0 90; ",
+                "-pass a; +pass a q7.0 90; -paid a; +paid a 90; -pass 10.0.0.1; +pass 10.0.0.1 q7.0 90; -pass a@10.0.0.1; +pass a@10.0.0.1 q7.0 90; ",
             ),
             ("no end any more", &["7 until 60: a"], &["7: a"], "-pass a; +pass a q7.0 ever; -paid a; +paid a ever; "),
             (
                 "another address",
                 &["7: a 10.0.0.1"],
                 &["7: a fd77::1"],
-                "-count 10.0.0.1; -pass 10.0.0.1; +count fd77::1 7/a down; +pass fd77::1 q7.0 ever; ",
+                "-count 10.0.0.1; -pass 10.0.0.1; +count fd77::1 7/a down; +pass fd77::1 q7.0 ever; -pass a@10.0.0.1; +pass a@fd77::1 q7.0 ever; ",
             ),
             (
                 "a second device",
@@ -373,14 +375,24 @@ mod tests {
                 &["7: a, b"],
                 "+counter 7/b up 0; +counter 7/b down 0; +count b 7/b up; +pass b q7.0 ever; +paid b ever; ",
             ),
-            ("a device leaves", &["7: a, b 10.0.0.2"], &["7: a"], "-count b; -pass b; -paid b; -count 10.0.0.2; -pass 10.0.0.2; "),
+            (
+                "a device leaves",
+                &["7: a, b 10.0.0.2"],
+                &["7: a"],
+                "-count b; -pass b; -paid b; -count 10.0.0.2; -pass 10.0.0.2; -pass b@10.0.0.2; ",
+            ),
             (
                 "an address goes to another device",
                 &["7: a 10.0.0.1, b"],
                 &["7: a, b 10.0.0.1"],
-                "-count 10.0.0.1; +count 10.0.0.1 7/b down; ",
+                "-count 10.0.0.1; +count 10.0.0.1 7/b down; -pass a@10.0.0.1; +pass b@10.0.0.1 q7.0 ever; ",
             ),
-            ("the account goes", &["7: a 10.0.0.1"], &["7"], "-count a; -pass a; -paid a; -count 10.0.0.1; -pass 10.0.0.1; "),
+            (
+                "the account goes",
+                &["7: a 10.0.0.1"],
+                &["7"],
+                "-count a; -pass a; -paid a; -count 10.0.0.1; -pass 10.0.0.1; -pass a@10.0.0.1; ",
+            ),
             ("no device at all", &["7: a"], &["7:"], "-count a; -pass a; -paid a; "),
             ("its time is up", &["7: a"], &["7 until 0: a"], "-count a; -pass a; -paid a; "),
             ("its time was up long ago", &[], &["7 until -60: a"], ""),
@@ -410,7 +422,7 @@ mod tests {
                 "an account with speeds goes",
                 &["7 down 2000 up 500: a 10.0.0.1"],
                 &["7"],
-                "-count a; -pass a; -class a; -paid a; -count 10.0.0.1; -pass 10.0.0.1; -class 10.0.0.1; ",
+                "-count a; -pass a; -class a; -paid a; -count 10.0.0.1; -pass 10.0.0.1; -class 10.0.0.1; -pass a@10.0.0.1; ",
             ),
             ("more used than there is", &[], &["7 end 100 used 101: "], ""),
             (

@@ -1,11 +1,13 @@
 //! A rule's expressions, written one behind the other. Pure.
 
-use super::nft::{Request, add_rule, attribute};
-use super::set::Set;
+use super::nft::{OBJECT_EXPECTATION, Request, add_rule, attribute};
+use super::set::{KeyType, Set};
 use crate::netlink::codec::Writer;
 
 /// The register that everything is loaded into (`NFT_REG_1`).
 const REGISTER: u32 = 1;
+/// The same register's third word (`NFT_REG32_02`): where an address goes behind an Ethernet address, as one key.
+const BEHIND_SENDER: u32 = 10;
 /// The register that a verdict is put into (`NFT_REG_VERDICT`).
 const VERDICT: u32 = 0;
 
@@ -80,8 +82,12 @@ impl Rule {
 
     /// Loads bytes of a header: 0 the link's, 1 the network's, 2 the transport's.
     fn payload(self, header: u32, offset: u32, length: u32) -> Self {
+        self.payload_into(REGISTER, header, offset, length)
+    }
+
+    fn payload_into(self, register: u32, header: u32, offset: u32, length: u32) -> Self {
         self.expression("payload", |w| {
-            w.be32(1, REGISTER);
+            w.be32(1, register);
             w.be32(2, header);
             w.be32(3, offset);
             w.be32(4, length);
@@ -136,10 +142,31 @@ impl Rule {
         self.meta(Meta::InputHardware).compare(0, &1u16.to_ne_bytes()).payload(0, 6, 6)
     }
 
-    /// The sending device is none of the set.
+    /// The sending device is one of the set, or none of it.
     #[must_use]
-    pub fn sender_not_in(self, set: Set) -> Self {
-        self.sender().look_up(set, false)
+    pub fn sender_in(self, set: Set, yes: bool) -> Self {
+        self.sender().look_up(set, yes)
+    }
+
+    /// Loads the sender's Ethernet address and the IP address that it says it has, as one key.
+    fn sender_and_address(self, set: Set) -> Self {
+        let (protocol, offset, length) = if set.key() == KeyType::ETHER_IPV4 { (2, 12, 4) } else { (10, 8, 16) };
+        let ethernet = self.meta(Meta::InputHardware).compare(0, &1u16.to_ne_bytes()); // ARPHRD_ETHER
+        let versioned = ethernet.meta(Meta::Protocol).compare(0, &[protocol]);
+        versioned.payload(0, 6, 6).payload_into(BEHIND_SENDER, 1, offset, length)
+    }
+
+    /// The sending device and its address are in the set together.
+    #[must_use]
+    pub fn pair_in(self, set: Set) -> Self {
+        self.sender_and_address(set).look_up(set, true)
+    }
+
+    /// The sending device has a quota with something left, its address is known for its own, and it has a counter. Quota
+    /// and address are one look-up. The counter is found by the first part of the same key.
+    #[must_use]
+    pub fn pair_accounted(self, quota: Set) -> Self {
+        self.sender_and_address(quota).object(quota).object(Set::UpCounter)
     }
 
     fn address(self, side: Side, set: Set) -> Self {
@@ -173,12 +200,6 @@ impl Rule {
         self.address(Side::Destination, quota).object(quota).object(counter)
     }
 
-    /// Is IPv4, or IPv6.
-    #[must_use]
-    pub fn version(self, four: bool) -> Self {
-        self.meta(Meta::Protocol).compare(0, &[if four { 2 } else { 10 }]) // NFPROTO_IPV4, NFPROTO_IPV6
-    }
-
     /// Is TCP and belongs to a connection that was begun before: it has no SYN, which begins one and answers to that.
     #[must_use]
     pub fn carries_on(self) -> Self {
@@ -199,9 +220,12 @@ impl Rule {
 
     /// Then the first bytes of it are told to who listens to the group, and the next rule is asked.
     #[must_use]
-    pub fn log(self, group: u16, bytes: u32) -> Request {
+    pub fn log(self, group: u16, bytes: u32, prefix: &str) -> Request {
         self.expression("log", |w| {
             w.attribute(1, &group.to_be_bytes());
+            if !prefix.is_empty() {
+                w.text(2, prefix);
+            }
             w.be32(3, bytes);
             w.attribute(4, &1u16.to_be_bytes()); // told at once, not when there are some more
         })
@@ -261,16 +285,36 @@ impl Rule {
         if first == last { loaded.compare(0, &[first]) } else { loaded.compare(5, &[first]).compare(3, &[last]) }
     }
 
-    /// Belongs to a connection that exists (`ct state established,related`), or does not.
-    #[must_use]
-    pub fn established(self, yes: bool) -> Self {
-        let states = 2u32 | 4; // NF_CT_STATE_BIT of ESTABLISHED and RELATED; in the machine's order
+    /// What connection tracking says of the packet's connection is one of these bits, or none.
+    fn state(self, bits: u32, yes: bool) -> Self {
         self.expression("ct", |w| {
             w.be32(1, REGISTER);
             w.be32(2, 0); // NFT_CT_STATE
         })
-        .masked(&states.to_ne_bytes())
+        .masked(&bits.to_ne_bytes()) // in the machine's order
         .compare(u32::from(yes), &0u32.to_ne_bytes())
+    }
+
+    /// Belongs to a connection that exists (`ct state established,related`), or does not.
+    #[must_use]
+    pub fn established(self, yes: bool) -> Self {
+        self.state(2 | 4, yes) // NF_CT_STATE_BIT of ESTABLISHED and RELATED
+    }
+
+    /// May be the first packet of its connection (`ct state related,new`).
+    #[must_use]
+    pub fn first(self) -> Self {
+        self.state(4 | 8, true) // NF_CT_STATE_BIT of RELATED and NEW
+    }
+
+    /// Then its connection is one that expects others, by the object of this name; the next rule is asked.
+    #[must_use]
+    pub fn expecting(self, object: &str) -> Request {
+        self.expression("objref", |w| {
+            w.be32(1, OBJECT_EXPECTATION);
+            w.text(2, object);
+        })
+        .done()
     }
 
     /// Answers what the other side began.

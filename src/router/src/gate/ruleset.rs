@@ -1,7 +1,7 @@
 //! What our table holds besides the accounts: sets, chains, rules (docs/gate.md shows them as `nft` prints them). Pure.
 
 use super::learn;
-use super::nft::{Request, add_chain, add_element, add_set, add_table, delete_rules, empty_set};
+use super::nft::{Request, add_chain, add_element, add_expectation_of_nothing, add_set, add_table, delete_rules, empty_set};
 use super::rule::{Rule, Side, Transport};
 use super::set::Set;
 use ring::digest::{SHA256, digest};
@@ -16,8 +16,23 @@ pub struct GateConfig {
     pub wan: String,
     /// The portal's port at the router, plain HTTP.
     pub portal_port: u16,
-    /// Whether the kernel is to log packets from new IPv6 addresses of paid devices, for [`super::NewAddresses`].
+    /// Whether the kernel is to log packets from new and from foreign addresses of paid devices, for [`super::Senders`].
     pub learn: bool,
+    /// Whether connections of customers are kept out of flowtables.
+    pub whole: Whole,
+}
+
+/// Whether connections of customers are kept out of flowtables: in there none of their packets would be counted or stopped.
+/// The gate itself finds out what the kernel takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Whole {
+    /// They are, by an object as newer kernels take it.
+    #[default]
+    Newer,
+    /// They are, by an object as older kernels take it.
+    Older,
+    /// They are not: flow offloading must stay off.
+    No,
 }
 
 /// How often the kernel looks for elements that ran out, in milliseconds. They stop working on their own moment; this is
@@ -42,11 +57,18 @@ const BASE_CHAINS: [(&str, (&str, u32, i32)); 3] = [
 ];
 
 /// The chains that those ask.
-const CHAINS: [&str; 8] = ["upward", "learn", "downward", "speed4", "speed6", "services", "captive", "refuse"];
+const CHAINS: [&str; 11] =
+    ["upward", "pass", "strange", "learn", "foreign", "downward", "speed4", "speed6", "services", "captive", "refuse"];
 
-/// Packets from new IPv6 addresses that are looked at in a second: many phones' worth, and a bound for one that makes
-/// addresses up.
+/// The object that keeps connections out of flowtables.
+const WHOLE: &str = "whole";
+
+/// Packets from new addresses that are looked at in a second: many phones' worth, and a bound for one that makes addresses
+/// up.
 const LEARNT: u32 = 100;
+
+/// The same of packets that a device sent with another's address.
+const FOREIGN: u32 = 10;
 
 const DNS: u16 = 53;
 const DHCP_SERVER: u16 = 67;
@@ -100,7 +122,10 @@ pub fn replace_rules(config: &GateConfig) -> Vec<Request> {
 /// The comment of the first rule of `forward`: rules with another one are replaced.
 #[must_use]
 pub fn rules_comment(config: &GateConfig) -> String {
-    format!("Lango, rules {}", fingerprint(commented_rules(config, None).into_iter()))
+    // Which of the two objects it is makes no other rules: a daemon that starts has not found that out yet.
+    let whole = if config.whole == Whole::Older { Whole::Newer } else { config.whole };
+    let config = GateConfig { whole, ..config.clone() };
+    format!("Lango, rules {}", fingerprint(commented_rules(&config, None).into_iter()))
 }
 
 /// How many rules there are.
@@ -113,12 +138,19 @@ fn commented_rules(config: &GateConfig, comment: Option<&str>) -> Vec<Request> {
     let mut requests: Vec<Request> = CHAINS.iter().map(|name| add_chain(name, None)).collect();
     let lan: BTreeSet<&String> = config.lan.iter().collect(); // named twice is named once
     requests.extend(lan.into_iter().map(|name| add_element(Set::Lan, &interface_key(name), None, None)));
+    if config.whole != Whole::No {
+        requests.push(add_expectation_of_nothing(WHOLE, if config.whole == Whole::Older { 1 } else { 2 }));
+        // Before anything else is decided: a connection can be marked so by its first packet only.
+        requests.extend(["upward", "downward"].map(|chain| Rule::new(chain).first().expecting(WHOLE)));
+    }
     requests.extend([
         Rule::new("forward").comment(comment).by_customers().jump("upward"),
         Rule::new("forward").towards_customers().jump("downward"),
         // From customer to customer through the router: not offered.
         Rule::new("upward").towards_customers().go_to("refuse"),
-        Rule::new("upward").sender_accounted().go_to("learn"),
+        Rule::new("upward").pair_accounted(Set::UpQuota4).go_to("pass"),
+        Rule::new("upward").pair_accounted(Set::UpQuota6).go_to("pass"),
+        Rule::new("upward").sender_in(Set::Paid, true).jump("strange"),
         Rule::new("upward").address_in(Side::Destination, Set::Garden4).accept(),
         Rule::new("upward").address_in(Side::Destination, Set::Garden6).accept(),
         Rule::new("upward").go_to("refuse"),
@@ -145,13 +177,26 @@ fn commented_rules(config: &GateConfig, comment: Option<&str>) -> Vec<Request> {
         requests.push(Rule::new(chain).mark_by_destination(map));
         requests.push(Rule::new(chain).accept());
     }
-    requests.push(Rule::new("learn").mark_by_sender(Set::UpClass));
-    requests.push(Rule::new("learn").version(true).accept());
-    requests.push(Rule::new("learn").address_in(Side::Source, Set::DownQuota6).accept());
+    for chain in ["pass", "learn"] {
+        requests.push(Rule::new(chain).mark_by_sender(Set::UpClass));
+    }
+    requests.push(Rule::new("pass").accept());
     if config.learn {
-        requests.push(Rule::new("learn").version(false).at_most_a_second(LEARNT).log(learn::GROUP, learn::HEADER6));
+        requests.push(Rule::new("learn").at_most_a_second(LEARNT).log(learn::GROUP, learn::HEADER6, ""));
+        requests.push(Rule::new("foreign").at_most_a_second(FOREIGN).log(learn::GROUP, learn::HEADER6, learn::FOREIGN));
     }
     requests.push(Rule::new("learn").accept());
+    requests.extend([
+        // What it has is used up.
+        Rule::new("strange").pair_in(Set::UpQuota4).back(),
+        Rule::new("strange").pair_in(Set::UpQuota6).back(),
+        // Another one's: the answers would be that one's, and be counted as such.
+        Rule::new("strange").address_in(Side::Source, Set::DownQuota4).go_to("foreign"),
+        Rule::new("strange").address_in(Side::Source, Set::DownQuota6).go_to("foreign"),
+        // A new one of its own.
+        Rule::new("strange").sender_accounted().go_to("learn"),
+        Rule::new("foreign").silently_drop(),
+    ]);
     for port in [DNS, DHCP_SERVER, NTP, DHCP6_SERVER] {
         requests.push(Rule::new("services").port(Transport::Udp, port).accept());
     }
@@ -165,7 +210,7 @@ fn commented_rules(config: &GateConfig, comment: Option<&str>) -> Vec<Request> {
     }
     requests.extend([
         Rule::new("services").go_to("refuse"),
-        Rule::new("prerouting").by_customers().sender_not_in(Set::Paid).jump("captive"),
+        Rule::new("prerouting").by_customers().sender_in(Set::Paid, false).jump("captive"),
         Rule::new("captive").port(Transport::Udp, DNS).redirect(None),
         Rule::new("captive").port(Transport::Tcp, DNS).redirect(None),
         Rule::new("captive").address_in(Side::Destination, Set::Garden4).back(),
@@ -198,7 +243,13 @@ mod tests {
     use super::*;
 
     fn config(lan: &[&str], portal_port: u16) -> GateConfig {
-        GateConfig { lan: lan.iter().map(|name| (*name).to_owned()).collect(), wan: "wan".into(), portal_port, learn: true }
+        GateConfig {
+            lan: lan.iter().map(|name| (*name).to_owned()).collect(),
+            wan: "wan".into(),
+            portal_port,
+            learn: true,
+            whole: Whole::default(),
+        }
     }
 
     #[test]

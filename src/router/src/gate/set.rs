@@ -16,6 +16,10 @@ impl KeyType {
     pub const IPV6: Self = Self(8, 16);
     /// `ether_addr`
     pub const ETHER: Self = Self(9, 6);
+    /// `ether_addr . ipv4_addr`; each part takes whole words of four bytes.
+    pub const ETHER_IPV4: Self = Self(9 << 6 | 7, 12);
+    /// `ether_addr . ipv6_addr`
+    pub const ETHER_IPV6: Self = Self(9 << 6 | 8, 24);
     /// `ifname`
     pub const INTERFACE: Self = Self(41, 16);
     /// `classid`
@@ -29,8 +33,12 @@ pub enum Set {
     Lan,
     /// Devices that may pass: what the NAT chain asks, so that no look-up there counts.
     Paid,
-    /// Device to its account's quota.
+    /// Device to its account's quota, whatever address it sends from.
     UpQuota,
+    /// Device and the address that it sends from to the account's quota.
+    UpQuota4,
+    /// Device and the address that it sends from to the account's quota.
+    UpQuota6,
     /// Device to its counter up.
     UpCounter,
     /// Address to the account's quota.
@@ -55,10 +63,12 @@ pub enum Set {
 
 impl Set {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::Lan,
         Self::Paid,
         Self::UpQuota,
+        Self::UpQuota4,
+        Self::UpQuota6,
         Self::UpCounter,
         Self::DownQuota4,
         Self::DownCounter4,
@@ -78,6 +88,8 @@ impl Set {
             Self::Lan => "lan",
             Self::Paid => "paid",
             Self::UpQuota => "up_quota",
+            Self::UpQuota4 => "up_quota4",
+            Self::UpQuota6 => "up_quota6",
             Self::UpCounter => "up_counter",
             Self::DownQuota4 => "down_quota4",
             Self::DownCounter4 => "down_counter4",
@@ -97,6 +109,8 @@ impl Set {
         match self {
             Self::Lan => KeyType::INTERFACE,
             Self::Paid | Self::UpQuota | Self::UpCounter | Self::UpClass => KeyType::ETHER,
+            Self::UpQuota4 => KeyType::ETHER_IPV4,
+            Self::UpQuota6 => KeyType::ETHER_IPV6,
             Self::DownQuota4 | Self::DownCounter4 | Self::DownClass4 | Self::Garden4 => KeyType::IPV4,
             Self::DownQuota6 | Self::DownCounter6 | Self::DownClass6 | Self::Garden6 => KeyType::IPV6,
         }
@@ -106,7 +120,7 @@ impl Set {
     #[must_use]
     pub const fn object(self) -> Option<u32> {
         match self {
-            Self::UpQuota | Self::DownQuota4 | Self::DownQuota6 => Some(OBJECT_QUOTA),
+            Self::UpQuota | Self::UpQuota4 | Self::UpQuota6 | Self::DownQuota4 | Self::DownQuota6 => Some(OBJECT_QUOTA),
             Self::UpCounter | Self::DownCounter4 | Self::DownCounter6 => Some(OBJECT_COUNTER),
             Self::Lan | Self::Paid | Self::UpClass | Self::DownClass4 | Self::DownClass6 | Self::Garden4 | Self::Garden6 => None,
         }
@@ -122,17 +136,20 @@ impl Set {
     /// to be read after the end.
     #[must_use]
     pub const fn ends(self) -> bool {
-        matches!(self, Self::Paid | Self::UpQuota | Self::DownQuota4 | Self::DownQuota6)
+        matches!(self, Self::Paid | Self::UpQuota | Self::UpQuota4 | Self::UpQuota6 | Self::DownQuota4 | Self::DownQuota6)
     }
 }
 
-/// A device, or an address of one: what elements are found by.
+/// A device, or an address of one, or both: what elements are found by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Key {
     /// Traffic from it.
     Mac(Mac),
     /// Traffic to it.
     Address(IpAddr),
+    /// Traffic from it that says it comes from this address. It leads to a quota only: what is counted and marked is the
+    /// device's.
+    Pair(Mac, IpAddr),
 }
 
 impl Key {
@@ -143,6 +160,7 @@ impl Key {
             Self::Mac(mac) => mac.0.to_vec(),
             Self::Address(IpAddr::V4(address)) => address.octets().to_vec(),
             Self::Address(IpAddr::V6(address)) => address.octets().to_vec(),
+            Self::Pair(mac, address) => [mac.0.as_slice(), &[0; 2], &Self::Address(address).bytes()].concat(),
         }
     }
     /// The key with these bytes; nothing for any other length.
@@ -154,22 +172,37 @@ impl Key {
         if let Ok(octets) = <[u8; 4]>::try_from(bytes) {
             return Some(Self::Address(IpAddr::from(octets)));
         }
-        Some(Self::Address(IpAddr::from(<[u8; 16]>::try_from(bytes).ok()?)))
+        if let Ok(octets) = <[u8; 16]>::try_from(bytes) {
+            return Some(Self::Address(IpAddr::from(octets)));
+        }
+        let (mac, rest) = bytes.split_first_chunk::<6>()?;
+        let address = match rest.split_first_chunk::<2>()?.1 {
+            four @ [_, _, _, _] => IpAddr::from(<[u8; 4]>::try_from(four).ok()?),
+            six => IpAddr::from(<[u8; 16]>::try_from(six).ok()?),
+        };
+        Some(Self::Pair(Mac(*mac), address))
     }
     /// The map that leads from it to a quota.
     #[must_use]
     pub const fn quota_map(self) -> Set {
         match self {
             Self::Mac(_) => Set::UpQuota,
+            Self::Pair(_, IpAddr::V4(_)) => Set::UpQuota4,
+            Self::Pair(_, IpAddr::V6(_)) => Set::UpQuota6,
             Self::Address(IpAddr::V4(_)) => Set::DownQuota4,
             Self::Address(IpAddr::V6(_)) => Set::DownQuota6,
         }
+    }
+    /// Whether it has elements of its own in the maps to counters and classes. A pair has not: its device has.
+    #[must_use]
+    pub const fn counts(self) -> bool {
+        !matches!(self, Self::Pair(..))
     }
     /// The map that leads from it to a counter.
     #[must_use]
     pub const fn counter_map(self) -> Set {
         match self {
-            Self::Mac(_) => Set::UpCounter,
+            Self::Mac(_) | Self::Pair(..) => Set::UpCounter,
             Self::Address(IpAddr::V4(_)) => Set::DownCounter4,
             Self::Address(IpAddr::V6(_)) => Set::DownCounter6,
         }
@@ -178,7 +211,7 @@ impl Key {
     #[must_use]
     pub const fn class_map(self) -> Set {
         match self {
-            Self::Mac(_) => Set::UpClass,
+            Self::Mac(_) | Self::Pair(..) => Set::UpClass,
             Self::Address(IpAddr::V4(_)) => Set::DownClass4,
             Self::Address(IpAddr::V6(_)) => Set::DownClass6,
         }
@@ -187,7 +220,7 @@ impl Key {
     #[must_use]
     pub const fn direction(self) -> Direction {
         match self {
-            Self::Mac(_) => Direction::Up,
+            Self::Mac(_) | Self::Pair(..) => Direction::Up,
             Self::Address(_) => Direction::Down,
         }
     }
@@ -203,12 +236,17 @@ mod tests {
             Key::Mac("02:00:5e:10:00:01".parse().unwrap()),
             Key::Address("10.77.0.11".parse().unwrap()),
             Key::Address("fd77::11".parse().unwrap()),
+            Key::Pair("02:00:5e:10:00:01".parse().unwrap(), "10.77.0.11".parse().unwrap()),
+            Key::Pair("02:00:5e:10:00:01".parse().unwrap(), "fd77::11".parse().unwrap()),
         ] {
             assert_eq!(Key::from_bytes(&key.bytes()), Some(key));
             assert_eq!(key.bytes().len(), key.quota_map().key().1 as usize);
-            assert_eq!(key.bytes().len(), key.counter_map().key().1 as usize);
-            assert_eq!(key.bytes().len(), key.class_map().key().1 as usize);
+            for map in [key.counter_map(), key.class_map()] {
+                assert_eq!(key.bytes().len() == map.key().1 as usize, key.counts());
+            }
         }
-        assert_eq!(Key::from_bytes(&[1, 2, 3]), None);
+        for length in [0, 3, 5, 7, 8, 11, 13, 23, 25] {
+            assert_eq!(Key::from_bytes(&vec![1; length]), None, "{length} bytes");
+        }
     }
 }

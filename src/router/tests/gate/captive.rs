@@ -179,3 +179,27 @@ fn the_walled_garden_is_open_to_all_and_nothing_beside_it() {
     gate.set_garden(&[]).unwrap();
     assert!(refused(&world.within(Host::Phone1, || tcp_ask(socket_address(INTERNET4, 443)))));
 }
+
+#[test]
+fn connections_are_kept_out_of_flowtables_and_expect_nothing() {
+    let world = World::new();
+    let mut gate = world.gate();
+    let table = world.nft(Host::Router, "list table inet lango");
+    assert!(table.contains("ct expectation whole {") && table.contains("size 0"), "the object: {table}");
+    assert_eq!(table.matches("ct state related,new ct expectation set \"whole\"").count(), 2, "a rule each way: {table}");
+    gate.apply(&[GateChange::Set(account(1, &[1]))], now()).unwrap();
+    for (internet, _) in BOTH {
+        let _udp = Server::udp(&world, Host::Internet, socket_address(internet, 4000), "e");
+        let _tcp = Server::tcp(&world, Host::Internet, socket_address(internet, 443), "internet");
+        assert_eq!(world.within(Host::Phone1, || udp_ask(socket_address(internet, 4000), b"x")).unwrap(), b"ex");
+        assert_eq!(world.within(Host::Phone1, || tcp_ask(socket_address(internet, 443))).unwrap(), "internet");
+        assert!(world.ping(Host::Phone1, internet, "56"));
+    }
+    // From outside, too, where no address is translated.
+    let _phone = Server::udp(&world, Host::Phone1, socket_address("fd77::11", 7000), "phone ");
+    assert_eq!(world.within(Host::Internet, || udp_ask(socket_address("fd77::11", 7000), b"?")).unwrap(), b"phone ?");
+    let known = world.within(Host::Router, || std::fs::read_to_string("/proc/thread-self/net/nf_conntrack")).unwrap();
+    assert!(known.lines().count() >= 7, "the connections were tracked: {known}");
+    let expected = world.within(Host::Router, || std::fs::read_to_string("/proc/thread-self/net/nf_conntrack_expect")).unwrap();
+    assert_eq!(expected, "", "no connection is expected");
+}

@@ -11,6 +11,7 @@ mod installing;
 mod limits;
 mod neighbours;
 mod offload;
+mod senders;
 mod takeover;
 mod traffic;
 mod world;

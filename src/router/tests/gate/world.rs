@@ -2,7 +2,7 @@
 //! by veth pairs. Made and removed by each test; nothing of the machine's own network is touched.
 
 use lango::clock;
-use lango::gate::{Gate, GateConfig, GateError};
+use lango::gate::{Gate, GateConfig, GateError, Whole};
 use lango_core::gate::{GateAccount, GateDevice, GateId, Traffic, Usage};
 use lango_core::time::Monotonic;
 use lango_core::units::{Bytes, Mac, Millis};
@@ -206,7 +206,7 @@ impl Drop for World {
 }
 
 pub fn config() -> GateConfig {
-    GateConfig { lan: vec!["br-lan".into()], wan: "wan".into(), portal_port: PORTAL_PORT, learn: true }
+    GateConfig { lan: vec!["br-lan".into()], wan: "wan".into(), portal_port: PORTAL_PORT, learn: true, whole: Whole::default() }
 }
 
 fn enter(path: &str) {

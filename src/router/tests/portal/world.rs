@@ -138,6 +138,7 @@ impl Shop {
                 clock: None,
                 gate: true,
                 flow_offload: None,
+                spoofed: 0,
                 broker: self.online.get(),
                 payments: self.online.get(),
                 devices_online: 0,

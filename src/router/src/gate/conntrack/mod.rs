@@ -126,7 +126,7 @@ impl Departed {
 pub(super) fn holders(view: &View, targets: &Targets<'_>) -> Holders {
     let had = targets.iter().flat_map(|(id, _)| view.keys_of(*id)).filter_map(|key| match key {
         Key::Address(address) => Some(address),
-        Key::Mac(_) => None,
+        Key::Mac(_) | Key::Pair(..) => None,
     });
     let get = targets.iter().filter_map(|(_, account)| *account).flat_map(|account| account.devices.values());
     let get = get.flat_map(|device| device.addresses.iter().copied());
@@ -162,7 +162,7 @@ impl Gate {
             self.departed.unseen = Unseen::Nothing;
             let addresses = self.view.passes.keys().filter_map(|key| match key {
                 Key::Address(address) => Some(*address),
-                Key::Mac(_) => None,
+                Key::Mac(_) | Key::Pair(..) => None,
             });
             Whose::AllBut { passing: addresses.collect(), offloaded: new_rules }
         } else {

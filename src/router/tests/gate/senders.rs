@@ -1,0 +1,119 @@
+//! Whose address a packet says it comes from.
+
+use crate::traffic::{Server, socket_address, udp_ask};
+use crate::world::{Host, INTERNET4, INTERNET6, World, account, ip, mac, now, of};
+use lango::gate::{Sender, Senders};
+use lango_core::gate::{GateAccount, GateChange};
+use lango_core::units::Bytes;
+use std::net::UdpSocket;
+use std::sync::mpsc::Receiver;
+use std::time::Duration;
+
+/// What is heard of senders at the router.
+fn listen(world: &World) -> Receiver<Sender> {
+    let (told, heard) = std::sync::mpsc::channel();
+    let (ready, open) = std::sync::mpsc::channel();
+    let _listener = world.spawn(Host::Router, move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let mut senders = Senders::open().unwrap();
+            ready.send(()).unwrap();
+            while let Ok(sender) = senders.next().await {
+                if told.send(sender).is_err() {
+                    return;
+                }
+            }
+        });
+    });
+    open.recv().unwrap();
+    heard
+}
+
+/// Phone 2 takes an address that it does not answer for: what it sends from it goes out all the same.
+fn takes(world: &World, address: &str) {
+    let phone = world.name(Host::Phone2);
+    world.within(Host::Phone2, || std::fs::write("/proc/sys/net/ipv4/conf/all/arp_ignore", "1").unwrap());
+    ip(&format!("-n {phone} addr add {address} dev lo"));
+}
+
+fn send(world: &World, from: &str, to: &str) {
+    world.within(Host::Phone2, || {
+        let socket = UdpSocket::bind(socket_address(from, 0)).unwrap();
+        socket.send_to(&[0; 100], socket_address(to, 4000)).unwrap();
+    });
+}
+
+#[test]
+fn a_paid_device_sends_with_no_other_one_s_address() {
+    let world = World::new();
+    let heard = listen(&world);
+    let mut gate = world.gate();
+    let _servers = [INTERNET4, INTERNET6].map(|to| Server::udp(&world, Host::Internet, socket_address(to, 4000), "e"));
+    gate.apply(&[GateChange::Set(account(1, &[1])), GateChange::Set(account(2, &[2]))], now()).unwrap();
+    for (victim, to) in [("10.77.0.11", INTERNET4), ("fd77::11", INTERNET6)] {
+        takes(&world, victim);
+        let before = world.arrived();
+        let counted = gate.usage().unwrap();
+        for _ in 0..5 {
+            send(&world, victim, to);
+        }
+        for _ in 0..5 {
+            let told = heard.recv_timeout(Duration::from_secs(5)).unwrap();
+            assert_eq!(told, Sender { mac: mac(2), address: victim.parse().unwrap(), foreign: true });
+        }
+        // Its own address goes on; that answer also shows that what was sent before has been dealt with.
+        assert_eq!(world.within(Host::Phone2, || udp_ask(socket_address(to, 4000), b"x")).unwrap(), b"ex");
+        assert_eq!(world.arrived(), before + 1, "of six packets one arrived: {to}");
+        let after = gate.usage().unwrap();
+        assert_eq!(of(&after, 1, 1), of(&counted, 1, 1), "the other one's data is not touched");
+        let used = of(&after, 2, 2).total().0 - of(&counted, 2, 2).total().0;
+        assert!(used < 150, "what was refused is not counted: {used} bytes");
+        // The owner is not disturbed.
+        assert_eq!(world.within(Host::Phone1, || udp_ask(socket_address(to, 4000), b"x")).unwrap(), b"ex");
+    }
+    assert_eq!(heard.try_iter().count(), 0, "nothing else was told");
+}
+
+#[test]
+fn a_new_address_passes_is_told_and_is_answered_once_it_is_known() {
+    let world = World::new();
+    let heard = listen(&world);
+    let mut gate = world.gate();
+    let servers = [INTERNET4, INTERNET6].map(|to| Server::udp(&world, Host::Internet, socket_address(to, 4000), "e"));
+    let mut given = GateAccount { data_end: Some(Bytes(1_000_000)), ..account(2, &[2]) };
+    gate.apply(&[GateChange::Set(given.clone())], now()).unwrap();
+    let phone = world.name(Host::Phone2);
+    for (number, (new, old, to)) in [("10.77.0.99", "10.77.0.12", INTERNET4), ("fd77::99", "fd77::12", INTERNET6)].into_iter().enumerate() {
+        let length = if to == INTERNET4 { 24 } else { 64 };
+        ip(&format!("-n {phone} addr add {new}/{length} dev eth0"));
+        send(&world, new, to);
+        let told = heard.recv_timeout(Duration::from_secs(5)).unwrap();
+        assert_eq!(told, Sender { mac: mac(2), address: new.parse().unwrap(), foreign: false });
+        given.devices.get_mut(&mac(2)).unwrap().addresses.insert(new.parse().unwrap());
+        gate.apply(&[GateChange::Set(given.clone())], now()).unwrap();
+        for address in [new, old] {
+            let answer = world.within(Host::Phone2, || {
+                let socket = UdpSocket::bind(socket_address(address, 0)).unwrap();
+                socket.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+                socket.send_to(b"x", socket_address(to, 4000)).unwrap();
+                let mut buffer = [0; 10];
+                socket.recv(&mut buffer).map(|length| buffer[..length].to_vec())
+            });
+            assert_eq!(answer.unwrap(), b"ex", "from {address}");
+        }
+        assert_eq!(servers[number].served(), 3, "the first one passed, too");
+    }
+    assert_eq!(heard.try_iter().count(), 0, "what is known is not told");
+}
+
+#[test]
+fn data_used_up_is_no_foreign_address() {
+    let world = World::new();
+    let heard = listen(&world);
+    let mut gate = world.gate();
+    gate.apply(&[GateChange::Set(GateAccount { data_end: Some(Bytes(10)), ..account(2, &[2]) })], now()).unwrap();
+    let asked = world.within(Host::Phone2, || udp_ask(socket_address(INTERNET4, 4000), b"anyone?"));
+    assert!(crate::traffic::refused(&asked), "{asked:?}");
+    assert_eq!(heard.try_iter().count(), 0);
+    assert_eq!(of(&gate.usage().unwrap(), 2, 2).up, Bytes(0));
+}
