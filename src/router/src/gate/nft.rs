@@ -3,7 +3,7 @@
 //! Numbers are those of linux/netfilter/nf_tables.h; they are the kernel's promise to programs and never change.
 
 use super::names::{CounterName, QuotaName};
-use super::set::{KeyType, Set};
+use super::set::{Growing, KeyType, Set};
 use super::speeds::Class;
 use crate::netlink::codec::{APPEND, CREATE, EXCLUSIVE, Writer};
 
@@ -67,7 +67,10 @@ pub mod attribute {
     pub const SET_KEY_LENGTH: u16 = 5;
     pub const SET_DATA_TYPE: u16 = 6;
     pub const SET_DATA_LENGTH: u16 = 7;
+    pub const SET_SIZE: u16 = 9;
+    pub const SIZE: u16 = 1;
     pub const SET_ID: u16 = 10;
+    pub const SET_TIMEOUT: u16 = 11;
     pub const SET_GC_INTERVAL: u16 = 12;
     pub const SET_USERDATA: u16 = 13;
     pub const SET_OBJECT_TYPE: u16 = 15;
@@ -108,6 +111,8 @@ pub const QUOTA_DEPLETED: u32 = 2;
 pub const SET_MAP: u32 = 0x8;
 /// `NFT_SET_TIMEOUT`
 pub const SET_TIMEOUT: u32 = 0x10;
+/// `NFT_SET_EVAL`
+pub const SET_DYNAMIC: u32 = 0x20;
 /// `NFT_SET_OBJECT`
 pub const SET_OBJECT: u32 = 0x40;
 
@@ -288,6 +293,7 @@ pub fn add_set(set: Set, number: u32, collect_every_milliseconds: u32) -> Reques
         let KeyType(kind, length) = set.key();
         let flags = if set.ends() { SET_TIMEOUT } else { 0 } | if set.object().is_some() { SET_OBJECT } else { 0 };
         let flags = flags | if set.marks() { SET_MAP } else { 0 };
+        let flags = flags | if set.grows().is_some() { SET_DYNAMIC } else { 0 };
         w.text(attribute::SET_TABLE, TABLE);
         w.text(attribute::SET_NAME, set.name());
         w.be32(attribute::SET_FLAGS, flags);
@@ -297,7 +303,13 @@ pub fn add_set(set: Set, number: u32, collect_every_milliseconds: u32) -> Reques
             w.be32(attribute::SET_DATA_TYPE, KeyType::CLASS.0);
             w.be32(attribute::SET_DATA_LENGTH, KeyType::CLASS.1);
         }
+        if let Some(Growing { most, .. }) = set.grows() {
+            w.nest(attribute::SET_SIZE, |w| w.be32(attribute::SIZE, most));
+        }
         w.be32(attribute::SET_ID, number);
+        if let Some(Growing { milliseconds, .. }) = set.grows() {
+            w.be64(attribute::SET_TIMEOUT, milliseconds);
+        }
         if let Some(object) = set.object() {
             w.be32(attribute::SET_OBJECT_TYPE, object);
         }

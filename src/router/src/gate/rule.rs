@@ -50,6 +50,29 @@ pub enum Side {
     Destination,
 }
 
+/// How much may come in a time.
+#[derive(Debug, Clone, Copy)]
+pub struct Limit {
+    /// So much in the long run …
+    pub rate: u64,
+    /// … in so many seconds,
+    pub seconds: u64,
+    /// and so much at once.
+    pub burst: u32,
+    /// Whether it is bytes that are counted, with their IP headers, or packets.
+    pub bytes: bool,
+}
+
+impl Limit {
+    fn write(self, w: &mut Writer, beyond: bool) {
+        w.be64(1, self.rate);
+        w.be64(2, self.seconds);
+        w.be32(3, self.burst);
+        w.be32(4, u32::from(self.bytes)); // NFT_LIMIT_PKT_BYTES
+        w.be32(5, u32::from(beyond)); // NFT_LIMIT_F_INV
+    }
+}
+
 /// A rule being written.
 #[derive(Debug)]
 pub struct Rule {
@@ -210,12 +233,48 @@ impl Rule {
     /// Not more often than so many times a second, and twice that at once.
     #[must_use]
     pub fn at_most_a_second(self, times: u32) -> Self {
-        self.expression("limit", |w| {
-            w.be64(1, u64::from(times));
-            w.be64(2, 1); // a second
-            w.be32(3, times.saturating_mul(2));
-            w.be32(4, 0); // NFT_LIMIT_PKTS
+        let limit = Limit { rate: u64::from(times), seconds: 1, burst: times.saturating_mul(2), bytes: false };
+        self.expression("limit", |w| limit.write(w, false))
+    }
+
+    /// Puts what was loaded into the set, where the kernel has room, or renews it there. With a limit the packet is one that
+    /// is beyond it; one that found no room is not.
+    fn grow(self, set: Set, limit: Option<Limit>) -> Self {
+        self.expression("dynset", |w| {
+            w.text(1, set.name());
+            w.be32(3, 1); // NFT_DYNSET_OP_UPDATE
+            w.be32(4, REGISTER);
+            if let Some(limit) = limit {
+                w.nest(7, |w| {
+                    w.text(attribute::EXPRESSION_NAME, "limit");
+                    w.nest(attribute::EXPRESSION_DATA, |w| limit.write(w, true));
+                });
+            }
         })
+    }
+
+    /// The sending device is beyond its limit, which the set keeps.
+    #[must_use]
+    pub fn sender_beyond(self, set: Set, limit: Limit) -> Self {
+        self.sender().grow(set, Some(limit))
+    }
+
+    /// The same for the address that the packet goes to.
+    #[must_use]
+    pub fn destination_beyond(self, set: Set, limit: Limit) -> Self {
+        self.address(Side::Destination, set).grow(set, Some(limit))
+    }
+
+    /// The sending device and its address are put into the set, which has room for them.
+    #[must_use]
+    pub fn pair_noted(self, set: Set) -> Self {
+        self.sender_and_address(set).grow(set, None)
+    }
+
+    /// Beyond a limit that all such packets share.
+    #[must_use]
+    pub fn beyond(self, limit: Limit) -> Self {
+        self.expression("limit", |w| limit.write(w, true))
     }
 
     /// Then the first bytes of it are told to who listens to the group, and the next rule is asked.
@@ -269,6 +328,12 @@ impl Rule {
     #[must_use]
     pub fn transport(self, transport: Transport) -> Self {
         self.meta(Meta::Transport).compare(0, &[transport as u8])
+    }
+
+    /// Comes from this port of TCP or UDP.
+    #[must_use]
+    pub fn source_port(self, transport: Transport, port: u16) -> Self {
+        self.transport(transport).payload(2, 0, 2).compare(0, &port.to_be_bytes())
     }
 
     /// Goes to this port of TCP or UDP.

@@ -2,7 +2,7 @@
 
 use super::learn;
 use super::nft::{Request, add_chain, add_element, add_expectation_of_nothing, add_set, add_table, delete_rules, empty_set};
-use super::rule::{Rule, Side, Transport};
+use super::rule::{Limit, Rule, Side, Transport};
 use super::set::Set;
 use ring::digest::{SHA256, digest};
 use std::collections::BTreeSet;
@@ -39,10 +39,11 @@ pub enum Whole {
 /// about their memory, and about the quotas that they still hold.
 const COLLECT_EVERY: u32 = 5_000;
 
-/// `NF_INET_PRE_ROUTING`, `NF_INET_LOCAL_IN`, `NF_INET_FORWARD`
+/// `NF_INET_PRE_ROUTING`, `NF_INET_LOCAL_IN`, `NF_INET_FORWARD`, `NF_INET_LOCAL_OUT`
 const PREROUTING: u32 = 0;
 const LOCAL_IN: u32 = 1;
 const FORWARD: u32 = 2;
+const LOCAL_OUT: u32 = 3;
 
 /// Ours run before fw4's at the same places (priorities 0 and -100): it accepts established connections early, and what
 /// we refuse must not reach that.
@@ -50,15 +51,30 @@ const FILTER_PRIORITY: i32 = -10;
 const NAT_PRIORITY: i32 = -110;
 
 /// The chains that packets enter by themselves: their names, types, hooks and priorities.
-const BASE_CHAINS: [(&str, (&str, u32, i32)); 3] = [
+const BASE_CHAINS: [(&str, (&str, u32, i32)); 4] = [
     ("forward", ("filter", FORWARD, FILTER_PRIORITY)),
     ("input", ("filter", LOCAL_IN, FILTER_PRIORITY)),
+    ("output", ("filter", LOCAL_OUT, FILTER_PRIORITY)),
     ("prerouting", ("nat", PREROUTING, NAT_PRIORITY)),
 ];
 
 /// The chains that those ask.
-const CHAINS: [&str; 11] =
-    ["upward", "pass", "strange", "learn", "foreign", "downward", "speed4", "speed6", "services", "captive", "refuse"];
+const CHAINS: [&str; 14] = [
+    "upward",
+    "pass",
+    "strange",
+    "learn",
+    "foreign",
+    "downward",
+    "speed4",
+    "speed6",
+    "services",
+    "questions",
+    "newcomers",
+    "answers",
+    "captive",
+    "refuse",
+];
 
 /// The object that keeps connections out of flowtables.
 const WHOLE: &str = "whole";
@@ -69,6 +85,20 @@ const LEARNT: u32 = 100;
 
 /// The same of packets that a device sent with another's address.
 const FOREIGN: u32 = 10;
+
+/// What a device that has not paid may ask the router's DNS: 1 KiB a second, 16 KiB at once. A phone that joins asks a
+/// hundred questions or two in its first seconds, of 60 to 80 bytes each; a tunnel through it gets 8 kbit/s.
+const QUESTIONS: Limit = Limit { rate: 1_024, seconds: 1, burst: 16_384, bytes: true };
+
+/// What one of its addresses is answered: 2 KiB a second, 32 KiB at once: 16 kbit/s.
+const ANSWERS: Limit = Limit { rate: 2_048, seconds: 1, burst: 32_768, bytes: true };
+
+/// From how many addresses it may ask: six at once, four an hour, and an address counts for an hour. Phones have one of
+/// IPv4 and a few of IPv6; one that is made up would be answered anew.
+const NEWCOMERS: Limit = Limit { rate: 4, seconds: 3_600, burst: 6, bytes: false };
+
+/// What those share for whose own limits the kernel's sets have no room any more: fifty times that of one.
+const CROWD: Limit = Limit { rate: 50 * 1_024, seconds: 1, burst: 65_536, bytes: true };
 
 const DNS: u16 = 53;
 const DHCP_SERVER: u16 = 67;
@@ -197,12 +227,15 @@ fn commented_rules(config: &GateConfig, comment: Option<&str>) -> Vec<Request> {
         Rule::new("strange").sender_accounted().go_to("learn"),
         Rule::new("foreign").silently_drop(),
     ]);
-    for port in [DNS, DHCP_SERVER, NTP, DHCP6_SERVER] {
+    for transport in [Transport::Udp, Transport::Tcp] {
+        requests.push(Rule::new("services").port(transport, DNS).go_to("questions"));
+        requests.push(Rule::new("output").towards_customers().source_port(transport, DNS).jump("answers"));
+    }
+    requests.extend(dns());
+    for port in [DHCP_SERVER, NTP, DHCP6_SERVER] {
         requests.push(Rule::new("services").port(Transport::Udp, port).accept());
     }
-    for port in [DNS, config.portal_port] {
-        requests.push(Rule::new("services").port(Transport::Tcp, port).accept());
-    }
+    requests.push(Rule::new("services").port(Transport::Tcp, config.portal_port).accept());
     for (transport, types) in [(Transport::Icmp, ICMP4.as_slice()), (Transport::Icmp6, ICMP6.as_slice())] {
         for (first, last) in types {
             requests.push(Rule::new("services").icmp(transport, *first, *last).accept());
@@ -218,6 +251,28 @@ fn commented_rules(config: &GateConfig, comment: Option<&str>) -> Vec<Request> {
         Rule::new("captive").port(Transport::Tcp, HTTP).redirect(Some(config.portal_port)),
     ]);
     requests
+}
+
+/// What is asked of the router's DNS and answered by it.
+fn dns() -> Vec<Request> {
+    vec![
+        Rule::new("questions").sender_in(Set::Paid, true).accept(),
+        Rule::new("questions").sender_beyond(Set::Asking, QUESTIONS).silently_drop(),
+        // Not in there: the set was full. It is nobody's gain, and nobody is locked out.
+        Rule::new("questions").sender_in(Set::Asking, false).beyond(CROWD).silently_drop(),
+        Rule::new("questions").pair_in(Set::AskingFrom4).accept(),
+        Rule::new("questions").pair_in(Set::AskingFrom6).accept(),
+        Rule::new("questions").go_to("newcomers"),
+        Rule::new("newcomers").sender_beyond(Set::AskingAnew, NEWCOMERS).silently_drop(),
+        Rule::new("newcomers").pair_noted(Set::AskingFrom4).accept(),
+        Rule::new("newcomers").pair_noted(Set::AskingFrom6).accept(),
+        Rule::new("newcomers").beyond(CROWD).silently_drop(),
+        Rule::new("newcomers").accept(),
+        Rule::new("answers").address_in(Side::Destination, Set::DownQuota4).back(),
+        Rule::new("answers").address_in(Side::Destination, Set::DownQuota6).back(),
+        Rule::new("answers").destination_beyond(Set::Answered4, ANSWERS).silently_drop(),
+        Rule::new("answers").destination_beyond(Set::Answered6, ANSWERS).silently_drop(),
+    ]
 }
 
 /// An interface's name as the kernel compares it: 16 bytes, zeros behind.

@@ -59,11 +59,32 @@ pub enum Set {
     Garden4,
     /// The walled garden.
     Garden6,
+    /// Devices that have not paid and ask the router's DNS, each with what it may ask.
+    Asking,
+    /// The same devices, each with how many more addresses it may ask from.
+    AskingAnew,
+    /// Such a device and an address that it asks from.
+    AskingFrom4,
+    /// Such a device and an address that it asks from.
+    AskingFrom6,
+    /// Addresses that are answered, each with what it may be answered.
+    Answered4,
+    /// Addresses that are answered, each with what it may be answered.
+    Answered6,
+}
+
+/// The bounds of a set that the kernel fills by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Growing {
+    /// As many elements at most.
+    pub most: u32,
+    /// How long each stays that is not renewed.
+    pub milliseconds: u64,
 }
 
 impl Set {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 21] = [
         Self::Lan,
         Self::Paid,
         Self::UpQuota,
@@ -79,6 +100,12 @@ impl Set {
         Self::DownClass6,
         Self::Garden4,
         Self::Garden6,
+        Self::Asking,
+        Self::AskingAnew,
+        Self::AskingFrom4,
+        Self::AskingFrom6,
+        Self::Answered4,
+        Self::Answered6,
     ];
 
     /// Its name in the table.
@@ -100,6 +127,12 @@ impl Set {
             Self::DownClass6 => "down_class6",
             Self::Garden4 => "garden4",
             Self::Garden6 => "garden6",
+            Self::Asking => "asking",
+            Self::AskingAnew => "asking_anew",
+            Self::AskingFrom4 => "asking_from4",
+            Self::AskingFrom6 => "asking_from6",
+            Self::Answered4 => "answered4",
+            Self::Answered6 => "answered6",
         }
     }
 
@@ -108,11 +141,11 @@ impl Set {
     pub const fn key(self) -> KeyType {
         match self {
             Self::Lan => KeyType::INTERFACE,
-            Self::Paid | Self::UpQuota | Self::UpCounter | Self::UpClass => KeyType::ETHER,
-            Self::UpQuota4 => KeyType::ETHER_IPV4,
-            Self::UpQuota6 => KeyType::ETHER_IPV6,
-            Self::DownQuota4 | Self::DownCounter4 | Self::DownClass4 | Self::Garden4 => KeyType::IPV4,
-            Self::DownQuota6 | Self::DownCounter6 | Self::DownClass6 | Self::Garden6 => KeyType::IPV6,
+            Self::Paid | Self::UpQuota | Self::UpCounter | Self::UpClass | Self::Asking | Self::AskingAnew => KeyType::ETHER,
+            Self::UpQuota4 | Self::AskingFrom4 => KeyType::ETHER_IPV4,
+            Self::UpQuota6 | Self::AskingFrom6 => KeyType::ETHER_IPV6,
+            Self::DownQuota4 | Self::DownCounter4 | Self::DownClass4 | Self::Garden4 | Self::Answered4 => KeyType::IPV4,
+            Self::DownQuota6 | Self::DownCounter6 | Self::DownClass6 | Self::Garden6 | Self::Answered6 => KeyType::IPV6,
         }
     }
 
@@ -122,7 +155,7 @@ impl Set {
         match self {
             Self::UpQuota | Self::UpQuota4 | Self::UpQuota6 | Self::DownQuota4 | Self::DownQuota6 => Some(OBJECT_QUOTA),
             Self::UpCounter | Self::DownCounter4 | Self::DownCounter6 => Some(OBJECT_COUNTER),
-            Self::Lan | Self::Paid | Self::UpClass | Self::DownClass4 | Self::DownClass6 | Self::Garden4 | Self::Garden6 => None,
+            _ => None,
         }
     }
 
@@ -132,11 +165,27 @@ impl Set {
         matches!(self, Self::UpClass | Self::DownClass4 | Self::DownClass6)
     }
 
+    /// The bounds of a set that the kernel fills by itself.
+    ///
+    /// What an element still allows is whole again before it ends, so that nobody gains by its end. There is room for every
+    /// address that a thousand devices may ask from; more than that is somebody who makes devices up.
+    #[must_use]
+    pub const fn grows(self) -> Option<Growing> {
+        match self {
+            Self::Asking => Some(Growing { most: 4_096, milliseconds: 60_000 }),
+            Self::AskingAnew => Some(Growing { most: 4_096, milliseconds: 3_600_000 }),
+            Self::AskingFrom4 | Self::AskingFrom6 => Some(Growing { most: 8_192, milliseconds: 3_600_000 }),
+            Self::Answered4 | Self::Answered6 => Some(Growing { most: 8_192, milliseconds: 60_000 }),
+            _ => None,
+        }
+    }
+
     /// Whether its elements end by themselves. Those that lead to counters do not, so that what was counted stays there
     /// to be read after the end.
     #[must_use]
     pub const fn ends(self) -> bool {
-        matches!(self, Self::Paid | Self::UpQuota | Self::UpQuota4 | Self::UpQuota6 | Self::DownQuota4 | Self::DownQuota6)
+        self.grows().is_some()
+            || matches!(self, Self::Paid | Self::UpQuota | Self::UpQuota4 | Self::UpQuota6 | Self::DownQuota4 | Self::DownQuota6)
     }
 }
 

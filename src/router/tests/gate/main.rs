@@ -7,6 +7,7 @@ mod copies;
 mod following;
 mod conntrack;
 mod fw4;
+mod dns;
 mod installing;
 mod limits;
 mod neighbours;

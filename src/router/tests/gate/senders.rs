@@ -33,7 +33,8 @@ fn listen(world: &World) -> Receiver<Sender> {
 fn takes(world: &World, address: &str) {
     let phone = world.name(Host::Phone2);
     world.within(Host::Phone2, || std::fs::write("/proc/sys/net/ipv4/conf/all/arp_ignore", "1").unwrap());
-    ip(&format!("-n {phone} addr add {address} dev lo"));
+    let nodad = if address.contains(':') { " nodad" } else { "" };
+    ip(&format!("-n {phone} addr add {address} dev lo{nodad}"));
 }
 
 fn send(world: &World, from: &str, to: &str) {
@@ -84,8 +85,8 @@ fn a_new_address_passes_is_told_and_is_answered_once_it_is_known() {
     gate.apply(&[GateChange::Set(given.clone())], now()).unwrap();
     let phone = world.name(Host::Phone2);
     for (number, (new, old, to)) in [("10.77.0.99", "10.77.0.12", INTERNET4), ("fd77::99", "fd77::12", INTERNET6)].into_iter().enumerate() {
-        let length = if to == INTERNET4 { 24 } else { 64 };
-        ip(&format!("-n {phone} addr add {new}/{length} dev eth0"));
+        let rest = if to == INTERNET4 { "24 dev eth0" } else { "64 dev eth0 nodad" };
+        ip(&format!("-n {phone} addr add {new}/{rest}"));
         send(&world, new, to);
         let told = heard.recv_timeout(Duration::from_secs(5)).unwrap();
         assert_eq!(told, Sender { mac: mac(2), address: new.parse().unwrap(), foreign: false });
