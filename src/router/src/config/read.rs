@@ -84,6 +84,7 @@ fn gateway(section: &Section) -> Outcome<Gateway> {
     let control = options.optional("control", Shown::Yes, values::socket_path).unwrap_or_else(|| PathBuf::from("/var/run/lango.sock"));
     let leases = options.optional("leases", Shown::Yes, values::path).unwrap_or_else(|| PathBuf::from("/tmp/dhcp.leases"));
     let outage = options.optional("outage", Shown::Yes, outage).unwrap_or_default();
+    let isolate = options.optional("isolate", Shown::Yes, values::switch).unwrap_or(true);
     let allow = options.list("allow", values::host_name);
 
     if let Some(wan) = wan.as_ref().filter(|wan| lan.contains(wan)) {
@@ -97,8 +98,21 @@ fn gateway(section: &Section) -> Outcome<Gateway> {
         options.fault(options.line_of("lan"), format!("'{twice}' stands twice in lan"), "name each interface once");
     }
     let faults = options.finish();
-    let gateway =
-        (|| Some(Gateway { name: name?, lan, wan: wan?, portal_port, portal_host: portal_host?, store, control, leases, outage, allow }))();
+    let gateway = (|| {
+        Some(Gateway {
+            name: name?,
+            lan,
+            wan: wan?,
+            portal_port,
+            portal_host: portal_host?,
+            store,
+            control,
+            leases,
+            outage,
+            isolate,
+            allow,
+        })
+    })();
     (gateway, faults)
 }
 

@@ -40,6 +40,8 @@ pub struct Gateway {
     pub leases: PathBuf,
     /// What a power cut does to paid time.
     pub outage: Outage,
+    /// Whether customers are kept from reaching each other through the router.
+    pub isolate: bool,
     /// The walled garden: hosts that a captive device reaches.
     pub allow: Vec<HostName>,
 }

@@ -106,6 +106,8 @@ fn what_is_left_out_has_its_default() {
         (gateway.portal_port, gateway.portal_host.clone(), store, control, leases, gateway.outage)
     };
     assert_eq!(same(&config.gateway), same(&given.gateway), "the example shows the defaults");
+    assert!(config.gateway.isolate);
+    assert!(!read(&SMALL.replacen("option wan", "option isolate '0'\n\toption wan", 1)).gateway.isolate);
     assert_eq!((config.gateway.allow.len(), &config.relay, &config.radius), (0, &None, &None));
     assert_eq!(config.packages[0].limits, Limits { time: Some(Millis(86_400_000)), data: None, down: None, up: None, devices: 1 });
     assert!(!config.settings().relay);
@@ -209,6 +211,7 @@ fn every_wrong_value_is_told_with_what_would_be_right() {
             "outage 'stop'",
             "10: 'outage' is \"stop\"; it must be 'pause' (paid time stands still while the router is off) or 'run' (it goes on)",
         ),
+        ("outage 'pause'", "isolate 'no'", "10: 'isolate' is \"no\"; it must be '1' (yes) or '0' (no)"),
         (
             "allow 'safaricom.co.ke'",
             "allow '*.co.ke'",
@@ -424,6 +427,8 @@ fn the_config_that_is_shipped_is_in_order() {
 #[test]
 fn every_option_is_in_the_documentation() {
     let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/config.md")).unwrap();
+    // What came after the contract's example was written.
+    let full = || full().replacen("\tlist allow", "\toption isolate '1'\n\tlist allow", 1);
     let (file, _) = uci::parse(full().as_bytes());
     for section in &file.sections {
         assert!(page.contains(&format!("config {}", section.kind)), "section {}", section.kind);

@@ -107,6 +107,14 @@ pub(super) fn label(text: &str) -> Result<String, Rule> {
     Ok(text.to_owned())
 }
 
+pub(super) fn switch(text: &str) -> Result<bool, Rule> {
+    match text {
+        "1" => Ok(true),
+        "0" => Ok(false),
+        _ => Err("'1' (yes) or '0' (no)"),
+    }
+}
+
 pub(super) fn interface(text: &str) -> Result<Interface, Rule> {
     let accepted = |byte: u8| byte.is_ascii_graphic() && byte != b'/' && byte != b':';
     if text.len() > 15 || text == "." || text == ".." || !text.bytes().all(accepted) {

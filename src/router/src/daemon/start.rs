@@ -133,6 +133,7 @@ pub(super) fn gate_config(config: &Config, learn: bool) -> GateConfig {
         lan: config.gateway.lan.iter().map(ToString::to_string).collect(),
         wan: config.gateway.wan.to_string(),
         portal_port: config.gateway.portal_port,
+        isolate: config.gateway.isolate,
         learn,
         whole: Whole::default(),
     }
@@ -167,6 +168,7 @@ pub(super) fn only_at_start(old: &Config, new: &Config) -> Vec<&'static str> {
         (a.lan != b.lan, "`lan`"),
         (a.wan != b.wan, "`wan`"),
         (a.portal_port != b.portal_port, "`portal_port`"),
+        (a.isolate != b.isolate, "`isolate`"),
         (a.store != b.store, "`store`"),
         (a.control != b.control, "`control`"),
     ];
@@ -178,6 +180,7 @@ pub(super) fn keep_what_only_starts(old: &Config, mut new: Config) -> Config {
     new.gateway.lan.clone_from(&old.gateway.lan);
     new.gateway.wan.clone_from(&old.gateway.wan);
     new.gateway.portal_port = old.gateway.portal_port;
+    new.gateway.isolate = old.gateway.isolate;
     new.gateway.store.clone_from(&old.gateway.store);
     new.gateway.control.clone_from(&old.gateway.control);
     new

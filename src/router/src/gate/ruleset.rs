@@ -16,6 +16,8 @@ pub struct GateConfig {
     pub wan: String,
     /// The portal's port at the router, plain HTTP.
     pub portal_port: u16,
+    /// Whether customers are kept from reaching each other through the router.
+    pub isolate: bool,
     /// Whether the kernel is to log packets from new and from foreign addresses of paid devices, for [`super::Senders`].
     pub learn: bool,
     /// Whether connections of customers are kept out of flowtables.
@@ -166,6 +168,9 @@ pub fn rules_count(config: &GateConfig) -> usize {
 
 fn commented_rules(config: &GateConfig, comment: Option<&str>) -> Vec<Request> {
     let mut requests: Vec<Request> = CHAINS.iter().map(|name| add_chain(name, None)).collect();
+    if !config.isolate {
+        requests.push(add_chain("among", None));
+    }
     let lan: BTreeSet<&String> = config.lan.iter().collect(); // named twice is named once
     requests.extend(lan.into_iter().map(|name| add_element(Set::Lan, &interface_key(name), None, None)));
     if config.whole != Whole::No {
@@ -176,8 +181,8 @@ fn commented_rules(config: &GateConfig, comment: Option<&str>) -> Vec<Request> {
     requests.extend([
         Rule::new("forward").comment(comment).by_customers().jump("upward"),
         Rule::new("forward").towards_customers().jump("downward"),
-        // From customer to customer through the router: not offered.
-        Rule::new("upward").towards_customers().go_to("refuse"),
+        // From customer to customer through the router.
+        Rule::new("upward").towards_customers().go_to(if config.isolate { "refuse" } else { "among" }),
         Rule::new("upward").pair_accounted(Set::UpQuota4).go_to("pass"),
         Rule::new("upward").pair_accounted(Set::UpQuota6).go_to("pass"),
         Rule::new("upward").sender_in(Set::Paid, true).jump("strange"),
@@ -227,6 +232,15 @@ fn commented_rules(config: &GateConfig, comment: Option<&str>) -> Vec<Request> {
         Rule::new("strange").sender_accounted().go_to("learn"),
         Rule::new("foreign").silently_drop(),
     ]);
+    for (from, to) in [(Set::UpQuota4, Set::DownQuota4), (Set::UpQuota6, Set::DownQuota6)] {
+        // Looked up as sets, the maps ask no quota: what stays here costs nobody anything.
+        if !config.isolate {
+            requests.push(Rule::new("among").pair_in(from).address_in(Side::Destination, to).accept());
+        }
+    }
+    if !config.isolate {
+        requests.push(Rule::new("among").go_to("refuse"));
+    }
     for transport in [Transport::Udp, Transport::Tcp] {
         requests.push(Rule::new("services").port(transport, DNS).go_to("questions"));
         requests.push(Rule::new("output").towards_customers().source_port(transport, DNS).jump("answers"));
@@ -302,6 +316,7 @@ mod tests {
             lan: lan.iter().map(|name| (*name).to_owned()).collect(),
             wan: "wan".into(),
             portal_port,
+            isolate: true,
             learn: true,
             whole: Whole::default(),
         }

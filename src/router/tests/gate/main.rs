@@ -9,6 +9,7 @@ mod conntrack;
 mod fw4;
 mod dns;
 mod installing;
+mod interfaces;
 mod limits;
 mod neighbours;
 mod offload;

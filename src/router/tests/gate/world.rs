@@ -206,7 +206,14 @@ impl Drop for World {
 }
 
 pub fn config() -> GateConfig {
-    GateConfig { lan: vec!["br-lan".into()], wan: "wan".into(), portal_port: PORTAL_PORT, learn: true, whole: Whole::default() }
+    GateConfig {
+        lan: vec!["br-lan".into()],
+        wan: "wan".into(),
+        portal_port: PORTAL_PORT,
+        isolate: true,
+        learn: true,
+        whole: Whole::default(),
+    }
 }
 
 fn enter(path: &str) {
