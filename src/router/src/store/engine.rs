@@ -7,6 +7,7 @@ use super::error::StoreError;
 use super::folder::Folder;
 use super::form::{self, Digest, FORMAT, Joiner, MARKER, Marked, Marker};
 use lango_core::record::Change;
+use nix::libc::c_ulong;
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
@@ -168,6 +169,18 @@ fn open_tree(folder: &Folder) -> Result<sled::Db, StoreError> {
         Ok(Err(sled::Error::Io(cause))) => Err(folder.failed(cause)),
         Ok(Err(cause)) => Err(folder.damaged(cause.to_string())),
         Err(panic) => Err(folder.damaged(panicked(&*panic))),
+    }
+}
+
+/// Lets timers wake this thread, and those that it makes, late: by as much as an hour (on 32-bit machines by what the kernel
+/// takes there, 4 s). sled's seven threads wait for work a second at a time, and would wake an idle router up seven times a
+/// second; work itself wakes them at once. Only for a thread that waits for no time.
+#[allow(clippy::unnecessary_fallible_conversions, clippy::useless_conversion, reason = "it is another type on 32-bit machines")]
+pub fn let_timers_be_late() {
+    const AN_HOUR: u64 = 3_600_000_000_000;
+    let nanoseconds = c_ulong::try_from(AN_HOUR).unwrap_or(c_ulong::MAX);
+    if let Err(cause) = nix::sys::prctl::set_timerslack(nanoseconds) {
+        log::debug!("store: its threads wake up each second: {cause}");
     }
 }
 

@@ -11,7 +11,7 @@ mod writer;
 
 pub use error::StoreError;
 
-use engine::Engine;
+use engine::{Engine, Stored};
 use folder::Folder;
 use lango_core::record::{Change, Record};
 use std::path::Path;
@@ -34,15 +34,34 @@ impl Store {
     /// # Errors
     /// When the folder cannot be used, another program has it, or what is in it is damaged or of a later program.
     pub fn open(path: &Path) -> Result<(Self, Vec<Record>), StoreError> {
+        let failed = |cause| StoreError::Folder { path: path.to_owned(), cause };
         let folder = Folder::take(path)?;
-        let (mut engine, stored) = Engine::open(folder)?;
-        let records = stored.iter().map(|(key, value)| Record::decode(key, value)).collect::<Result<Vec<_>, _>>()?;
         let (jobs, queue) = mpsc::channel();
-        let thread = thread::Builder::new()
-            .name("store".to_owned())
-            .spawn(move || writer::run(&mut engine, &queue))
-            .map_err(|cause| StoreError::Folder { path: path.to_owned(), cause })?;
-        Ok((Self { jobs, thread }, records))
+        let (opened, records) = mpsc::sync_channel(1);
+        // The engine is opened where it is used: the threads that it makes have that thread's habits.
+        let work = move || {
+            engine::let_timers_be_late();
+            match Engine::open(folder).and_then(|(engine, stored)| Ok((engine, decoded(&stored)?))) {
+                Ok((mut engine, records)) => {
+                    if opened.send(Ok(records)).is_ok() {
+                        writer::run(&mut engine, &queue);
+                    }
+                }
+                Err(error) => drop(opened.send(Err(error))),
+            }
+        };
+        let thread = thread::Builder::new().name("store".to_owned()).spawn(work).map_err(failed)?;
+        match records.recv() {
+            Ok(Ok(records)) => Ok((Self { jobs, thread }, records)),
+            refused => {
+                // Its folder is free again once the thread is gone.
+                let _ = thread.join();
+                Err(match refused {
+                    Ok(Err(error)) => error,
+                    _ => StoreError::Write { cause: "its thread has ended".to_owned() },
+                })
+            }
+        }
     }
 
     /// Makes these changes, all together or none; they are durable when this returns. Changes are made in the order in
@@ -80,4 +99,8 @@ impl Store {
         self.jobs.send(job(done)).map_err(|_| ended())?;
         answer.await.map_err(|_| ended())?
     }
+}
+
+fn decoded(stored: &Stored) -> Result<Vec<Record>, StoreError> {
+    Ok(stored.iter().map(|(key, value)| Record::decode(key, value)).collect::<Result<_, _>>()?)
 }

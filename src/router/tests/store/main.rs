@@ -7,5 +7,6 @@ mod damage;
 mod killed;
 mod life;
 mod power;
+mod resting;
 mod scratch;
 mod writer;
