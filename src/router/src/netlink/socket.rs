@@ -110,6 +110,7 @@ fn failed(doing: &'static str) -> impl Fn(Errno) -> NetlinkError {
 pub struct Socket {
     fd: OwnedFd,
     sequence: u32,
+    /// Made at the first answer: a socket that only hears events needs none.
     buffer: Vec<u8>,
 }
 
@@ -138,7 +139,7 @@ impl Socket {
         let _ = setsockopt(&fd, ExtendedAck, &true);
         let _ = setsockopt(&fd, CappedAck, &true);
         bind(fd.as_raw_fd(), &NetlinkAddr::new(0, groups)).map_err(failed("bind"))?;
-        Ok(Self { fd, sequence: 1, buffer: vec![0; RECEIVE_BUFFER] })
+        Ok(Self { fd, sequence: 1, buffer: Vec::new() })
     }
 
     /// Makes room for one request of so many bytes; gives how many it can have. Without rights over the whole machine
@@ -199,6 +200,7 @@ impl Socket {
         mut each: impl FnMut(&Message<'_>) -> Result<bool, NetlinkError>,
         ours: &RangeInclusive<u32>,
     ) -> Result<(), NetlinkError> {
+        self.buffer.resize(RECEIVE_BUFFER, 0);
         loop {
             let length = match Self::receive(self.fd.as_raw_fd(), &mut self.buffer) {
                 Ok(length) => length,
