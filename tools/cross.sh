@@ -15,7 +15,9 @@
 # All of it is kept outside the repository (tools/paths.sh says where): throw that away to start afresh.
 set -euo pipefail
 
-ZIG_VERSION=0.17.1
+# Not 0.17: it puts an allocator of its own in musl's place, which writes all memory that is asked for as zeros: 6 MB more
+# on the router, and more for each session (docs/decisions/0014-memory.md).
+ZIG_VERSION=0.15.2
 ZIGBUILD_VERSION=0.24.0
 # Raise it when the way the library is built changes below: old ones are then built again.
 RECIPE=1
