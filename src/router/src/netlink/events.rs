@@ -14,7 +14,12 @@ use tokio::io::unix::AsyncFd;
 pub struct Events {
     socket: AsyncFd<Socket>,
     buffer: Vec<u8>,
+    /// There was an overrun, and what waited then is not read to its end yet.
+    behind: bool,
 }
+
+/// Datagrams that are thrown away in one go; far more than wait in a socket.
+const THROWN_AWAY: u32 = 100_000;
 
 /// What was heard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,7 +42,7 @@ impl Events {
         // could close it; `AsyncFd` owns the `Socket`. So the descriptor is open, and the same, while it is watched.
         let socket = unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) }
             .map_err(|refused| NetlinkError::Socket { doing: "watch", source: refused.into() })?;
-        Ok(Self { socket, buffer: vec![0; RECEIVE_BUFFER] })
+        Ok(Self { socket, buffer: vec![0; RECEIVE_BUFFER], behind: false })
     }
 
     /// Sends a request; what the kernel answers is heard like an event.
@@ -54,17 +59,35 @@ impl Events {
     /// When the socket itself fails.
     pub async fn next(&mut self) -> io::Result<Heard<'_>> {
         loop {
+            if self.behind {
+                self.behind = !self.empty();
+                return Ok(Heard::Overrun);
+            }
             let mut ready = self.socket.readable().await?;
             let buffer = &mut self.buffer;
             let read = ready.try_io(|socket| Socket::receive(socket.as_raw_fd(), buffer).map_err(io::Error::from));
             match read {
                 Ok(Ok(length)) => return Ok(Heard::Datagram(self.buffer.get(..length).unwrap_or_default())),
                 Ok(Err(error)) => match error.raw_os_error().map(Errno::from_raw) {
-                    Some(Errno::ENOBUFS | Errno::EMSGSIZE) => return Ok(Heard::Overrun),
+                    Some(Errno::ENOBUFS | Errno::EMSGSIZE) => self.behind = true,
                     _ => return Err(error),
                 },
                 Err(_would_block) => {}
             }
         }
+    }
+
+    /// Throws away what waits; tells whether nothing is left.
+    ///
+    /// The kernel tells of an overrun once. Whatever comes after is dropped without a word until its queue was read empty
+    /// (`netlink_overrun` and `netlink_rcv_wake` in net/netlink/af_netlink.c): what is read anew before that is not complete.
+    fn empty(&mut self) -> bool {
+        for _ in 0..THROWN_AWAY {
+            match Socket::receive(self.socket.get_ref().as_raw_fd(), &mut self.buffer) {
+                Ok(_) | Err(Errno::ENOBUFS | Errno::EMSGSIZE) => {}
+                Err(_) => return true,
+            }
+        }
+        false
     }
 }

@@ -5,7 +5,9 @@ use crate::world::{Host, INTERNET4, ROUTER4, ROUTER6, World, ip, mac};
 use lango::neighbours::{NeighbourEvent, Neighbours, Sight};
 use lango_core::units::Mac;
 use std::collections::BTreeSet;
+use std::io::Write as _;
 use std::net::IpAddr;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 fn here(phone: u8, address: &str) -> NeighbourEvent {
@@ -101,4 +103,37 @@ fn who_comes_is_told_and_found_by_address() {
 /// All that is known, but for link-local addresses: when those show is up to the kernel.
 fn known(neighbours: &Neighbours) -> Vec<(Mac, IpAddr)> {
     neighbours.known().into_iter().filter(|(_, address)| !address.to_string().starts_with("fe80")).collect()
+}
+
+/// Puts devices into the router's neighbour table, all at once.
+fn flood(router: &str, numbers: std::ops::Range<u32>) {
+    let lines = numbers.map(|n| {
+        let [.., high, low] = n.to_be_bytes();
+        format!("neigh replace 10.80.{high}.{low} lladdr 02:00:5e:20:{high:02x}:{low:02x} dev br-lan nud permanent\n")
+    });
+    let mut child = Command::new("ip").args(["-n", router, "-batch", "-"]).stdin(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(lines.collect::<String>().as_bytes()).unwrap();
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn who_comes_while_events_are_being_lost_is_told_as_well() {
+    const FLOOD: u32 = 20_000;
+    const LATER: u32 = 200;
+    let world = World::new();
+    let router = world.name(Host::Router);
+    world.within(Host::Router, || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let mut neighbours = Neighbours::open(&["br-lan".to_owned()]).unwrap();
+            // Far more than the socket holds while nobody reads it. The first that is told was read anew; these come after.
+            flood(&router, 0..FLOOD);
+            let mut told = BTreeSet::from([neighbours.next().await.address]);
+            flood(&router, FLOOD..FLOOD + LATER);
+            while told.len() < (FLOOD + LATER) as usize {
+                let event = tokio::time::timeout(Duration::from_secs(10), neighbours.next()).await;
+                told.insert(event.unwrap_or_else(|_| panic!("only {} were told", told.len())).address);
+            }
+        });
+    });
 }
