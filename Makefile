@@ -10,7 +10,7 @@ build_programs = cargo build --profile lab -p lango -p lango-relay
 cargo_test = cargo --config "target.'cfg(unix)'.runner = ['$(CURDIR)/tools/as-root.sh']" test
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint router sizes clean setup
+.PHONY: help demo test bench lint router sizes clean setup
 
 help: ## what there is
 	@echo 'Lango, the software inside a prepaid Wi-Fi router.'
@@ -28,6 +28,11 @@ test: ## all tests: units, the rules, and the whole path in the lab
 	$(cargo_test) --workspace --exclude lango-lab
 	$(build_programs)
 	LANGO_BIN_DIR=$(programs) $(cargo_test) -p lango-lab
+
+bench: ## grants, forwarding, take-over and memory beside plain NAT, written to docs/bench.md; QUICK=1: a short look, nothing is written
+	@tools/setup.sh build lab
+	@cargo build --profile lab -p lango -p lango-bench
+	@LANGO_BIN_DIR=$(programs) tools/as-root.sh $(programs)/lango-bench $(if $(filter-out 0,$(QUICK)),--quick,--page docs/bench.md --readme README.md)
 
 lint: ## formatting, clippy, and what comes in from outside (licences, bans, sources)
 	@tools/setup.sh build lint

@@ -8,5 +8,5 @@ set -euo pipefail
 if command -v sudo >/dev/null && { [ -t 0 ] || sudo -n true 2>/dev/null; }; then
   exec sudo --preserve-env "$@"
 fi
-echo 'These tests make network namespaces and mount file systems: run make test as root (there is no sudo to do it with).' >&2
+echo 'This makes network namespaces and mounts file systems: run it as root (there is no sudo to do it with).' >&2
 exit 77

@@ -1,0 +1,252 @@
+//! The run: one daemon, filled step by step, measured at each.
+
+use crate::daemon::Lango;
+use crate::device::Device;
+use crate::figures::Samples;
+use crate::forwarding::{self, Comparison, Direction, Spread, compare};
+use crate::grants::{self, Grants};
+use crate::network::{Memory, Network};
+use crate::plan::Plan;
+use crate::report::{Report, count};
+use crate::traffic::Sink;
+use crate::{rest, restart};
+use anyhow::{Context as _, Result};
+use lango_core::request::OnlineView;
+use lango_core::units::PackageId;
+use lango_lab::wait::until_true;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+/// Devices that are granted, timed, and taken offline again are numbered from here.
+const TIMED: u32 = 20_000;
+
+/// Everything that a run needs. Fields are dropped in this order: the daemon first, what it runs in last.
+pub struct Bench {
+    plan: Plan,
+    report: Report,
+    lango: Lango,
+    sink: Sink,
+    plain: Network,
+    gated: Network,
+    memory: Memory,
+    online: u32,
+    timed: u32,
+    take_overs: u32,
+}
+
+impl Bench {
+    /// Builds both networks; nothing runs in them yet.
+    ///
+    /// # Errors
+    /// When rights or programs are missing.
+    pub fn new(plan: Plan) -> Result<Self> {
+        let memory = Memory::folder()?;
+        println!("  two networks, of {} phones each", plan.phones);
+        let (plain, gated) = (Network::build(plan.phones)?, Network::build(plan.phones)?);
+        let (lango, sink) = (Lango::new(&gated)?, Sink::start(&gated)?);
+        Ok(Self { plan, report: Report::default(), lango, sink, plain, gated, memory, online: 0, timed: TIMED, take_overs: 0 })
+    }
+
+    /// Measures everything.
+    ///
+    /// # Errors
+    /// When something does not work; a figure that is bad is no error.
+    pub fn run(mut self) -> Result<Report> {
+        self.noise().context("before Lango runs")?;
+        self.without_speeds()?;
+        self.lango.flush()?;
+        self.lango.stop()?;
+        self.with_speeds().context("with speeds")?;
+        Ok(self.report)
+    }
+
+    /// The two networks before one of them has a gate: how far from 1 a ratio is that should be 1.
+    fn noise(&mut self) -> Result<()> {
+        for (id, direction) in [("noise-down", Direction::Down), ("noise-up", Direction::Up)] {
+            let compared = self.tcp(self.plan.phones, direction)?;
+            self.report.set(id, 0, bits(&compared));
+        }
+        Ok(())
+    }
+
+    fn without_speeds(&mut self) -> Result<()> {
+        let package: PackageId = "plain".parse()?;
+        let store = self.memory.path().join("plain");
+        self.lango.start(&store)?;
+        self.at_rest(0)?;
+        for online in self.plan.fills.iter().copied() {
+            self.step_without_speeds(online, &package, &store).with_context(|| format!("at {} devices", count(online)))?;
+        }
+        Ok(())
+    }
+
+    fn step_without_speeds(&mut self, online: u32, package: &PackageId, store: &Path) -> Result<()> {
+        self.fill(online, package)?;
+        if online > 1 {
+            self.at_rest(online)?;
+        }
+        let devices = self.timed_devices();
+        let grants = grants::through_daemon(&self.gated, &self.lango, &self.sink, package, &devices)?;
+        self.set_grants(online, &grants, "grant-memory", "answer-memory");
+
+        // The same store on the disk, for as long as that is measured.
+        self.lango.stop()?;
+        let disk = self.gated.folder.join("store");
+        copy(store, &disk)?;
+        self.lango.start(&disk)?;
+        let devices = self.timed_devices();
+        let grants = grants::through_daemon(&self.gated, &self.lango, &self.sink, package, &devices)?;
+        self.set_grants(online, &grants, "grant-disk", "answer-disk");
+        let durable = grants::durable_write(&self.gated.folder, self.plan.grants)?;
+        self.report.set("durable", online, median_and_99(&durable));
+        self.lango.stop()?;
+        std::fs::remove_dir_all(&disk)?;
+
+        let devices = self.timed_devices();
+        let grants = grants::gate_alone(&self.gated, &self.sink, &devices)?;
+        self.report.set("grant-gate", online, median_and_99(&grants.first_packet));
+        self.lango.start(store)?;
+
+        self.forwarding(online, ["tcp-down", "tcp-up", "packets-down", "packets-up"])?;
+        if online > 1 {
+            self.restarts(online, store)?;
+        }
+        Ok(())
+    }
+
+    fn with_speeds(&mut self) -> Result<()> {
+        let package: PackageId = "fast".parse()?;
+        let store = self.memory.path().join("fast");
+        self.lango.start(&store)?;
+        self.online = 0;
+        for online in self.plan.fills.iter().copied().filter(|online| *online > 1) {
+            self.fill(online, &package)?;
+            let devices = self.timed_devices();
+            let grants = grants::through_daemon(&self.gated, &self.lango, &self.sink, &package, &devices)?;
+            self.report.set("grant-speeds", online, median_and_99(&grants.first_packet));
+            let ids = ["speeds-tcp-down", "speeds-tcp-up", "speeds-packets-down", "speeds-packets-up"];
+            self.forwarding(online, ids)?;
+        }
+        Ok(())
+    }
+
+    /// Lets devices online until there are so many, each by a grant of its own, and waits until the gate has all of their
+    /// addresses.
+    fn fill(&mut self, online: u32, package: &PackageId) -> Result<()> {
+        let devices: Vec<Device> = (self.online..online).map(Device).collect();
+        let places = || devices.iter().map(|device| (device.address(), device.mac()));
+        self.plain.neighbours(places())?;
+        let mut control = self.lango.control()?;
+        if self.online == 0 {
+            self.gated.neighbours(places())?;
+        } else {
+            grants::meet(&self.gated, &mut control, &devices)?;
+        }
+        let begun = Instant::now();
+        devices.iter().try_for_each(|device| control.grant(*device, package).map(drop))?;
+        println!("    {:>6} online, after {:.1} s of one grant after the other", count(online), begun.elapsed().as_secs_f64());
+        let reachable = |sessions: &[OnlineView]| sessions.iter().filter(|s| !s.addresses.is_empty()).count();
+        until_true("all devices to be online with their addresses", grants::LONG, || {
+            control.sessions().is_ok_and(|sessions| reachable(&sessions) == online as usize)
+        })?;
+        self.online = online;
+        Ok(())
+    }
+
+    fn timed_devices(&mut self) -> Vec<Device> {
+        let first = self.timed;
+        self.timed += self.plan.grants;
+        (first..self.timed).map(Device).collect()
+    }
+
+    fn set_grants(&mut self, online: u32, grants: &Grants, first_packet: &'static str, answer: &'static str) {
+        self.report.set(first_packet, online, median_and_99(&grants.first_packet));
+        self.report.set(answer, online, median_and_99(&grants.answered));
+    }
+
+    fn at_rest(&mut self, online: u32) -> Result<()> {
+        let pid = self.lango.pid()?;
+        let length = if online == 0 { self.plan.idle_empty } else { self.plan.idle };
+        let activity = rest::activity(pid, length)?;
+        self.report.set("memory", online, megabytes(rest::memory(pid)?));
+        self.report.set("wake-ups", online, format!("{:.0}", activity.wake_ups));
+        self.report.set("processor", online, format!("{:.1} ms", activity.processor));
+        Ok(())
+    }
+
+    fn tcp(&self, phones: u32, direction: Direction) -> Result<Comparison> {
+        let measure = |network| move || forwarding::tcp(network, phones as usize, direction, &self.plan);
+        compare(&self.plan, measure(&self.plain), measure(&self.gated))
+    }
+
+    fn forwarding(&mut self, online: u32, [tcp_down, tcp_up, packets_down, packets_up]: [&'static str; 4]) -> Result<()> {
+        let phones = online.min(self.plan.phones);
+        for (id, direction) in [(tcp_down, Direction::Down), (tcp_up, Direction::Up)] {
+            let compared = self.tcp(phones, direction).with_context(|| id.to_owned())?;
+            self.report.set(id, online, bits(&compared));
+        }
+        // The phones have ports of their own: what the crowd sent in their name would confuse the bridge.
+        let devices: Vec<Device> = (phones..online).map(Device).collect();
+        if devices.is_empty() {
+            return Ok(());
+        }
+        let (plain, gated) = (Spread::prepare(&self.plain, &devices)?, Spread::prepare(&self.gated, &devices)?);
+        let mut found = Vec::new();
+        for (id, direction) in [(packets_down, Direction::Down), (packets_up, Direction::Up)] {
+            let compared = compare(&self.plan, || plain.measure(direction, &self.plan), || gated.measure(direction, &self.plan));
+            found.push((id, compared.with_context(|| id.to_owned())?));
+        }
+        for (id, compared) in found {
+            self.report.set(id, online, packets(&compared));
+        }
+        Ok(())
+    }
+
+    fn restarts(&mut self, online: u32, store: &Path) -> Result<()> {
+        let listing = restart::listing(&self.gated, &self.lango, self.plan.restarts)?;
+        self.report.set("list", online, median_and_worst(&listing.asked));
+        self.report.set("counters", online, median_and_worst(&listing.counters));
+        self.take_overs += 1;
+        let (device, rounds) = (Device(online - 1), self.plan.restarts);
+        let seen = restart::take_over(&self.gated, &mut self.lango, &self.sink, store, device, self.take_overs, rounds)?;
+        self.report.set("take-over", online, median_and_worst(&seen.took));
+        self.report.set("lost", online, format!("{} of {}", seen.lost, count(u32::try_from(seen.sent)?)));
+        self.report.set("memory-again", online, megabytes(rest::memory(self.lango.pid()?)?));
+        Ok(())
+    }
+}
+
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    std::fs::create_dir(to)?;
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        let target: PathBuf = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy(&entry.path(), &target)?;
+        } else {
+            std::fs::copy(entry.path(), &target)?;
+        }
+    }
+    Ok(())
+}
+
+fn median_and_99(samples: &Samples) -> String {
+    format!("{:.2} ({:.1}) ms", samples.median(), samples.quantile(0.99))
+}
+
+fn median_and_worst(samples: &Samples) -> String {
+    format!("{:.0} ({:.0}) ms", samples.median(), samples.worst())
+}
+
+fn bits(Comparison { plain, gated, ratio }: &Comparison) -> String {
+    format!("{ratio:.2} ({:.1} / {:.1} Gbit/s)", gated / 1e9, plain / 1e9)
+}
+
+fn packets(Comparison { plain, gated, ratio }: &Comparison) -> String {
+    format!("{ratio:.2} ({:.0} / {:.0} thousand)", gated / 1e3, plain / 1e3)
+}
+
+fn megabytes(rest::Memory { all, anonymous, file }: rest::Memory) -> String {
+    let mega = |kib: u64| kib as f64 * 1_024.0 / 1e6;
+    format!("{:.1} MB ({:.1} + {:.1})", mega(all), mega(anonymous), mega(file))
+}

@@ -1,0 +1,198 @@
+//! What the router forwards with the gate, as a part of what it forwards without.
+
+use crate::device::{Device, INTERNET, ROUTER_WAN};
+use crate::figures::Samples;
+use crate::network::Network;
+use crate::plan::Plan;
+use crate::traffic::Frames;
+use anyhow::{Context as _, Result, ensure};
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// TCP connections at a time, over all phones that carry some.
+const CONNECTIONS: usize = 16;
+/// Where small packets go that are only counted, and those that tell their way back.
+const DISCARD: u16 = 7_001;
+const RETURN: u16 = 7_002;
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Which way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// From the customers.
+    Up,
+    /// To the customers.
+    Down,
+}
+
+/// Both routers, in turn.
+pub struct Comparison {
+    /// The medians: bits or packets a second.
+    pub plain: f64,
+    /// The same.
+    pub gated: f64,
+    /// The median of the ratios of windows next to each other.
+    pub ratio: f64,
+}
+
+/// Measures in turn, so that what else the machine does falls on both.
+///
+/// # Errors
+/// When one of them forwards nothing.
+pub fn compare(plan: &Plan, mut plain: impl FnMut() -> Result<f64>, mut gated: impl FnMut() -> Result<f64>) -> Result<Comparison> {
+    let mut pairs = Vec::new();
+    for round in 0..plan.rounds {
+        // Each goes first as often as the other.
+        let pair = if round % 2 == 0 {
+            let first = plain()?;
+            (first, gated()?)
+        } else {
+            let first = gated()?;
+            (plain()?, first)
+        };
+        pairs.push(pair);
+    }
+    // On a machine that does other things as well, one window may pass without a packet; not all of them.
+    let sum = |of: fn(&(f64, f64)) -> f64| pairs.iter().map(of).sum::<f64>();
+    ensure!(sum(|p| p.0) > 0.0 && sum(|p| p.1) > 0.0, "nothing was forwarded: {pairs:?} (plain, gated)");
+    let median = |of: fn(&(f64, f64)) -> f64| pairs.iter().map(of).collect::<Samples>().median();
+    let ratio = pairs.iter().filter(|p| p.0 > 0.0).map(|p| p.1 / p.0).collect::<Samples>().median();
+    Ok(Comparison { plain: median(|p| p.0), gated: median(|p| p.1), ratio })
+}
+
+/// TCP of that many phones, in bits a second.
+///
+/// # Errors
+/// When a connection cannot be made.
+pub fn tcp(network: &Network, phones: usize, direction: Direction, plan: &Plan) -> Result<f64> {
+    let listener = network.internet.run(|| TcpListener::bind((INTERNET, 0)))?;
+    let address = listener.local_addr()?;
+    let mut ends = Vec::new();
+    for number in 0..CONNECTIONS {
+        let phone = &network.phones[number % phones];
+        let near = phone.run(|| TcpStream::connect_timeout(&address, PATIENCE)).with_context(|| format!("TCP from {}", phone.name()))?;
+        let (far, _) = listener.accept()?;
+        ends.push(if direction == Direction::Up { (near, far) } else { (far, near) });
+    }
+    let received = AtomicU64::new(0);
+    std::thread::scope(|scope| {
+        for (from, to) in &ends {
+            scope.spawn(|| send(from));
+            scope.spawn(|| receive(to, &received));
+        }
+        let rate = rate(plan, || Ok(received.load(Ordering::Relaxed) * 8));
+        for end in ends.iter().flat_map(|(from, to)| [from, to]) {
+            let _reset_already = end.shutdown(std::net::Shutdown::Both);
+        }
+        rate
+    })
+}
+
+fn send(mut stream: &TcpStream) {
+    let block = vec![b'.'; 128 * 1024];
+    while stream.write_all(&block).is_ok() {}
+}
+
+fn receive(mut stream: &TcpStream, received: &AtomicU64) {
+    let mut block = vec![0; 128 * 1024];
+    while let Ok(length @ 1..) = stream.read(&mut block) {
+        received.fetch_add(length as u64, Ordering::Relaxed);
+    }
+}
+
+/// How fast a count grows, in a window.
+fn rate(plan: &Plan, count: impl Fn() -> Result<u64>) -> Result<f64> {
+    std::thread::sleep(plan.warm);
+    let (begun, before) = (Instant::now(), count()?);
+    std::thread::sleep(plan.window);
+    let grown = count()? - before;
+    Ok(grown as f64 / begun.elapsed().as_secs_f64())
+}
+
+/// Small packets of all devices in turn, each of another than the one before.
+pub struct Spread<'a> {
+    network: &'a Network,
+    up: Frames,
+    frames: Vec<Vec<u8>>,
+    down: UdpSocket,
+    /// What the router's masquerading made of each device.
+    ways_back: Vec<SocketAddr>,
+}
+
+impl<'a> Spread<'a> {
+    /// Makes each device known to the router's masquerading.
+    ///
+    /// # Errors
+    /// When a device's packet does not come out.
+    pub fn prepare(network: &'a Network, devices: &[Device]) -> Result<Self> {
+        let (up, down) = (Frames::open(network)?, network.internet.run(|| UdpSocket::bind((INTERNET, RETURN)))?);
+        // The discarded ones cost the receiver next to nothing.
+        let discard = format!(
+            "table ip discard {{
+	chain early {{
+		type filter hook prerouting priority raw; policy accept;
+		udp dport {DISCARD} drop
+	}}
+}}
+delete table ip discard
+table ip discard {{
+	chain early {{
+		type filter hook prerouting priority raw; policy accept;
+		udp dport {DISCARD} drop
+	}}
+}}
+"
+        );
+        network.internet.nft(&discard)?;
+        down.set_read_timeout(Some(PATIENCE))?;
+        let mut ways_back = Vec::with_capacity(devices.len());
+        let mut bytes = [0; 64];
+        for device in devices {
+            up.send(&device.frame(RETURN, device.0, 0))?;
+            let (_, from) = down.recv_from(&mut bytes).with_context(|| format!("no packet of {} came out", device.mac()))?;
+            ensure!(from.ip() == ROUTER_WAN, "{from} is not the router");
+            ways_back.push(from);
+        }
+        let frames = devices.iter().map(|device| device.frame(DISCARD, device.0, 0)).collect();
+        Ok(Self { network, up, frames, down, ways_back })
+    }
+
+    /// Packets a second.
+    ///
+    /// # Errors
+    /// When they cannot be sent or counted.
+    pub fn measure(&self, direction: Direction, plan: &Plan) -> Result<f64> {
+        let over = AtomicBool::new(false);
+        let arrives_at = if direction == Direction::Up { &self.network.internet } else { &self.network.crowd };
+        std::thread::scope(|scope| {
+            let sender = scope.spawn(|| self.send(direction, &over));
+            let rate = arrives_at.run(|| rate(plan, received_packets));
+            over.store(true, Ordering::Relaxed);
+            sender.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+            rate
+        })
+    }
+
+    fn send(&self, direction: Direction, over: &AtomicBool) -> Result<()> {
+        let payload = [0; 12];
+        match direction {
+            Direction::Up => {
+                let mut frames = self.frames.iter().cycle().take_while(|_| !over.load(Ordering::Relaxed));
+                frames.try_for_each(|frame| self.up.send(frame))
+            }
+            Direction::Down => {
+                let mut ways = self.ways_back.iter().cycle().take_while(|_| !over.load(Ordering::Relaxed));
+                ways.try_for_each(|to| self.down.send_to(&payload, to).map(drop)).context("sending down")
+            }
+        }
+    }
+}
+
+/// Packets that `eth0` of this thread's namespace has received.
+fn received_packets() -> Result<u64> {
+    let text = std::fs::read_to_string("/proc/thread-self/net/dev")?;
+    let line = text.lines().find_map(|line| line.trim().strip_prefix("eth0:")).context("there is no eth0")?;
+    line.split_whitespace().nth(1).and_then(|word| word.parse().ok()).with_context(|| format!("/proc/net/dev says {line:?}"))
+}

@@ -1,0 +1,70 @@
+//! `make bench`: the gate beside plain NAT, in one run on one machine, and the table that README quotes.
+
+mod bench;
+mod daemon;
+mod device;
+mod figures;
+mod forwarding;
+mod grants;
+
+mod network;
+mod plan;
+mod report;
+mod rest;
+mod restart;
+mod traffic;
+
+use anyhow::{Context as _, Result, bail};
+use lexopt::prelude::Long;
+use plan::Plan;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// README has the table between these.
+const BEGIN: &str = "<!-- make bench: begin -->";
+const END: &str = "<!-- make bench: end -->";
+
+/// A run that is not over by then never will be.
+const LIMIT: Duration = Duration::from_secs(15 * 60);
+
+fn main() -> Result<()> {
+    let (mut plan, mut page, mut readme) = (Plan::FULL, None, None);
+    let mut parser = lexopt::Parser::from_env();
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Long("quick") => plan = Plan::QUICK,
+            Long("page") => page = Some(PathBuf::from(parser.value()?)),
+            Long("readme") => readme = Some(PathBuf::from(parser.value()?)),
+            Long("help") => {
+                println!("lango-bench [--quick] [--page FILE] [--readme FILE]\n\nFILE gets the table; README only between its marks.");
+                return Ok(());
+            }
+            other => bail!(other.unexpected()),
+        }
+    }
+    lango_lab::rights::ensure()?;
+    std::thread::spawn(|| {
+        std::thread::sleep(LIMIT);
+        eprintln!("lango-bench: not done after {LIMIT:?}; something hangs");
+        lango_lab::rights::remove_live();
+        std::process::exit(1);
+    });
+
+    let (begun, machine, load) = (Instant::now(), report::machine(), report::load());
+    println!("  {machine}; load before: {load}");
+    let report = bench::Bench::new(plan)?.run()?;
+    let minutes = begun.elapsed().as_secs_f64() / 60.0;
+    println!("\n{}\n  {minutes:.1} minutes", report.table(true));
+    let about = format!("Measured by `make bench` in {minutes:.0} minutes on {machine}; load before: {load}.");
+    if let Some(page) = page {
+        let text = include_str!("page.txt").replace("{about}", &about).replace("{table}", &report.table(true));
+        std::fs::write(&page, text).with_context(|| format!("{}", page.display()))?;
+    }
+    if let Some(readme) = readme {
+        let text = std::fs::read_to_string(&readme).with_context(|| format!("{}", readme.display()))?;
+        let section = format!("{}\n{about}\n", report.table(false));
+        let text = report::replace_between(&text, BEGIN, END, &section).with_context(|| format!("{}", readme.display()))?;
+        std::fs::write(&readme, text).with_context(|| format!("{}", readme.display()))?;
+    }
+    Ok(())
+}

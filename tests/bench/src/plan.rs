@@ -1,0 +1,54 @@
+//! How much is measured: everything, or little of each so that this program does not rot.
+
+use std::time::Duration;
+
+/// Sizes and times of one run.
+#[derive(Debug, Clone, Copy)]
+pub struct Plan {
+    /// How many devices are online, in steps; the first is 1.
+    pub fills: &'static [u32],
+    /// Grants that are timed at each fill, on each store.
+    pub grants: u32,
+    /// Devices among those online that really carry TCP.
+    pub phones: u32,
+    /// Pairs of forwarding windows, plain and gated in turn.
+    pub rounds: u32,
+    /// How long TCP may find its pace before a window.
+    pub warm: Duration,
+    /// How long is counted.
+    pub window: Duration,
+    /// `kill -9` and start again, so often.
+    pub restarts: u32,
+    /// How long the daemon is watched while nothing happens, with sessions (at least a checkpoint's time), and without.
+    pub idle: Duration,
+    /// The same with nobody online.
+    pub idle_empty: Duration,
+}
+
+impl Plan {
+    /// All of it, within ten minutes.
+    pub const FULL: Self = Self {
+        fills: &[1, 1_000, 10_000],
+        grants: 200,
+        phones: 16,
+        rounds: 15,
+        warm: Duration::from_millis(100),
+        window: Duration::from_millis(300),
+        restarts: 7,
+        idle: Duration::from_secs(60),
+        idle_empty: Duration::from_secs(20),
+    };
+
+    /// Little of each, within two minutes: whether it works, not how fast.
+    pub const QUICK: Self = Self {
+        fills: &[1, 300],
+        grants: 20,
+        phones: 4,
+        rounds: 3,
+        warm: Duration::from_millis(100),
+        window: Duration::from_millis(200),
+        restarts: 2,
+        idle: Duration::from_secs(3),
+        idle_empty: Duration::from_secs(2),
+    };
+}
