@@ -4,7 +4,7 @@ use crate::device::Device;
 use crate::network::Network;
 use anyhow::{Context, Result, bail, ensure};
 use lango::control::wire::{Command, Reply, from_line, to_line};
-use lango::gate::GateConfig;
+use lango::gate::{GateConfig, Whole};
 use lango_core::request::{Answer, OnlineView, Request};
 use lango_core::units::PackageId;
 use lango_lab::net::Namespace;
@@ -46,7 +46,14 @@ config package 'fast'
 
 /// The gate as the daemon of [`Lango`] opens it: a gate opened beside it changes nothing.
 pub fn gate_config() -> GateConfig {
-    GateConfig { lan: vec!["br-lan".to_owned()], wan: "wan".to_owned(), portal_port: PORTAL_PORT, learn: true }
+    GateConfig {
+        lan: vec!["br-lan".to_owned()],
+        wan: "wan".to_owned(),
+        portal_port: PORTAL_PORT,
+        isolate: true,
+        learn: true,
+        whole: Whole::default(),
+    }
 }
 
 /// The daemon: as it is shipped, with a config of its own.
