@@ -1,6 +1,7 @@
 //! Traffic for the gate's tests, by ordinary sockets.
 
 use crate::world::{Host, World};
+use nix::sys::socket::{setsockopt, sockopt::RcvBufForce};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::Arc;
@@ -18,9 +19,17 @@ fn any(like: SocketAddr) -> SocketAddr {
     SocketAddr::new(if like.is_ipv4() { IpAddr::from([0; 4]) } else { IpAddr::from([0; 16]) }, 0)
 }
 
+/// A UDP socket that drops nothing by itself: on a slow machine its reader may not run for a while, and what it loses then would
+/// look like a loss on the way.
+fn patient(bound: SocketAddr) -> UdpSocket {
+    let socket = UdpSocket::bind(bound).unwrap();
+    setsockopt(&socket, RcvBufForce, &(8 << 20)).unwrap();
+    socket
+}
+
 /// A UDP socket that sends to and hears from one place only.
 pub fn udp_to(to: SocketAddr) -> UdpSocket {
-    let socket = UdpSocket::bind(any(to)).unwrap();
+    let socket = patient(any(to));
     socket.connect(to).unwrap();
     socket.set_read_timeout(Some(SHORT)).unwrap();
     socket
@@ -72,7 +81,7 @@ impl Drop for Server {
 impl Server {
     /// Sends every datagram back, with its own name before it.
     pub fn udp(world: &World, host: Host, address: SocketAddr, name: &'static str) -> Self {
-        let socket = world.within(host, || UdpSocket::bind(address).unwrap());
+        let socket = world.within(host, || patient(address));
         socket.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
         Self::run(world, host, move |stop, served| {
             let mut buffer = [0; 65536];
