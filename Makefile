@@ -10,12 +10,12 @@ build_programs = cargo build --profile lab -p lango -p lango-relay
 cargo_test = cargo --config "target.'cfg(unix)'.runner = ['$(CURDIR)/tools/as-root.sh']" test
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench lint router sizes clean setup
+.PHONY: help demo test test-kernel bench lint router sizes clean setup
 
 help: ## what there is
 	@echo 'Lango, the software inside a prepaid Wi-Fi router.'
 	@echo
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
 
 demo: ## one customer's way through the real parts; AUTO=1: ends by itself, 0 only if all of it was seen
 	@tools/setup.sh build lab
@@ -34,6 +34,10 @@ bench: ## grants, forwarding, take-over and memory beside plain NAT, written to 
 	@cargo build --profile lab -p lango -p lango-bench
 	@LANGO_BIN_DIR=$(programs) tools/as-root.sh $(programs)/lango-bench $(if $(filter-out 0,$(QUICK)),--quick,--page docs/bench.md --readme README.md)
 
+test-kernel: ## the gate's tests on an emulated 64-bit ARM router with Linux 6.1
+	@tools/setup.sh build cross kernel
+	@tools/test-kernel.sh
+
 lint: ## formatting, clippy, and what comes in from outside (licences, bans, sources)
 	@tools/setup.sh build lint
 	cargo fmt --all --check
@@ -51,7 +55,7 @@ sizes: ## sizes of the routers' programs that are built
 	@tools/sizes.sh
 
 setup: ## only installs what is missing, for all of these
-	@tools/setup.sh build lab lint cross
+	@tools/setup.sh build lab lint cross kernel
 
 clean: ## removes what was built here; what is kept outside the repository stays (tools/paths.sh)
 	cargo clean

@@ -5,3 +5,5 @@ LANGO_CACHE=${LANGO_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/lango}
 LANGO_TOOLS=$LANGO_CACHE/tools
 # Compiler, linker and libraries for the routers' processors.
 LANGO_CROSS=$LANGO_CACHE/cross
+# Debian packages of the emulated routers, unpacked.
+LANGO_DEBIAN=$LANGO_CACHE/debian

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Installs what is missing on this machine, and nothing that is there. Quick when nothing is missing.
 #
-#   tools/setup.sh [build] [lab] [lint] [cross]     (none: build and lab)
+#   tools/setup.sh [build] [lab] [lint] [cross] [kernel]     (none: build and lab)
 #
 #   build   what compiles Lango          lab     what the demo and the end-to-end tests run: real DHCP, DNS, MQTT, nftables
 #   lint    formatter, clippy, deny      cross   what builds for the routers' processors (tools/cross.sh)
+#   kernel  what emulates a router (tools/test-kernel.sh)
 #
 # System packages come by apt-get on Debian and its kin, as root or through sudo. Elsewhere it says what is missing.
 set -euo pipefail
@@ -58,6 +59,13 @@ find_cross() {
   python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
   want xz-utils xz
   tools/cross.sh check 2>/dev/null || missing+=(rustc-web rust-web-src)
+}
+
+find_kernel() {
+  want qemu-system-arm qemu-system-aarch64
+  want binutils readelf
+  want cpio cpio
+  want kmod depmod
 }
 
 install_missing() {
@@ -132,8 +140,8 @@ install_deny() {
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 for part in "$@"; do
   case $part in
-    build | lab | lint | cross) "find_$part" ;;
-    *) die "there is no part '$part': build, lab, lint and cross are known" ;;
+    build | lab | lint | cross | kernel) "find_$part" ;;
+    *) die "there is no part '$part': build, lab, lint, cross and kernel are known" ;;
   esac
 done
 install_missing
