@@ -131,7 +131,7 @@ if [ "$status" = 124 ]; then
 elif [ "$status" != 0 ]; then
   die "the emulator ended with status $status: the console is in $work/console"
 elif [ "$(cat "$work/result")" != "$expected" ]; then
-  die "not passed. Said: $(tr '\n' ';' <"$work/result") and not: $(tr '\n' ';' <<<"$expected") The console is in $work/console"
+  die "not passed: the programs' statuses are '$(paste -sd, "$work/result")', not '$(paste -sd, <<<"$expected")'. The console is in $work/console"
 fi
 rm -rf "$root" "$modules" "$work/initrd"
 printf 'The tests %s pass on Linux %s for %s (%d s in all)\n' "$(IFS=,; echo "${TESTS[*]}")" "$release" "$arch" $((SECONDS - started))
