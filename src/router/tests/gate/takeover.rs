@@ -28,10 +28,11 @@ fn a_new_daemon_takes_over_without_losing_a_packet_or_a_byte() {
         gate = world.gate();
         let installed = &gate.installed()[&GateId(1)];
         assert_eq!(installed.data_end, desired.data_end);
-        // The kernel counts from when it hears of it, and we from when we hear of that: as long as the two took, and some ticks.
+        // The kernel counts from when it hears of it, and we from when we hear of that: later by as long as the two took. It
+        // counts by a tick that may stand still for a while.
         let late = installed.until.unwrap().0.cast_signed() - desired.until.unwrap().0.cast_signed();
-        let most = i64::try_from((taken + begun.elapsed()).as_millis()).unwrap() + 20;
-        assert!((-20..=most).contains(&late), "the end is {late} ms after the one that was asked for, not within {most} ms");
+        let most = i64::try_from((taken + begun.elapsed()).as_millis()).unwrap() + 100;
+        assert!((-100..=most).contains(&late), "the end is {late} ms after the one that was asked for, not within {most} ms");
         assert_eq!((&installed.addresses, installed.devices.contains(&mac(1))), (&addresses(1), true));
         // What changed while nobody ran: a purchase, and an account that ended.
         desired.data_end = Some(Bytes(50_000_000 + round * 1_000));
