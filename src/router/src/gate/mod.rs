@@ -145,24 +145,11 @@ impl Gate {
     fn install(&mut self) -> Result<(), GateError> {
         let wanted = self.config.clone();
         let mut first = None;
-        for (learn, whole) in
-            [true, false].into_iter().flat_map(|learn| [Whole::Newer, Whole::Older, Whole::No].map(|whole| (learn, whole)))
-        {
-            if (learn && !wanted.learn) || (wanted.whole == Whole::No && whole != Whole::No) {
-                continue;
-            }
+        for (learn, whole) in ways(&wanted) {
             (self.config.learn, self.config.whole) = (learn, whole);
             match self.kernel.transact(self.preparation().iter()) {
                 Ok(()) => {
-                    if wanted.whole != whole && whole == Whole::No {
-                        log::warn!(
-                            "gate: this kernel cannot keep customers' connections out of flowtables: flow offloading must stay off, \
-                             for what it forwards is neither counted nor limited"
-                        );
-                    }
-                    if wanted.learn != learn {
-                        log::warn!("gate: this kernel has no packet log: new addresses are learnt from ARP and neighbour discovery alone");
-                    }
+                    self.say_what_is_lacking(&wanted);
                     return Ok(());
                 }
                 Err(refused) => drop(first.get_or_insert(refused.error)),
@@ -170,6 +157,18 @@ impl Gate {
         }
         self.config = wanted;
         Err(first.map_or(GateError::TableGone, cannot("install the rules")))
+    }
+
+    fn say_what_is_lacking(&self, wanted: &GateConfig) {
+        if wanted.whole != Whole::No && self.config.whole == Whole::No {
+            log::warn!(
+                "gate: this kernel cannot keep customers' connections out of flowtables: flow offloading must stay off, \
+                 for what it forwards is neither counted nor limited"
+            );
+        }
+        if wanted.learn && !self.config.learn {
+            log::warn!("gate: this kernel has no packet log: new addresses are learnt from ARP and neighbour discovery alone");
+        }
     }
 
     fn look(kernel: &mut Kernel, config: &GateConfig) -> Result<Table, GateError> {
@@ -397,7 +396,20 @@ impl Gate {
         let held = holders(&self.view, &targets);
         if !preparation.is_empty() && !matches!(self.table, Table::Ours { .. }) {
             // One transaction for all: between an empty table and the accounts, connections would be reset.
-            self.carry_out_prepared(preparation, &targets, keys, &mut facts, now)?;
+            let wanted = self.config.clone();
+            let mut done = Ok(());
+            for (learn, whole) in ways(&wanted) {
+                (self.config.learn, self.config.whole) = (learn, whole);
+                done = self.carry_out_prepared(self.preparation(), &targets, keys.clone(), &mut facts, now);
+                if done.is_ok() {
+                    self.say_what_is_lacking(&wanted);
+                    break;
+                }
+            }
+            if done.is_err() {
+                self.config = wanted;
+            }
+            done?;
             self.rules_are_in_place();
         } else {
             self.kernel.transact(preparation.iter()).map_err(|r| cannot("install the rules")(r.error))?;
@@ -450,6 +462,13 @@ impl Gate {
             }
         }
     }
+}
+
+/// What the kernel may lack, in the order in which it is given up.
+fn ways(wanted: &GateConfig) -> impl Iterator<Item = (bool, Whole)> {
+    let (learn, none) = (wanted.learn, wanted.whole == Whole::No);
+    let all = [true, false].into_iter().flat_map(|learn| [Whole::Newer, Whole::Older, Whole::No].map(|whole| (learn, whole)));
+    all.filter(move |way| (learn || !way.0) && (!none || way.1 == Whole::No))
 }
 
 /// Takes our table out of the kernel where it is there, and the classes that hold speeds, without touching anything else.
