@@ -86,6 +86,19 @@ impl Engine {
         Ok((engine, records))
     }
 
+    /// Ends, and waits until the store can be opened again.
+    ///
+    /// Work that sled gave to its own threads may hold its file, and so its lock, a moment longer than the tree lives. The wait is
+    /// the kernel's: a sleep would be an hour long on this thread ([`let_timers_be_late`]).
+    pub fn close(self) {
+        let Self { tree, file, folder, .. } = self;
+        drop(tree);
+        if let Err(cause) = file.lock() {
+            log::debug!("store: whether its file is let go of cannot be told: {cause}");
+        }
+        drop((file, folder));
+    }
+
     /// Applies changes, all or none. They are not durable before [`Engine::sync`].
     ///
     /// # Errors

@@ -46,6 +46,7 @@ impl Store {
                     if opened.send(Ok(records)).is_ok() {
                         writer::run(&mut engine, &queue);
                     }
+                    engine.close();
                 }
                 Err(error) => drop(opened.send(Err(error))),
             }

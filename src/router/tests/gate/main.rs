@@ -3,11 +3,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test's helper fails the test")]
 
 mod captive;
-mod copies;
-mod following;
 mod conntrack;
-mod fw4;
+mod copies;
 mod dns;
+mod following;
+mod fw4;
 mod installing;
 mod interfaces;
 mod limits;
