@@ -242,9 +242,6 @@ pub struct StatusView {
     pub gate: bool,
     /// Flow offload, where it is on. The rules know nothing of it: the daemon says so here.
     pub flow_offload: Option<FlowOffload>,
-    /// Devices that were seen to send with another customer's address, since the daemon started. The daemon fills this in.
-    #[serde(default)]
-    pub spoofed: u64,
     /// Whether the broker is connected.
     pub broker: bool,
     /// Whether the relay answered, so that payments can be had.

@@ -67,6 +67,13 @@ pub enum Input {
         /// The port's name, as `lan2`.
         port: String,
     },
+    /// The kernel refused a packet of a paid device, which came from an address that it has down for another.
+    ForeignAddress {
+        /// Who sent it.
+        mac: Mac,
+        /// From which address.
+        address: IpAddr,
+    },
     /// What the kernel counted.
     Usage(Vec<Usage>),
     /// The kernel says that an account's quota is used up.

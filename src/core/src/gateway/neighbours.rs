@@ -227,6 +227,11 @@ impl Neighbours {
         self.by_device.get(&device).cloned().unwrap_or_default()
     }
 
+    /// Whose address it is, present or not.
+    pub(super) fn device_at(&self, address: IpAddr) -> Option<Mac> {
+        self.by_address.get(&address).map(|seen| seen.mac)
+    }
+
     /// Whether a device is on the LAN now.
     pub(super) fn is_here(&self, device: Mac) -> bool {
         let mut addresses = self.by_device.get(&device).into_iter().flatten();

@@ -19,7 +19,6 @@ impl Gateway {
             clock: now.wall,
             gate: true,
             flow_offload: None,
-            spoofed: 0,
             broker: self.link.connected(),
             payments: self.settings.relay && self.link.can_pay(),
             devices_online: count(self.accounts.devices_online()),

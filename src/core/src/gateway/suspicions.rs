@@ -14,6 +14,13 @@ const TURNS_WITHIN: Millis = Millis::from_seconds(60);
 /// An address that came back to the one who had it, so soon after it was another's, was not given away by DHCP.
 const CLAIMED_BACK_WITHIN: Millis = Millis::from_minutes(10);
 
+/// An address that went from one device to another, by a new lease, is known within this time: what lasts longer is no change
+/// of hands.
+const SETTLES: Millis = Millis::from_seconds(2);
+
+/// Foreign senders that were quiet for so long begin anew.
+const QUIET: Millis = Millis::from_seconds(60);
+
 /// A device is told of again only after this long.
 const TOLD_EVERY: Millis = Millis::from_minutes(10);
 
@@ -26,6 +33,8 @@ pub(super) struct Suspicions {
     ports: BTreeMap<Mac, Turns>,
     /// Who had an address before the one that has it, and when it changed hands.
     claims: BTreeMap<IpAddr, (Mac, Monotonic)>,
+    /// Who sends from an address that is another's: since when, and when last.
+    foreign: BTreeMap<(Mac, IpAddr), (Monotonic, Monotonic)>,
     told: BTreeMap<Mac, Monotonic>,
     /// How many were told, since the start.
     count: u32,
@@ -77,6 +86,19 @@ impl Suspicions {
         before.is_some_and(|before| before.0 == to && fresh(&before))
     }
 
+    /// A device sent from an address that is another's. Gives whether it has been doing so for long enough to mean it.
+    fn sent_as_another(&mut self, mac: Mac, address: IpAddr, now: Monotonic) -> bool {
+        if !self.foreign.contains_key(&(mac, address)) {
+            make_room(&mut self.foreign, |(_, last)| now.since(*last) < QUIET);
+        }
+        let (since, last) = self.foreign.entry((mac, address)).or_insert((now, now));
+        if now.since(*last) >= QUIET {
+            *since = now;
+        }
+        *last = now;
+        now.since(*since) >= SETTLES
+    }
+
     /// Whether a device is to be told of now.
     fn tell(&mut self, mac: Mac, now: Monotonic) -> bool {
         let lately = |at: &Monotonic| now.since(*at) < TOLD_EVERY;
@@ -119,6 +141,17 @@ impl Gateway {
         if self.suspicions.changed_hands(address, from, to, now.monotonic) {
             let line = format!("suspicion: {address} is claimed by {from} and {to} in turns; one may pose as the other");
             self.suspect(paid, line, now);
+        }
+    }
+
+    /// The kernel refused what a paid device sent from an address that is another's.
+    pub(super) fn sends_as_another(&mut self, mac: Mac, address: IpAddr, now: Now) {
+        let owner = self.neighbours.device_at(address).filter(|owner| *owner != mac);
+        if let Some(owner) = owner
+            && self.suspicions.sent_as_another(mac, address, now.monotonic)
+        {
+            let line = format!("suspicion: {mac} sends as {address}, which is the address of {owner}; what it sends so goes nowhere");
+            self.suspect(mac, line, now);
         }
     }
 
@@ -184,6 +217,25 @@ mod tests {
     }
 
     #[test]
+    fn who_sends_as_another_and_who_has_a_new_lease() {
+        let address: IpAddr = [10, 0, 0, 1].into();
+        // (seconds of each packet that was refused, whether the last one is told)
+        for (packets, told) in [
+            (&[0][..], false),
+            (&[0, 1], false),
+            (&[0, 1, 2], true),
+            (&[0, 59, 61], true),
+            (&[0, 60, 61], false),
+            (&[0, 60, 61, 62], true),
+        ] {
+            let mut suspicions = Suspicions::default();
+            let seen: Vec<bool> =
+                packets.iter().map(|second| suspicions.sent_as_another(A, address, Monotonic(second * 1_000))).collect();
+            assert_eq!(seen.last(), Some(&told), "{packets:?}");
+        }
+    }
+
+    #[test]
     fn each_device_is_told_of_once_in_a_while_and_memory_is_bounded() {
         let mut suspicions = Suspicions::default();
         let told: Vec<bool> = [0, 1, 599, 600, 601].map(|second| suspicions.tell(A, Monotonic(second * 1_000))).into();
@@ -193,9 +245,11 @@ mod tests {
             let mac = Mac([2, a | 1, b, c, d, 0]);
             suspicions.came_by(mac, "lan1", Monotonic(700_000));
             suspicions.changed_hands(IpAddr::from(n.to_be_bytes()), mac, A, Monotonic(700_000));
+            suspicions.sent_as_another(A, IpAddr::from(n.to_be_bytes()), Monotonic(700_000));
             suspicions.tell(mac, Monotonic(700_000));
         }
         assert!(suspicions.ports.len() <= REMEMBERED && suspicions.claims.len() <= REMEMBERED && suspicions.told.len() <= REMEMBERED);
+        assert!(suspicions.foreign.len() <= REMEMBERED);
         assert_eq!(suspicions.count(), 5_002);
     }
 }

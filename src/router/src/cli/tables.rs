@@ -124,7 +124,6 @@ fn status_text(status: &StatusView) -> String {
         ("Clock", status.clock.map_or_else(|| "not set yet".to_owned(), lango_core::time::Wall::to_rfc3339)),
         ("Gate", yes(status.gate, "in force", "REMOVED from the kernel: everyone passes, until lango starts again")),
         ("Flow offload", offload_text(status.flow_offload.as_ref())),
-        ("Foreign addresses", if status.spoofed == 0 { "none seen".to_owned() } else { format!("{} cases: see the log", status.spoofed) }),
         ("Broker", yes(status.broker, "connected", "not connected")),
         ("Payments", yes(status.payments, "possible", "not possible now; all else works")),
         ("Devices online", status.devices_online.to_string()),

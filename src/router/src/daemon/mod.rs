@@ -6,7 +6,6 @@
 
 mod batch;
 mod cleaning;
-mod foreign;
 mod front;
 mod garden;
 mod offload;
@@ -104,7 +103,6 @@ struct Daemon {
     watchers: broadcast::Sender<OrderId>,
     portal_config: watch::Sender<PortalConfig>,
     garden: garden::Garden,
-    foreign: foreign::Foreign,
 }
 
 struct Sources {
@@ -231,7 +229,7 @@ impl Daemon {
                 inputs.push_back(Input::Neighbour { mac, address, present });
             }
             Event::Sight(Sight::Port { mac, port }) => inputs.push_back(Input::Port { mac, port }),
-            Event::Sender(Sender { mac, address, foreign: true }) => self.tell_of_foreign_address(mac, address),
+            Event::Sender(Sender { mac, address, foreign: true }) => inputs.push_back(Input::ForeignAddress { mac, address }),
             // It may have left since: that it is here is for neighbour discovery to say.
             Event::Sender(Sender { mac, address, foreign: false }) => inputs.push_back(Input::Neighbour { mac, address, present: false }),
             Event::Sync(event) => self.sync_said(event, inputs),
@@ -246,15 +244,6 @@ impl Daemon {
                 self.garden.resolved(addresses);
             }
             Event::Cleaned(outcome) => self.cleaner.tell(outcome),
-        }
-    }
-
-    fn tell_of_foreign_address(&mut self, mac: Mac, address: IpAddr) {
-        let known = self.gate.iter().flat_map(Gate::addresses).find(|(_, known)| *known == address);
-        if let Some((owner, _)) = known.filter(|(owner, _)| *owner != mac)
-            && self.foreign.seen(mac, address, Instant::now())
-        {
-            log::warn!("gate: {mac} sends as {address}, which is the address of {owner}; what it sends so goes nowhere");
         }
     }
 
@@ -353,7 +342,6 @@ impl Daemon {
             if let Answer::Status(status) = &mut answer {
                 status.gate = self.gate.is_some();
                 status.flow_offload.clone_from(&self.offload);
-                status.spoofed = self.foreign.told;
             }
             if let Some(asker) = self.askers.remove(&ask) {
                 asker.tell(answer);

@@ -1,6 +1,5 @@
 //! How the daemon starts: it takes over what the kernel has and what the store holds, and only then listens.
 
-use super::foreign::Foreign;
 use super::front::Front;
 use super::recovery::Storage;
 use super::{Daemon, Sources, cleaning, garden};
@@ -83,7 +82,6 @@ pub(super) async fn start(config_path: &Path, config: Config) -> anyhow::Result<
         watchers,
         portal_config,
         garden,
-        foreign: Foreign::default(),
     };
     daemon.take_over().await?;
 

@@ -138,7 +138,6 @@ impl Shop {
                 clock: None,
                 gate: true,
                 flow_offload: None,
-                spoofed: 0,
                 broker: self.online.get(),
                 payments: self.online.get(),
                 devices_online: 0,

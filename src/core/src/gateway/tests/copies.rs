@@ -130,3 +130,21 @@ fn an_address_that_is_claimed_back_is_told_of() {
     assert_eq!(served(&world, ALICE), [at(100)]);
     assert!(world.log.last().unwrap().contains("10.77.0.100"), "{:?}", world.log.last());
 }
+
+#[test]
+fn who_sends_as_another_is_told_of() {
+    let mut world = online();
+    world.buys(BOB, "hour", "UJ22T8IYOU");
+    let before = world.gate.clone();
+    let send = |world: &mut World, mac, host: u8| world.step(Input::ForeignAddress { mac, address: at(host) });
+    for _ in 0..30 {
+        send(&mut world, BOB, 100);
+        send(&mut world, ALICE, 100); // late news: it is its own
+        send(&mut world, ALICE, 250); // nobody's
+        world.pass(100);
+    }
+    assert_eq!(suspicions(&mut world), (1, 1));
+    let line = world.log.iter().find(|line| line.starts_with("suspicion: ")).unwrap();
+    assert!(line.contains(&format!("{BOB} sends as 10.77.0.100")) && line.contains(&ALICE.to_string()), "{line}");
+    assert_eq!(world.gate, before, "nobody is cut off by a suspicion");
+}
