@@ -67,6 +67,13 @@ pub enum Input {
         /// The port's name, as `lan2`.
         port: String,
     },
+    /// The kernel let a packet of a paid device pass that came from an address which it does not know.
+    NewAddress {
+        /// The device.
+        mac: Mac,
+        /// The address.
+        address: IpAddr,
+    },
     /// The kernel refused a packet of a paid device, which came from an address that it has down for another.
     ForeignAddress {
         /// Who sent it.

@@ -139,6 +139,7 @@ impl Gateway {
             Input::Link { connected } => self.link_changed(connected, now, entropy),
             Input::RelayPresence { online } => self.relay_presence(online, now, entropy),
             Input::Neighbour { mac, address, present } => self.neighbour(mac, address, present, now),
+            Input::NewAddress { mac, address } => self.sent_from(mac, address, now),
             Input::ForeignAddress { mac, address } => self.sends_as_another(mac, address, now),
             Input::Port { mac, port } => self.came_by(mac, &port, now),
             Input::Usage(usage) => {

@@ -15,6 +15,9 @@ struct Seen {
     present: bool,
 }
 
+/// Addresses remembered of each device, at most: a phone has one of IPv4 and a handful of IPv6 at a time.
+const EACH: usize = 64;
+
 /// How long the kernel needs at most to find out that nobody answers: three questions, a second apart, and some room.
 const ASKED_FOR: Millis = Millis::from_seconds(5);
 
@@ -96,10 +99,25 @@ impl Neighbours {
         if !present && before.is_some_and(|seen| seen.mac != mac) {
             return Followed::default(); // another device has it now
         }
-        let loser = before.map(|seen| seen.mac).filter(|loser| *loser != mac);
         let came = present && before.is_none_or(|seen| seen.mac != mac || !seen.present);
+        self.take_in(mac, address, present, came && paid, now)
+    }
+
+    /// Takes note that a paid device sent from an address that nobody is known by. That it is still here is for neighbour
+    /// discovery to say; that its first address may be in use has to be asked all the same, or a copy would only have to send.
+    pub(super) fn sent(&mut self, mac: Mac, address: IpAddr, now: Monotonic) -> Followed {
+        if self.doubts.contains_key(&address) || self.by_address.contains_key(&address) {
+            return Followed::default(); // late news
+        }
+        self.take_in(mac, address, false, true, now)
+    }
+
+    /// Notes whose an address is, unless it has to wait because `came` is to be doubted.
+    fn take_in(&mut self, mac: Mac, address: IpAddr, present: bool, came: bool, now: Monotonic) -> Followed {
+        let before = self.by_address.get(&address).copied();
+        let loser = before.map(|seen| seen.mac).filter(|loser| *loser != mac);
         let probe: Vec<IpAddr> =
-            if came && paid && only_one(address) { self.others_present(mac, address).take(ASKED_AT_ONCE).collect() } else { Vec::new() };
+            if came && only_one(address) { self.others_present(mac, address).take(ASKED_AT_ONCE).collect() } else { Vec::new() };
         let new = before.is_none_or(|seen| seen.mac != mac);
         if !probe.is_empty() {
             let doubts = self.doubts.values().filter(|doubt| doubt.mac == mac).count();
@@ -123,6 +141,9 @@ impl Neighbours {
             }
         }
         if before.is_none() && self.by_address.len() >= REMEMBERED && !self.make_room() {
+            return Followed::default();
+        }
+        if new && !self.make_room_at(mac) {
             return Followed::default();
         }
         self.by_address.insert(address, Seen { mac, present });
@@ -247,6 +268,18 @@ impl Neighbours {
         }
     }
 
+    /// Forgets an address of a device that has too many, one that is not present: a device that makes addresses up takes no
+    /// room from others.
+    fn make_room_at(&mut self, mac: Mac) -> bool {
+        let Some(addresses) = self.by_device.get(&mac).filter(|addresses| addresses.len() >= EACH) else { return true };
+        let absent = addresses.iter().find(|address| self.by_address.get(address).is_some_and(|seen| !seen.present)).copied();
+        let Some(absent) = absent else { return false };
+        self.by_address.remove(&absent);
+        self.absent -= 1;
+        self.forget(mac, absent);
+        true
+    }
+
     fn make_room(&mut self) -> bool {
         if self.absent == 0 {
             return false;
@@ -365,9 +398,11 @@ mod tests {
     fn a_flood_of_addresses_is_bounded() {
         let mut lan = Neighbours::default();
         for n in 0..40_000u32 {
-            lan.seen(A, IpAddr::from(n.to_be_bytes()), n % 2 == 0, n % 3 == 0, Monotonic(u64::from(n)));
+            let mac = Mac([2, 2, 0, 0, (n >> 13).to_be_bytes()[3], (n >> 5).to_be_bytes()[3]]);
+            lan.seen(mac, IpAddr::from(n.to_be_bytes()), n % 2 == 0, n % 3 == 0, Monotonic(u64::from(n)));
         }
         whole(&lan);
+        assert_eq!(lan.by_address.len(), REMEMBERED);
         for n in 0..4_000u32 {
             let mac = Mac([2, 1, 0, 0, n.to_be_bytes()[2], n.to_be_bytes()[3]]);
             lan.seen(mac, IpAddr::from((n << 8).to_be_bytes()), true, true, Monotonic(u64::from(n)));
@@ -375,6 +410,29 @@ mod tests {
         }
         whole(&lan);
         lan.due(Monotonic(1 << 40));
+        whole(&lan);
+    }
+
+    #[test]
+    fn a_device_that_makes_addresses_up_takes_no_room_from_others() {
+        let mut lan = Neighbours::default();
+        let made_up = |n: u32| IpAddr::from(std::net::Ipv6Addr::from(u128::from(n) | 0xfd77 << 112));
+        lan.seen(A, at(1), true, true, Monotonic(0));
+        for n in 0..10_000 {
+            let followed = lan.sent(A, made_up(n), Monotonic(0));
+            assert_eq!(followed.changed, [A], "the newest is served");
+            assert!(lan.addresses_of(A).contains(&made_up(n)) && lan.addresses_of(A).contains(&at(1)));
+        }
+        assert_eq!(lan.addresses_of(A).len(), EACH);
+        whole(&lan);
+        // Those that the kernel holds for reachable stay; then it is enough.
+        for n in 0..10_000 {
+            lan.seen(A, made_up(n), true, true, Monotonic(0));
+        }
+        assert_eq!(lan.addresses_of(A).len(), EACH);
+        assert_eq!(lan.sent(A, made_up(20_000), Monotonic(0)), Followed::default());
+        lan.seen(B, at(2), true, true, Monotonic(0));
+        assert_eq!(lan.addresses_of(B), [at(2)].into());
         whole(&lan);
     }
 }

@@ -1,6 +1,7 @@
 //! Sessions: devices that go online and offline on accounts, and what is left of those.
 
 use super::Gateway;
+use super::neighbours::Followed;
 use crate::account::{Account, Clock, Online};
 use crate::gate::{GateId, Usage};
 use crate::limiter::Limiter;
@@ -153,6 +154,21 @@ impl Gateway {
     pub(super) fn neighbour(&mut self, mac: Mac, address: IpAddr, present: bool, now: Now) {
         let paid = self.account_online(mac).is_some();
         let followed = self.neighbours.seen(mac, address, present, paid, now.monotonic);
+        self.follow(mac, address, followed, now);
+        let waiting = self.devices.get(&mac).filter(|device| present && device.waiting).and_then(|device| device.account.clone());
+        if let Some(username) = waiting {
+            self.welcome_back(&username, mac, now);
+        }
+    }
+
+    pub(super) fn sent_from(&mut self, mac: Mac, address: IpAddr, now: Now) {
+        if self.account_online(mac).is_some() {
+            let followed = self.neighbours.sent(mac, address, now.monotonic);
+            self.follow(mac, address, followed, now);
+        }
+    }
+
+    fn follow(&mut self, mac: Mac, address: IpAddr, followed: Followed, now: Now) {
         for device in followed.changed {
             if let Some(username) = self.account_online(device) {
                 self.touch_gate(&username);
@@ -162,10 +178,6 @@ impl Gateway {
             self.changed_hands(address, loser, mac, now);
         }
         self.step.probe.extend(followed.probe.into_iter().map(|first| (mac, first)));
-        let waiting = self.devices.get(&mac).filter(|device| present && device.waiting).and_then(|device| device.account.clone());
-        if let Some(username) = waiting {
-            self.welcome_back(&username, mac, now);
-        }
     }
 
     fn welcome_back(&mut self, username: &Username, mac: Mac, now: Now) {

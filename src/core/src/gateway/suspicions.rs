@@ -220,17 +220,11 @@ mod tests {
     fn who_sends_as_another_and_who_has_a_new_lease() {
         let address: IpAddr = [10, 0, 0, 1].into();
         // (seconds of each packet that was refused, whether the last one is told)
-        for (packets, told) in [
-            (&[0][..], false),
-            (&[0, 1], false),
-            (&[0, 1, 2], true),
-            (&[0, 59, 61], true),
-            (&[0, 60, 61], false),
-            (&[0, 60, 61, 62], true),
-        ] {
+        for (packets, told) in
+            [(&[0][..], false), (&[0, 1], false), (&[0, 1, 2], true), (&[0, 59, 61], true), (&[0, 60, 61], false), (&[0, 60, 61, 62], true)]
+        {
             let mut suspicions = Suspicions::default();
-            let seen: Vec<bool> =
-                packets.iter().map(|second| suspicions.sent_as_another(A, address, Monotonic(second * 1_000))).collect();
+            let seen: Vec<bool> = packets.iter().map(|second| suspicions.sent_as_another(A, address, Monotonic(second * 1_000))).collect();
             assert_eq!(seen.last(), Some(&told), "{packets:?}");
         }
     }

@@ -230,8 +230,7 @@ impl Daemon {
             }
             Event::Sight(Sight::Port { mac, port }) => inputs.push_back(Input::Port { mac, port }),
             Event::Sender(Sender { mac, address, foreign: true }) => inputs.push_back(Input::ForeignAddress { mac, address }),
-            // It may have left since: that it is here is for neighbour discovery to say.
-            Event::Sender(Sender { mac, address, foreign: false }) => inputs.push_back(Input::Neighbour { mac, address, present: false }),
+            Event::Sender(Sender { mac, address, foreign: false }) => inputs.push_back(Input::NewAddress { mac, address }),
             Event::Sync(event) => self.sync_said(event, inputs),
             Event::Portal(request, asker) => self.ask(request, Asker::Portal(asker), inputs),
             Event::Control(wire::Command::Rules(request), asker) => self.ask(request, Asker::Control(asker), inputs),

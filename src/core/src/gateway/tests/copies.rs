@@ -148,3 +148,30 @@ fn who_sends_as_another_is_told_of() {
     assert!(line.contains(&format!("{BOB} sends as 10.77.0.100")) && line.contains(&ALICE.to_string()), "{line}");
     assert_eq!(world.gate, before, "nobody is cut off by a suspicion");
 }
+
+#[test]
+fn a_copy_that_sends_gets_no_further_than_one_that_is_seen() {
+    let sent = |world: &mut World, host: u8| world.step(Input::NewAddress { mac: ALICE, address: at(host) });
+    let mut world = online();
+    assert_eq!(sent(&mut world, 101), [Effect::Probe { mac: ALICE, address: at(100) }]);
+    for _ in 0..20 {
+        assert_eq!(sent(&mut world, 101), [], "each packet is not a question");
+        assert_eq!(seen(&mut world, ALICE, 101, true), []);
+    }
+    assert_eq!(served(&world, ALICE), [at(100)]);
+    world.pass(5_000);
+    assert_eq!(suspicions(&mut world), (1, 1));
+    seen(&mut world, ALICE, 100, false);
+    assert_eq!(served(&world, ALICE), [at(100), at(101)]);
+    // One whose first address is gone is served with its first packet; so is any address in IPv6; and who has not paid is nobody's.
+    let mut world = online();
+    seen(&mut world, ALICE, 100, false);
+    sent(&mut world, 101);
+    world.step(Input::NewAddress { mac: ALICE, address: "fd77::9".parse().unwrap() });
+    world.step(Input::NewAddress { mac: BOB, address: at(102) });
+    assert_eq!(served(&world, ALICE), [at(100), at(101), "fd77::9".parse().unwrap()]);
+    // An address that is another's is not taken by sending from it.
+    seen(&mut world, BOB, 102, true);
+    sent(&mut world, 102);
+    assert_eq!(served(&world, ALICE).len(), 3);
+}
