@@ -45,6 +45,8 @@ find_lab() {
   want iputils-ping ping
   want openssl openssl
   want e2fsprogs mkfs.ext4
+  # Debian keeps the server's programs off everybody's PATH.
+  compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || missing+=(postgresql)
 }
 
 find_lint() {
@@ -81,20 +83,28 @@ install_missing() {
   say "installing: ${packages[*]}"
   local log; log=$(mktemp)
   local apt=("${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=600 -o Acquire::Retries=3)
-  # Debian starts the broker at once, and at each boot. The lab starts its own; nobody asked for one on this machine.
-  local broker=no
-  case " ${packages[*]} " in *" mosquitto "*) broker=yes; hold_services ;; esac
+  # Debian starts the broker and the database at once, and at each boot. The tests start their own; nobody asked for one on
+  # this machine.
+  local service services=()
+  for service in mosquitto postgresql; do
+    case " ${packages[*]} " in *" $service "*) services+=("$service") ;; esac
+  done
+  [ ${#services[@]} -eq 0 ] || hold_services
+  case " ${services[*]} " in *" postgresql "*) hold_cluster ;; esac
   # An index that cannot be fetched need not be the one that is wanted: the installation decides.
   if ! { "${apt[@]}" update || true; "${apt[@]}" install -y --no-install-recommends "${packages[@]}"; } 2>&1 </dev/null | tee "$log" | sed -un 's/^Setting up/  set up:/p' >&2; then
+    release_cluster
     release_services
     tail -n 20 "$log" >&2
     die "apt-get could not install: ${packages[*]} (its last lines are above, all of them in $log)"
   fi
   rm -f "$log"
+  release_cluster
   release_services
-  if [ $broker = yes ] && [ -d /run/systemd/system ]; then
-    "${root[@]}" systemctl disable --quiet mosquitto.service || say "mosquitto.service could not be disabled: it will start at the next boot"
-  fi
+  [ -d /run/systemd/system ] || return 0
+  for service in "${services[@]}"; do
+    "${root[@]}" systemctl disable --quiet "$service.service" || say "$service.service could not be disabled: it will start at the next boot"
+  done
 }
 
 # policy-rc.d is Debian's way to let packages be installed without starting their services. An operator's own stays.
@@ -103,7 +113,7 @@ held=no
 hold_services() {
   [ -e $policy ] && return
   held=yes
-  trap release_services EXIT
+  trap 'release_cluster; release_services' EXIT
   printf '#!/bin/sh\nexit 101\n' | "${root[@]}" tee $policy >/dev/null
   "${root[@]}" chmod 755 $policy
 }
@@ -111,6 +121,23 @@ release_services() {
   [ $held = yes ] || return 0
   held=no
   "${root[@]}" rm -f $policy
+}
+
+# With its first server Debian makes a database cluster, unless this file says otherwise. An operator's own file stays.
+cluster=/etc/postgresql-common/createcluster.conf
+cluster_held=no
+hold_cluster() {
+  [ -e $cluster ] && return
+  cluster_held=yes
+  "${root[@]}" mkdir -p "${cluster%/*}"
+  printf 'create_main_cluster = false\n' | "${root[@]}" tee $cluster >/dev/null
+}
+release_cluster() {
+  [ $cluster_held = yes ] || return 0
+  cluster_held=no
+  # As Debian ships it, for who wants a server here one day.
+  local shipped=/usr/share/postgresql-common/createcluster.conf
+  if [ -e $shipped ]; then "${root[@]}" cp $shipped $cluster; else "${root[@]}" rm -f $cluster; fi
 }
 
 check_rust() {
