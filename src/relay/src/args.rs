@@ -17,6 +17,7 @@ lango-relay router list         the routers, and when each was last heard of
 lango-relay router acl          the broker's access list for all of them
 lango-relay payments            the payments, newest first
 lango-relay retry PAYMENT       asks Safaricom about a payment now
+lango-relay key accept          has the ledger take this machine's signing key, after the old one was lost
 
 --config FILE   the config (default /etc/lango-relay.toml)
 --json          with `payments` and `router list`: for programs
@@ -42,6 +43,8 @@ pub enum Command {
     RouterAcl,
     /// List the payments.
     Payments,
+    /// Have the ledger take this machine's signing key.
+    KeyAccept,
     /// Ask about a payment now: `ORDER` or `ROUTER/ORDER`.
     Retry(String),
     /// Print the help.
@@ -104,10 +107,12 @@ fn command(words: &[&str]) -> Result<Command, String> {
         ["router", "list"] => Command::RouterList,
         ["router", "acl"] => Command::RouterAcl,
         ["payments"] => Command::Payments,
+        ["key", "accept"] => Command::KeyAccept,
         ["retry", payment] => Command::Retry((*payment).to_owned()),
         ["help"] => Command::Help,
         [] => return Err("say what to do".to_owned()),
         ["router", ..] => return Err("it is `router add NAME`, `router show NAME`, `router list` or `router acl`".to_owned()),
+        ["key", ..] => return Err("it is `key accept`".to_owned()),
         ["retry", ..] => return Err("it is `retry PAYMENT`, with an id that `lango-relay payments` shows".to_owned()),
         [first @ ("run" | "check" | "payments" | "help"), second, ..] => return Err(format!("`{first}` takes no \"{second}\"")),
         [first, ..] => return Err(format!("there is no command \"{first}\"")),
@@ -133,6 +138,7 @@ mod tests {
             ("router list --json", Command::RouterList),
             ("router acl", Command::RouterAcl),
             ("payments --json", Command::Payments),
+            ("key accept", Command::KeyAccept),
             ("retry kibera-7/abc", Command::Retry("kibera-7/abc".to_owned())),
             ("help", Command::Help),
             ("run --help", Command::Help),
@@ -156,6 +162,7 @@ mod tests {
             ("router add a/b", "letters, digits"),
             ("router add relay", "the relay's own name"),
             ("retry", "retry PAYMENT"),
+            ("key", "key accept"),
             ("run --json", "--json is for"),
             ("run --config", "missing argument"),
             ("run --fast", "--fast"),

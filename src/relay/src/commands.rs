@@ -2,11 +2,11 @@
 
 use crate::clock;
 use crate::config::Config;
-use crate::ledger::{Ledger, Router};
+use crate::ledger::{Heard, Ledger, Router};
 use crate::payment::{Event, Payment, State};
 use crate::secret;
 use crate::signer::Signer;
-use anyhow::{Context, bail};
+use anyhow::bail;
 use lango_core::time::Wall;
 use lango_core::units::{Receipt, RouterName};
 use serde_json::{Value, json};
@@ -22,10 +22,21 @@ const RETRY_WAITS: Duration = Duration::from_secs(15);
 
 /// The ledger of a relay that ran, or had a router added, before: looking at it must not make one.
 async fn existing(config: &Config) -> anyhow::Result<Ledger> {
-    let path = config.database.display();
-    std::fs::metadata(&config.database)
-        .with_context(|| format!("there is no ledger {path} yet: `lango-relay router add NAME` makes it"))?;
-    Ledger::open(&config.database).await
+    match Ledger::open_existing(&config.database).await? {
+        Some(ledger) => Ok(ledger),
+        None => bail!("there is no ledger {} yet: `lango-relay router add NAME` makes it", config.database),
+    }
+}
+
+/// Has the ledger take this machine's signing key, too: the operator gives every router the new `relay_key`.
+///
+/// # Errors
+/// When there is no ledger, or it could not be stored.
+pub async fn key_accept(config: &Config) -> anyhow::Result<()> {
+    let signer = Signer::open(&config.signing_key)?;
+    existing(config).await?.accept_key(&signer.public_key(), clock::now()).await?;
+    println!("relay_key of every router is to be: {}", signer.public_key());
+    Ok(())
 }
 
 /// Adds a router and prints what to put where.
@@ -35,6 +46,7 @@ async fn existing(config: &Config) -> anyhow::Result<Ledger> {
 pub async fn router_add(config: &Config, name: &RouterName) -> anyhow::Result<()> {
     let signer = Signer::open(&config.signing_key)?;
     let ledger = Ledger::open(&config.database).await?;
+    ledger.expect_key(&signer.public_key(), clock::now()).await?;
     if !ledger.add_router(name, &secret::password()?, clock::now()).await? {
         return Err(Misused(format!("there is a router {name} already: `lango-relay router show {name}` prints its section again")).into());
     }
@@ -47,7 +59,9 @@ pub async fn router_add(config: &Config, name: &RouterName) -> anyhow::Result<()
 /// When there is none of that name.
 pub async fn router_show(config: &Config, name: &RouterName) -> anyhow::Result<()> {
     let signer = Signer::open(&config.signing_key)?;
-    print_router(config, &signer, &existing(config).await?, name).await
+    let ledger = existing(config).await?;
+    ledger.expect_key(&signer.public_key(), clock::now()).await?;
+    print_router(config, &signer, &ledger, name).await
 }
 
 async fn print_router(config: &Config, signer: &Signer, ledger: &Ledger, name: &RouterName) -> anyhow::Result<()> {
@@ -87,7 +101,7 @@ fn acl(name: &RouterName) -> String {
 /// When the ledger cannot be read.
 pub async fn router_acl(config: &Config) -> anyhow::Result<()> {
     let relay = &config.broker.username;
-    println!("user {relay}\ntopic read lango/v1/+/up/#\ntopic write lango/v1/+/down/#\ntopic write lango/v1/relay/presence");
+    println!("user {relay}\ntopic read lango/v1/+/up/#\ntopic write lango/v1/+/down/#\ntopic readwrite lango/v1/relay/presence");
     for router in existing(config).await?.routers().await? {
         print!("\n{}", acl(&router.name));
     }
@@ -226,7 +240,8 @@ pub async fn retry(config: &Config, text: &str) -> anyhow::Result<()> {
         let now = clock::now();
         let step = payment.on(&Event::Retry, now);
         if change.save(&step.payment, revision).await? {
-            change.record(&key, revision + 1, now, "retry", step.payment.state_name(), step.payment.code.as_deref()).await?;
+            let heard = Heard { event: "retry", said: None, callback: None, verdict: "taken" };
+            change.record(&step.payment, revision + 1, heard, now).await?;
             change.commit().await?;
             break step.payment.due;
         }

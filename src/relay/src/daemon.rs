@@ -5,17 +5,17 @@ use crate::config::Config;
 use crate::daraja::Daraja;
 use crate::engine::{Engine, PUSHES};
 use crate::http::{self, Receiver};
-use crate::ledger::{Ledger, StoredCallback};
+use crate::ledger::{Ledger, StoredCallback, Which};
 use crate::mqtt::{self, Incoming};
 use crate::payment::Event;
-use crate::resend::Whose;
+use crate::secret;
 use crate::signer::Signer;
 use anyhow::{Context, bail};
 use axum::serve::ListenerExt;
 use lango_core::time::Wall;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -25,6 +25,10 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
 /// A stored callback that nobody has worked on for so long was left by somebody.
 const LEFT_AFTER: u64 = 5_000;
+/// How often this relay says in the ledger that it is there.
+const SAY_HERE: Duration = Duration::from_secs(5);
+/// After so long another relay that was killed just before this one's start is known to be gone.
+const OTHERS_GONE: Duration = Duration::from_secs(30);
 /// Pushes under way get so long to be answered. All parts of a clean stop together stay below 5 s.
 const LAST_PUSHES: Duration = Duration::from_secs(2);
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -41,15 +45,20 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let signer = Signer::open(&config.signing_key)?;
     let ledger = Ledger::open(&config.database).await?;
+    ledger.expect_key(&signer.public_key(), clock::now()).await?;
+    // New at each start: what a relay that died has claimed is claimed by nobody.
+    let id: String = secret::row_id()?.chars().take(12).collect();
     let listener = TcpListener::bind(config.listen).await.with_context(|| format!("callbacks cannot be received on {}", config.listen))?;
-    let daraja = Daraja::new(&config.mpesa)?;
+    let daraja = Daraja::new(&config.mpesa, ledger.clone(), &id)?;
     let (incoming_to, incoming) = mpsc::channel(4_096);
-    let (publisher, connection) = mqtt::connection(&config.broker, incoming_to)?;
+    let (publisher, connection) = mqtt::connection(&config.broker, ledger.is_shared().then_some(&*id), incoming_to)?;
     let engine = Arc::new(Engine::new(ledger, daraja, publisher, signer, config.public_url.clone()));
 
     let left = engine.ledger.open_callbacks(clock::now()).await?;
-    let open = engine.ledger.ask_for_all_open(clock::now()).await?;
-    log::info!("started: {} callbacks to work on, {open} payments to ask for", left.len());
+    let mut place = Place { id, started: Instant::now(), said: None, asked: false };
+    place.look(&engine.ledger).await?;
+    log::info!("started as {}: {} callbacks to work on", place.id, left.len());
+    let id = place.id.clone();
     for callback in &left {
         work(&engine, callback).await;
     }
@@ -71,7 +80,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let mut callbacks = tokio::spawn(work_all(Arc::clone(&engine), worker));
     let (stop, stops) = watch::channel(());
     let mut routers = tokio::spawn(listen(Arc::clone(&engine), incoming, stops.clone()));
-    let mut timer = tokio::spawn(keep_time(Arc::clone(&engine), stops));
+    let mut timer = tokio::spawn(keep_time(Arc::clone(&engine), place, stops));
     log::info!("callbacks are received on {address}");
 
     tokio::select! {
@@ -98,7 +107,12 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     leaving.store(true, Ordering::Release);
     engine.publisher.leave();
     let _ = timeout(LAST_WORDS, broker).await;
-    let _ = timeout(LAST_WORDS / 2, engine.ledger.close()).await;
+    let _ = timeout(LAST_WORDS / 2, async {
+        // A row that stays is taken for a relay that died, which is all the same after some seconds.
+        let _ = engine.ledger.relay_leaves(&id).await;
+        engine.ledger.close().await;
+    })
+    .await;
     log::info!("stopped");
     Ok(())
 }
@@ -116,28 +130,73 @@ async fn work_all(engine: Arc<Engine>, mut worker: mpsc::Receiver<StoredCallback
 }
 
 async fn listen(engine: Arc<Engine>, mut incoming: mpsc::Receiver<Incoming>, mut stops: watch::Receiver<()>) {
-    let mut resend = interval(Duration::from_secs(10));
+    let mut resend = interval(LOOK_AGAIN);
     resend.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             event = incoming.recv() => match event {
-                Some(Incoming::Connected) => engine.send_again(Whose::All).await,
+                Some(Incoming::Connected) => engine.send_again(Which::All).await,
                 Some(Incoming::Presence { router, online }) => engine.router_is(&router, online).await,
                 Some(Incoming::Message { router, payload }) => engine.router_says(&router, &payload).await,
                 None => return,
             },
-            _ = resend.tick() => engine.send_again(Whose::Due).await,
+            _ = resend.tick() => engine.send_again(Which::Due).await,
             _ = stops.changed() => return,
         }
     }
 }
 
-async fn keep_time(engine: Arc<Engine>, mut stops: watch::Receiver<()>) {
+/// This relay among those that work on the ledger.
+struct Place {
+    id: String,
+    started: Instant,
+    /// When it last said that it is there.
+    said: Option<Instant>,
+    /// Whether what was missed before its start was asked for.
+    asked: bool,
+}
+
+impl Place {
+    /// Says that this relay is there. Where none was before it, what Safaricom said meanwhile was said to nobody: it is asked
+    /// again about all that is open. One that died a moment ago still counts as being there, and is seen to be gone later.
+    async fn look(&mut self, ledger: &Ledger) -> anyhow::Result<()> {
+        if self.said.is_some_and(|said| said.elapsed() < SAY_HERE) {
+            return Ok(());
+        }
+        let now = clock::now();
+        ledger.relay_is_here(&self.id, now).await?;
+        self.said = Some(Instant::now());
+        if !self.asked && !ledger.others_are_here(&self.id, now).await? {
+            let open = ledger.ask_for_all_open(now).await?;
+            log::info!("no other relay was there before: {open} payments to ask for");
+            self.asked = true;
+        }
+        // Others that are still there by then were there all the time.
+        self.asked |= self.started.elapsed() > OTHERS_GONE;
+        Ok(())
+    }
+}
+
+async fn keep_time(engine: Arc<Engine>, mut place: Place, mut stops: watch::Receiver<()>) {
     loop {
-        let wait = look(&engine).await.unwrap_or_else(|error| {
-            log::error!("the ledger cannot be used: {error:#}");
-            LOOK_AGAIN
-        });
+        let wait = match look(&engine, &mut place).await {
+            Ok(wait) => {
+                let back = engine.publisher.step_back();
+                if engine.missed.swap(false, Ordering::AcqRel) || back {
+                    engine.publisher.call_routers();
+                }
+                wait
+            }
+            Err(error) => {
+                log::error!("the ledger cannot be used: {error:#}");
+                engine.publisher.step_aside();
+                // What came before that was noticed is said again to the others.
+                if engine.missed.swap(false, Ordering::AcqRel) {
+                    engine.publisher.call_routers();
+                }
+                LOOK_AGAIN
+            }
+        };
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
             () = engine.timer.notified() => {}
@@ -147,7 +206,8 @@ async fn keep_time(engine: Arc<Engine>, mut stops: watch::Receiver<()>) {
 }
 
 /// Lets happen what is due; gives back how long until something is due next.
-async fn look(engine: &Arc<Engine>) -> anyhow::Result<Duration> {
+async fn look(engine: &Arc<Engine>, place: &mut Place) -> anyhow::Result<Duration> {
+    place.look(&engine.ledger).await?;
     let now = clock::now();
     let left = engine.ledger.open_callbacks(Wall(now.0.saturating_sub(LEFT_AFTER))).await?;
     for callback in &left {

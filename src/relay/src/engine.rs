@@ -4,10 +4,9 @@
 use crate::clock;
 use crate::daraja::Daraja;
 use crate::daraja::wire::{Push, description, read_callback, reference};
-use crate::ledger::{Key, Ledger, Message, Sequences, StoredCallback};
+use crate::ledger::{Heard, Key, Ledger, Message, Sequences, StoredCallback, is_collision};
 use crate::mqtt::{Publisher, down_topic};
 use crate::payment::{Action, Callback, Event, Payment, PushAnswer, State, Verdict};
-use crate::resend::Resend;
 use crate::secret;
 use crate::signer::Signer;
 use anyhow::{Context, bail};
@@ -30,7 +29,7 @@ pub struct Engine {
     /// The books.
     pub ledger: Ledger,
     /// Safaricom.
-    pub daraja: Daraja,
+    pub daraja: Daraja<Ledger>,
     /// The routers.
     pub publisher: Publisher,
     /// What makes them believe us.
@@ -41,8 +40,8 @@ pub struct Engine {
     pub started_at: Wall,
     /// Numbers of messages.
     pub sequences: Sequences,
-    /// What was sent when.
-    pub resend: Resend,
+    /// Set when something that a router said could not be stored: it is asked to say it again once that can be done.
+    pub missed: AtomicBool,
     /// Tells the timer that something is due earlier than it knew.
     pub timer: Notify,
     /// Set when the program stops: no push begins after that.
@@ -56,7 +55,7 @@ pub struct Engine {
 impl Engine {
     /// An engine that does nothing yet.
     #[must_use]
-    pub fn new(ledger: Ledger, daraja: Daraja, publisher: Publisher, signer: Signer, public_url: String) -> Self {
+    pub fn new(ledger: Ledger, daraja: Daraja<Ledger>, publisher: Publisher, signer: Signer, public_url: String) -> Self {
         Self {
             ledger,
             daraja,
@@ -65,7 +64,7 @@ impl Engine {
             public_url,
             started_at: clock::now(),
             sequences: Sequences::default(),
-            resend: Resend::default(),
+            missed: AtomicBool::new(false),
             timer: Notify::new(),
             stopping: AtomicBool::new(false),
             pushes: Semaphore::new(PUSHES as usize),
@@ -77,60 +76,75 @@ impl Engine {
     ///
     /// # Errors
     /// When the ledger could not store it; then nothing of it happened.
-    pub async fn apply(self: &Arc<Self>, key: &Key, mut event: Event, stored: Option<&str>) -> anyhow::Result<Verdict> {
+    pub async fn apply(self: &Arc<Self>, key: &Key, event: Event, stored: Option<&str>) -> anyhow::Result<Verdict> {
         for _ in 0..ATTEMPTS {
-            self.sequences.ensure(&self.ledger, &key.router).await?;
-            let now = clock::now();
-            let mut change = self.ledger.begin().await?;
-            let (before, revision) = change.payment(key).await?;
-            if let Event::Callback(callback) = &mut event
-                && let Some(receipt) = &callback.receipt
-            {
-                callback.receipt_taken = change.receipt_taken(receipt, key).await?;
+            match self.attempt(key, event.clone(), stored).await {
+                Ok(Some(verdict)) => return Ok(verdict),
+                Ok(None) => {}
+                Err(error) if is_collision(&error) => {}
+                Err(error) => return Err(error),
             }
-            let step = before.on(&event, now);
-            let changed = step.payment != before;
-            if changed {
-                if !change.save(&step.payment, revision).await? {
-                    continue;
-                }
-                change.record(key, revision + 1, now, name(&event), step.payment.state_name(), step.payment.code.as_deref()).await?;
-            }
-            let mut messages = Vec::new();
-            for action in &step.actions {
-                match action {
-                    Action::Book(receipt) => change.book(&step.payment, receipt, now).await?,
-                    Action::NameReceipt(receipt) => {
-                        let entry = step.payment.receipt.as_ref().context("a paid payment without a receipt")?;
-                        change.name_receipt(receipt, entry, now).await?;
-                    }
-                    Action::Tell(outcome) => {
-                        let seq = self.sequences.take(&key.router).context("a block of numbers was used up at once")?;
-                        let message = self.message(&step.payment, outcome, seq, now)?;
-                        change.post(&message).await?;
-                        messages.push(message);
-                    }
-                    Action::Push | Action::Query(_) => {}
-                }
-            }
-            if let Some(id) = stored {
-                change.callback_done(id, told(step.verdict), now).await?;
-            }
-            if changed || stored.is_some() || !step.actions.is_empty() {
-                change.commit().await?;
-            }
-            for message in &messages {
-                self.resend.sent(&message.id);
-                self.publisher.publish(&message.topic, message.payload.as_bytes());
-            }
-            log_change(key, &before, &step.payment, step.verdict);
-            if step.payment.due.is_some_and(|due| before.due.is_none_or(|before| due < before)) {
-                self.timer.notify_one();
-            }
-            self.act(&step.payment, &step.actions);
-            return Ok(step.verdict);
         }
         bail!("payment {key}: others kept changing it")
+    }
+
+    /// Nothing: somebody else was quicker, and it is to be tried again.
+    async fn attempt(self: &Arc<Self>, key: &Key, mut event: Event, stored: Option<&str>) -> anyhow::Result<Option<Verdict>> {
+        self.sequences.ensure(&self.ledger, &key.router).await?;
+        let now = clock::now();
+        let mut change = self.ledger.begin().await?;
+        let (before, revision) = change.payment(key).await?;
+        if let Some(id) = stored
+            && !change.take_callback(id).await?
+        {
+            return Ok(Some(Verdict::Known));
+        }
+        if let Event::Callback(callback) = &mut event {
+            if let Some(receipt) = &callback.receipt {
+                callback.receipt_taken = change.receipt_taken(receipt, key).await?;
+            }
+            callback.request_taken = change.request_taken(&callback.checkout, key).await?;
+        }
+        let step = before.on(&event, now);
+        // What was heard is in the history even where it changes nothing; that a time came is nobody's word.
+        if step.payment != before || event != Event::Due {
+            if !change.save(&step.payment, revision).await? {
+                return Ok(None);
+            }
+            let heard = Heard { event: name(&event), said: said(&event), callback: stored, verdict: told(step.verdict) };
+            change.record(&step.payment, revision + 1, heard, now).await?;
+        }
+        if let Some(checkout) = step.payment.checkout.as_ref().filter(|_| before.checkout.is_none()) {
+            change.name_request(checkout, key, now).await?;
+        }
+        let mut messages = Vec::new();
+        for action in &step.actions {
+            match action {
+                Action::Book(receipt) => change.book(&step.payment, receipt, completed_at(&event, &step.payment, now), now).await?,
+                Action::NameReceipt(receipt) => {
+                    let entry = step.payment.receipt.as_ref().context("a paid payment without a receipt")?;
+                    change.name_receipt(receipt, entry, completed_at(&event, &step.payment, now), now).await?;
+                }
+                Action::Tell(outcome) => {
+                    let seq = self.sequences.take(&key.router).context("a block of numbers was used up at once")?;
+                    let message = self.message(&step.payment, outcome, seq, now)?;
+                    // Without a broker it is left to a relay that has one.
+                    change.post(&message, self.publisher.is_connected()).await?;
+                    messages.push(message);
+                }
+                Action::Push | Action::Query(_) => {}
+            }
+        }
+        change.commit().await?;
+        for message in &messages {
+            self.publisher.publish(&message.topic, message.payload.as_bytes());
+        }
+        log_change(key, &before, &step.payment, step.verdict);
+        if step.payment.due.is_some_and(|due| before.due.is_none_or(|before| due < before)) {
+            self.timer.notify_one();
+        }
+        self.act(&step.payment, &step.actions);
+        Ok(Some(step.verdict))
     }
 
     fn message(&self, payment: &Payment, outcome: &Outcome, seq: u64, now: Wall) -> anyhow::Result<Message> {
@@ -199,7 +213,8 @@ impl Engine {
 
     async fn query(self: &Arc<Self>, payment: &Payment, checkout: &str) {
         let Ok(_permit) = self.queries.acquire().await else { return };
-        let missed = payment.prompted_at.is_none_or(|prompted| prompted < self.started_at);
+        // Where relays stand beside this one a callback may be on its way to any of them: it gets its moment.
+        let missed = !self.ledger.is_shared() && payment.prompted_at.is_none_or(|prompted| prompted < self.started_at);
         let code = self.daraja.query(checkout).await;
         self.happened(&payment.key(), Event::Query { code, missed }).await;
     }
@@ -222,7 +237,9 @@ impl Engine {
                 code: callback.code,
                 amount: callback.amount,
                 receipt: callback.receipt,
+                completed_at: callback.completed_at,
                 receipt_taken: false,
+                request_taken: false,
                 foreign_shortcode: stored.shortcode.as_deref().is_some_and(|shortcode| !self.daraja.is_our_shortcode(shortcode)),
             }),
             Err(_) => Event::Unreadable,
@@ -241,6 +258,29 @@ fn name(event: &Event) -> &'static str {
         Event::Query { .. } => "query",
         Event::Retry => "retry",
     }
+}
+
+/// What it said, for the history.
+fn said(event: &Event) -> Option<String> {
+    match event {
+        Event::Push(PushAnswer::Accepted(checkout)) => Some(format!("accepted: {checkout}")),
+        Event::Push(PushAnswer::Busy(why)) => Some(format!("busy: {why}")),
+        Event::Push(PushAnswer::Unsent(why)) => Some(format!("unsent: {why}")),
+        Event::Push(PushAnswer::Refused(_, why)) => Some(format!("refused: {why}")),
+        Event::Push(PushAnswer::InDoubt(why)) => Some(format!("in doubt: {why}")),
+        Event::Callback(callback) => Some(callback.code.clone()),
+        Event::Query { code, .. } => Some(code.clone().unwrap_or_else(|| "no answer".to_owned())),
+        Event::Due | Event::Unreadable | Event::Retry => None,
+    }
+}
+
+/// When M-Pesa completed what a callback tells of. Days are counted by it, so a date that cannot be is none: money does not
+/// move before its prompt, nor in the future. Clocks may differ a little.
+fn completed_at(event: &Event, payment: &Payment, now: Wall) -> Option<Wall> {
+    const SLACK: u64 = 10 * 60_000;
+    let Event::Callback(callback) = event else { return None };
+    let prompted = payment.prompted_at?;
+    callback.completed_at.filter(|at| at.0.saturating_add(SLACK) >= prompted.0 && at.0 <= now.0.saturating_add(SLACK))
 }
 
 fn told(verdict: Verdict) -> &'static str {

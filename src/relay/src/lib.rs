@@ -14,6 +14,7 @@ pub mod http;
 pub mod ledger;
 pub mod logger;
 pub mod mqtt;
+pub mod nairobi;
 pub mod payment;
 pub mod resend;
 pub mod routers;

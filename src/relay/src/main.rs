@@ -82,6 +82,7 @@ async fn execute(args: Args, config: Config) -> anyhow::Result<()> {
         Command::RouterList => commands::router_list(&config, args.json).await,
         Command::RouterAcl => commands::router_acl(&config).await,
         Command::Payments => commands::payments(&config, args.json).await,
+        Command::KeyAccept => commands::key_accept(&config).await,
         Command::Retry(payment) => commands::retry(&config, &payment).await,
         // The config is good, or we were not here.
         Command::Check | Command::Help | Command::Version => Ok(()),

@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 
 const PRESENCE: &str = "lango/v1/relay/presence";
 const FROM_ROUTERS: &str = "lango/v1/+/up/#";
+const ROUTERS_PRESENCE: &str = "lango/v1/+/up/presence";
 /// The largest packet that MQTT knows. A smaller bound would end the connection at each larger packet, and the broker
 /// would send it again on the next: one router could keep the relay away from all others. What is too large is
 /// refused one level higher; the broker's own limit (docs/relay.md) keeps it from coming at all.
@@ -43,11 +44,20 @@ pub enum Incoming {
     },
 }
 
+/// How several relays stand at one broker.
+struct Fleet {
+    /// The shared subscription: each message of a router goes to one of those who have it.
+    share: String,
+    /// Whether this relay has left that to the others, because it has no ledger to work with.
+    aside: AtomicBool,
+}
+
 /// Sends.
 #[derive(Clone)]
 pub struct Publisher {
     client: AsyncClient,
     connected: Arc<AtomicBool>,
+    fleet: Option<Arc<Fleet>>,
 }
 
 impl Publisher {
@@ -68,7 +78,37 @@ impl Publisher {
         self.connected.load(Ordering::Acquire)
     }
 
-    /// Says good-bye: what waits is sent, routers are told that the relay is gone.
+    /// Has every router say again what it has said: they do so when the relay's presence turns to online.
+    pub fn call_routers(&self) {
+        if self.is_connected() {
+            for presence in ["offline", "online"] {
+                let _ = self.client.try_publish(PRESENCE, QoS::AtLeastOnce, true, presence);
+            }
+        }
+    }
+
+    /// Takes nothing more from routers: the other relays get it. Without others nothing changes that a router could see.
+    pub fn step_aside(&self) {
+        let Some(fleet) = &self.fleet else { return };
+        if !fleet.aside.swap(true, Ordering::AcqRel) && self.is_connected() {
+            log::warn!("broker: what routers say is left to the other relays until the ledger can be used again");
+            let _ = self.client.try_unsubscribe(&fleet.share);
+        }
+    }
+
+    /// Takes its part again. `true`: it had stepped aside, and what was said meanwhile may have been said to nobody.
+    #[must_use]
+    pub fn step_back(&self) -> bool {
+        let Some(fleet) = &self.fleet else { return false };
+        let was = fleet.aside.swap(false, Ordering::AcqRel);
+        if was && self.is_connected() {
+            log::info!("broker: what routers say is heard again");
+            let _ = self.client.try_subscribe(&fleet.share, QoS::AtLeastOnce);
+        }
+        was
+    }
+
+    /// Says good-bye: what waits is sent, routers are told that the relay is gone. Where others are, they say that one is there.
     pub fn leave(&self) {
         if self.is_connected() {
             let _ = self.client.try_publish(PRESENCE, QoS::AtLeastOnce, true, "offline");
@@ -102,14 +142,16 @@ pub struct Connection {
     incoming: mpsc::Sender<Incoming>,
 }
 
-/// Makes the connection ready; nothing is sent before it runs.
+/// Makes the connection ready; nothing is sent before it runs. `among` is this relay's name where several stand at the broker.
 ///
 /// # Errors
 /// When the certificate authority cannot be used.
-pub fn connection(broker: &Broker, incoming: mpsc::Sender<Incoming>) -> anyhow::Result<(Publisher, Connection)> {
-    let mut options = MqttOptions::new(&broker.username, &broker.host, broker.port);
+pub fn connection(broker: &Broker, among: Option<&str>, incoming: mpsc::Sender<Incoming>) -> anyhow::Result<(Publisher, Connection)> {
+    let id = among.map_or_else(|| broker.username.clone(), |name| format!("{}-{name}", broker.username));
+    let mut options = MqttOptions::new(id, &broker.host, broker.port);
     options.set_credentials(&broker.username, broker.password.reveal());
-    options.set_clean_session(false);
+    // Among others no session may outlive its relay: mosquitto goes on dealing messages to a session that nobody comes for.
+    options.set_clean_session(among.is_some());
     options.set_keep_alive(Duration::from_secs(15));
     options.set_last_will(LastWill::new(PRESENCE, "offline", QoS::AtLeastOnce, true));
     options.set_max_packet_size(MAX_PACKET, MAX_PACKET);
@@ -118,7 +160,9 @@ pub fn connection(broker: &Broker, incoming: mpsc::Sender<Incoming>) -> anyhow::
     }
     let (client, mut events) = AsyncClient::new(options, QUEUE);
     events.network_options.set_connection_timeout(10).set_tcp_nodelay(true);
-    let publisher = Publisher { client, connected: Arc::new(AtomicBool::new(false)) };
+    let share = format!("$share/{}/{FROM_ROUTERS}", broker.username);
+    let fleet = among.map(|_| Arc::new(Fleet { share, aside: AtomicBool::new(false) }));
+    let publisher = Publisher { client, connected: Arc::new(AtomicBool::new(false)), fleet };
     Ok((publisher.clone(), Connection { events, publisher, incoming }))
 }
 
@@ -156,6 +200,13 @@ impl Connection {
                     log::info!("broker: connected to {broker}");
                     self.greet();
                 }
+                Ok(Event::Incoming(Packet::Publish(message))) if message.topic == PRESENCE => {
+                    // Another relay went, or died. Routers shall see that one is there; and because they saw it go and come
+                    // they say again what the other one may have taken with it.
+                    if message.payload == "offline" && !leaving.load(Ordering::Acquire) {
+                        let _ = self.publisher.client.try_publish(PRESENCE, QoS::AtLeastOnce, true, "online");
+                    }
+                }
                 Ok(Event::Incoming(Packet::Publish(message))) => self.hand_on(message),
                 Ok(Event::Incoming(Packet::SubAck(granted))) if granted.return_codes.contains(&rumqttc::SubscribeReasonCode::Failure) => {
                     log::error!("broker: it does not let this user subscribe to {FROM_ROUTERS}; see the ACL in docs/relay.md");
@@ -179,7 +230,15 @@ impl Connection {
 
     fn greet(&self) {
         let client = &self.publisher.client;
-        let subscribed = client.try_subscribe(FROM_ROUTERS, QoS::AtLeastOnce);
+        let subscribe = |filter: &str| client.try_subscribe(filter, QoS::AtLeastOnce);
+        let subscribed = match &self.publisher.fleet {
+            None => subscribe(FROM_ROUTERS),
+            // What the broker keeps (presences) is not told to a shared subscription, and all relays must hear it.
+            Some(fleet) => [Some(PRESENCE), Some(ROUTERS_PRESENCE), (!fleet.aside.load(Ordering::Acquire)).then_some(&*fleet.share)]
+                .into_iter()
+                .flatten()
+                .try_for_each(subscribe),
+        };
         let announced = client.try_publish(PRESENCE, QoS::AtLeastOnce, true, "online");
         if subscribed.is_err() || announced.is_err() {
             log::error!("broker: no room to subscribe; too much waits to be sent");

@@ -2,14 +2,14 @@
 
 use crate::clock;
 use crate::engine::Engine;
-use crate::ledger::{Key, NewRequest};
+use crate::ledger::{Key, NewRequest, Which};
 use crate::payment::Event;
-use crate::resend::Whose;
 use crate::secret::CallbackSecret;
 use lango_core::message::{DownBody, PaymentRequest, REQUEST_FRESH_FOR, Up, UpBody};
 use lango_core::time::Wall;
 use lango_core::units::{MessageId, RouterName};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// What is kept of a router's word for its version.
 const VERSION_MAX: usize = 32;
@@ -33,7 +33,10 @@ impl Engine {
             Ok(None) => {
                 return log::warn!("router {router}: it was never added here, and is not answered (`lango-relay router add {router}`)");
             }
-            Err(error) => return log::error!("router {router}: {error:#}"),
+            Err(error) => {
+                self.missed.store(true, Ordering::Release);
+                return log::error!("router {router}: {error:#}");
+            }
         }
         match up.body {
             UpBody::Hello { nonce, version } => self.hello(router, nonce, &version).await,
@@ -63,7 +66,7 @@ impl Engine {
         if let Err(error) = self.ledger.router_said_hello(router, &version, clock::now()).await {
             log::error!("router {router}: its hello could not be stored: {error:#}");
         }
-        self.send_again(Whose::Of(router.clone())).await;
+        self.send_again(Which::Of(router.clone())).await;
     }
 
     async fn payment_request(self: &Arc<Self>, router: &RouterName, id: MessageId, request: &PaymentRequest) {
@@ -80,7 +83,10 @@ impl Engine {
                 self.say(router, DownBody::Stale { order: key.order }).await;
             }
             // Not acknowledged: the router sends it again.
-            Err(error) => log::error!("payment {key}: the request could not be stored: {error:#}"),
+            Err(error) => {
+                self.missed.store(true, Ordering::Release);
+                log::error!("payment {key}: the request could not be stored: {error:#}");
+            }
         }
     }
 

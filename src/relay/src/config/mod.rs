@@ -4,6 +4,7 @@ mod raw;
 
 use crate::daraja::Credentials;
 use crate::daraja::wire::{Account, Merchant};
+use crate::ledger::Place;
 use lango_core::units::Password;
 use raw::{Mpesa, Mqtt, Raw};
 use std::fmt;
@@ -21,8 +22,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// How Safaricom reaches that, without a slash at the end.
     pub public_url: String,
-    /// The SQLite file.
-    pub database: PathBuf,
+    /// Where the ledger is.
+    pub database: Place,
     /// The signing key's file.
     pub signing_key: PathBuf,
     /// The broker.
@@ -47,7 +48,7 @@ pub struct Broker {
     pub tls: bool,
     /// A certificate authority of its own, in PEM; the system's otherwise.
     pub ca: Option<PathBuf>,
-    /// Our user name, and our client id.
+    /// Our user name. Our client id is made of it.
     pub username: String,
     /// Our password.
     pub password: Password,
@@ -153,19 +154,8 @@ impl Checker<'_> {
         Some(PathBuf::from(value.get_ref()))
     }
 
-    fn database(&mut self, value: &Spanned<String>) -> Option<PathBuf> {
-        let text = value.get_ref();
-        let path = text.strip_prefix("sqlite://").filter(|path| path.starts_with('/') && path.len() > 1 && !path.contains(['?', '#', '%']));
-        if path.is_none() {
-            let wrong = match text.split_once("://") {
-                Some(("postgres" | "postgresql", _)) => {
-                    "this version keeps its ledger in SQLite: database must be as \"sqlite:///var/lib/lango-relay/relay.db\""
-                }
-                _ => "database must be \"sqlite://\" and the absolute path of a file, as \"sqlite:///var/lib/lango-relay/relay.db\"",
-            };
-            self.wrong(value, wrong);
-        }
-        path.map(PathBuf::from)
+    fn database(&mut self, value: &Spanned<String>) -> Option<Place> {
+        Place::parse(value.get_ref()).map_err(|wrong| self.wrong(value, wrong)).ok()
     }
 
     /// The base of the callback addresses: Daraja refuses more addresses than it says.

@@ -36,7 +36,7 @@ database = "postgres://radius@localhost/radius"
 fn the_contracts_config() {
     let config = parse(GOOD).map_err(|mistakes| format!("{mistakes:?}")).unwrap();
     assert_eq!((config.broker.host.as_str(), config.broker.port, config.broker.tls), ("mqtt.example.org", 8883, true));
-    assert_eq!(config.database, PathBuf::from("/var/lib/lango-relay/relay.db"));
+    assert!(config.database == Place::Sqlite("/var/lib/lango-relay/relay.db".into()));
     assert_eq!(config.public_broker, "mqtts://mqtt.example.org");
     assert_eq!(config.mpesa.merchant.account, Account::PayBill);
     assert_eq!(config.not_yet.len(), 2);
@@ -58,7 +58,8 @@ fn one_mistake_one_line() {
         ("https://pay.example.org", "https://Pay.example.org", 2, "lower case"),
         ("https://pay.example.org", "https://mpesa.example.org", 2, "\"mpesa\""),
         ("https://pay.example.org", "https://pay.example.org/sqlite", 2, "\"sql\""),
-        ("sqlite:///var/lib/lango-relay/relay.db", "postgres://localhost/relay", 3, "this version keeps its ledger in SQLite"),
+        ("sqlite:///var/lib/lango-relay/relay.db", "postgres://localhost", 3, "names no database"),
+        ("sqlite:///var/lib/lango-relay/relay.db", "mysql://localhost/relay", 3, "postgres://USER"),
         ("sqlite:///var/lib/lango-relay/relay.db", "relay.db", 3, "as \"sqlite:///"),
         ("/var/lib/lango-relay/signing.key", "", 4, "signing_key must be the path"),
         ("mqtts://mqtt.example.org", "tcp://mqtt.example.org", 7, "as \"mqtts://"),

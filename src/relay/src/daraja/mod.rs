@@ -11,6 +11,7 @@ use anyhow::Context;
 use lango_core::units::Password;
 use reqwest::{Client, StatusCode, redirect};
 use std::time::Duration;
+pub use token::TokenShelf;
 use token::Tokens;
 use wire::{Merchant, Push, PushReply, QueryReply};
 
@@ -32,12 +33,12 @@ pub struct Credentials {
     pub merchant: Merchant,
 }
 
-/// The client. One a process: it holds the one token.
-pub struct Daraja {
+/// The client. All relays share one token, which lies on the shelf `S`.
+pub struct Daraja<S> {
     http: Client,
     base_url: String,
     merchant: Merchant,
-    tokens: Tokens,
+    tokens: Tokens<S>,
 }
 
 /// Why there is no answer.
@@ -53,12 +54,12 @@ struct Answer {
     body: Vec<u8>,
 }
 
-impl Daraja {
-    /// A client that has not called yet.
+impl<S: TokenShelf> Daraja<S> {
+    /// A client that has not called yet; `holder` is this relay's name on the shelf.
     ///
     /// # Errors
     /// When the system's certificates cannot be used.
-    pub fn new(credentials: &Credentials) -> anyhow::Result<Self> {
+    pub fn new(credentials: &Credentials, shelf: S, holder: &str) -> anyhow::Result<Self> {
         let http = Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(TIMEOUT)
@@ -69,7 +70,8 @@ impl Daraja {
             .build()
             .context("no HTTPS to Daraja: does this system have certificate authorities (Debian: ca-certificates)?")?;
         let authorization = wire::basic(&credentials.consumer_key, credentials.consumer_secret.reveal());
-        let tokens = Tokens::new(http.clone(), &credentials.base_url, authorization);
+        let tokens =
+            Tokens::new(http.clone(), &credentials.base_url, authorization, credentials.consumer_key.clone(), holder.to_owned(), shelf);
         Ok(Self { http, base_url: credentials.base_url.clone(), merchant: credentials.merchant.clone(), tokens })
     }
 

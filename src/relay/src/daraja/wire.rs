@@ -1,6 +1,7 @@
 //! Daraja's JSON, out and in. Pure: no I/O, no clock. Tolerant in what it reads (numbers come as numbers or as text),
 //! and exact in what it writes: the types are those of the portal's own samples.
 
+use crate::nairobi;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use lango_core::time::Wall;
@@ -102,6 +103,8 @@ pub struct StkCallback {
     pub amount: Option<Shillings>,
     /// M-Pesa's receipt, where it is one.
     pub receipt: Option<Receipt>,
+    /// When M-Pesa completed it (`TransactionDate`), where it says so.
+    pub completed_at: Option<Wall>,
 }
 
 /// Why an answer cannot be read. Never holds the answer itself: it may hold a customer's number.
@@ -126,11 +129,18 @@ impl From<serde_json::Error> for Unreadable {
     }
 }
 
-/// `YYYYMMDDHHmmss` in East African time (UTC+3, without summer time), as Daraja's own ids have it.
+/// `YYYYMMDDHHmmss` in East African time, as Daraja's own ids have it.
 #[must_use]
 pub fn timestamp(now: Wall) -> String {
-    const EAST_AFRICA: u64 = 3 * 3_600_000;
-    Wall(now.0.saturating_add(EAST_AFRICA)).to_rfc3339().chars().filter(char::is_ascii_digit).collect()
+    nairobi::text(now).chars().filter(char::is_ascii_digit).collect()
+}
+
+/// Reads a [`timestamp`].
+#[must_use]
+pub fn from_timestamp(text: &str) -> Option<Wall> {
+    let part = |from: usize, to: usize| text.get(from..to);
+    let date = format!("{}-{}-{}", part(0, 4)?, part(4, 6)?, part(6, 8)?);
+    nairobi::parse(&format!("{date} {}:{}:{}", part(8, 10)?, part(10, 12)?, part(12, 14)?)).filter(|_| text.len() == 14)
 }
 
 /// The customer's reference for a payment: the first letters and digits of `id`, in capitals.
@@ -322,6 +332,7 @@ pub fn read_callback(body: &[u8]) -> Result<StkCallback, Unreadable> {
         code: code(&inner.result).ok_or(Unreadable::Missing("ResultCode"))?,
         amount: item("Amount").and_then(shillings),
         receipt: item("MpesaReceiptNumber").and_then(scalar).filter(|text| text.len() >= RECEIPT_MIN).and_then(|text| text.parse().ok()),
+        completed_at: item("TransactionDate").and_then(scalar).and_then(|text| from_timestamp(&text)),
     })
 }
 

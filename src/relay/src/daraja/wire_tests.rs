@@ -180,8 +180,13 @@ fn callbacks() {
     }
     let cancelled = br#"{"Body":{"stkCallback":{"MerchantRequestID":"f1e2-4b95-a71d-b30d3cdbb7a7942864",
         "CheckoutRequestID":"ws_CO_21072024125243250722943992","ResultCode":1032,"ResultDesc":"Request cancelled by user"}}}"#;
-    let expected =
-        StkCallback { checkout: "ws_CO_21072024125243250722943992".to_owned(), code: "1032".to_owned(), amount: None, receipt: None };
+    let expected = StkCallback {
+        checkout: "ws_CO_21072024125243250722943992".to_owned(),
+        code: "1032".to_owned(),
+        amount: None,
+        receipt: None,
+        completed_at: None,
+    };
     assert_eq!(read_callback(cancelled).unwrap(), expected);
     let texts = String::from_utf8(cancelled.to_vec()).unwrap().replace("1032,", "\"1032\",");
     assert_eq!(read_callback(texts.as_bytes()).unwrap(), expected);

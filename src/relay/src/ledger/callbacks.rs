@@ -32,6 +32,7 @@ impl Ledger {
     /// # Errors
     /// When it could not be stored; then it must not be answered with 200.
     pub async fn keep_callback(&self, callback: &StoredCallback, now: Wall) -> anyhow::Result<()> {
+        let mut change = self.begin().await?;
         let insert = sqlx::query("INSERT INTO callbacks (id, router, order_id, at, shortcode, body) VALUES ($1, $2, $3, $4, $5, $6)");
         insert
             .bind(&callback.id)
@@ -40,9 +41,11 @@ impl Ledger {
             .bind(to_db(now))
             .bind(callback.shortcode.as_deref())
             .bind(callback.body.as_slice())
-            .execute(&self.pool)
+            .execute(&mut *change.tx)
             .await?;
-        Ok(())
+        let insert = sqlx::query("INSERT INTO callbacks_open (id, at) VALUES ($1, $2)");
+        insert.bind(&callback.id).bind(to_db(now)).execute(&mut *change.tx).await?;
+        change.commit().await
     }
 
     /// Callbacks that were stored before `until` and not worked on: those that a crash left, the oldest first.
@@ -50,19 +53,21 @@ impl Ledger {
     /// # Errors
     /// When the ledger cannot be read.
     pub async fn open_callbacks(&self, until: Wall) -> anyhow::Result<Vec<StoredCallback>> {
-        let rows = sqlx::query("SELECT * FROM callbacks WHERE worked_at IS NULL AND at <= $1 ORDER BY at LIMIT 1000");
+        let rows = sqlx::query(
+            "SELECT c.id, c.router, c.order_id, c.shortcode, c.body FROM callbacks_open o JOIN callbacks c ON c.id = o.id
+             WHERE o.at <= $1 ORDER BY o.at LIMIT 1000",
+        );
         rows.bind(to_db(until)).fetch_all(&self.pool).await?.iter().map(stored).collect()
     }
 }
 
 impl Change {
-    /// Notes what was made of a callback.
+    /// Takes a callback to work on it. `false`: somebody else has, or does at this moment and came first.
     ///
     /// # Errors
     /// When the ledger cannot be written.
-    pub async fn callback_done(&mut self, id: &str, verdict: &str, now: Wall) -> anyhow::Result<()> {
-        let update = sqlx::query("UPDATE callbacks SET worked_at = $2, verdict = $3 WHERE id = $1");
-        update.bind(id).bind(to_db(now)).bind(verdict).execute(&mut *self.tx).await?;
-        Ok(())
+    pub async fn take_callback(&mut self, id: &str) -> anyhow::Result<bool> {
+        let done = sqlx::query("DELETE FROM callbacks_open WHERE id = $1").bind(id).execute(&mut *self.tx).await?;
+        Ok(done.rows_affected() == 1)
     }
 }

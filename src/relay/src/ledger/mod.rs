@@ -1,119 +1,146 @@
-//! The ledger: the relay's database. One SQL for SQLite and (later) PostgreSQL, through `sqlx::Any`: numbered
-//! parameters, TEXT and BIGINT, and a `revision` on each payment in place of locks, so that two writers, or two
-//! relays, can never both act on the same state.
+//! The ledger: the relay's database. One SQL for SQLite and PostgreSQL, through `sqlx::Any`: numbered parameters, TEXT and
+//! BIGINT, and a `revision` on each payment, so that two writers, or two relays, can never both act on the same state.
+//! PostgreSQL's row locks come on top, where waiting is cheaper than trying again.
 
+mod books;
 mod callbacks;
 mod outbox;
 mod payments;
+mod place;
+mod relays;
 mod routers;
+mod tokens;
 
+pub use books::Entry;
 pub use callbacks::StoredCallback;
-pub use outbox::{Message, Sequences};
-pub use payments::{Key, NewRequest};
+pub use outbox::{Message, Sequences, Which};
+pub use payments::{Heard, Key, NewRequest};
+pub use place::Place;
 pub use routers::Router;
 
 use anyhow::{Context, bail};
 use lango_core::time::Wall;
-use sqlx::any::{AnyConnectOptions, AnyPoolOptions, AnyRow};
-use sqlx::{Any, AnyPool, ConnectOptions, Executor, Row, Transaction};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use place::Kind;
+use sqlx::any::AnyRow;
+use sqlx::{Any, AnyPool, Row, Transaction};
 use std::str::FromStr;
-use std::time::Duration;
 
 const SCHEMA: &str = include_str!("schema.sql");
-/// The schema's version, in SQLite's `user_version`. A database of a later version is refused, not guessed at.
-const SCHEMA_VERSION: i64 = 1;
+const SCHEMA_SQLITE: &str = include_str!("schema_sqlite.sql");
+const SCHEMA_POSTGRES: &str = include_str!("schema_postgres.sql");
+/// The schema's version, which the database keeps. A database of a later version is refused, not guessed at.
+const SCHEMA_VERSION: i64 = 2;
 
 /// The open database.
 #[derive(Clone)]
 pub struct Ledger {
     pool: AnyPool,
+    kind: Kind,
 }
 
 /// A transaction that means to write. Dropped without [`Change::commit`] it changes nothing.
 pub struct Change {
     tx: Transaction<'static, Any>,
+    kind: Kind,
 }
 
 impl Change {
     /// Makes it durable: when this returns, a power cut does not undo it.
     ///
     /// # Errors
-    /// When the database cannot; then nothing of it happened.
+    /// When the database cannot; then nothing of it happened, unless the connection broke off in that very moment.
     pub async fn commit(self) -> anyhow::Result<()> {
         self.tx.commit().await.context("the ledger could not store a change")
     }
 }
 
 impl Ledger {
-    /// Opens the SQLite database at `path`, and makes it where there is none.
+    /// Opens the database, and makes its tables where there are none.
     ///
     /// # Errors
-    /// When it cannot be opened, is damaged, or is of a later version.
-    pub async fn open(path: &Path) -> anyhow::Result<Self> {
-        sqlx::any::install_default_drivers();
-        let shown = path.display();
-        // Made by us and not by SQLite: it holds customers' numbers and the routers' passwords.
-        let made = std::fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
-        drop(made.with_context(|| format!("the ledger {shown} cannot be opened"))?);
-        let mut url = url::Url::parse("sqlite:///").context("an address for SQLite")?;
-        url.set_path(&path.to_string_lossy());
-        let options = AnyConnectOptions::from_str(url.as_str())?.log_statements(log::LevelFilter::Off);
-        let pool = AnyPoolOptions::new()
-            // SQLite has one writer. A second connection would only wait for the first.
-            .max_connections(1)
-            .idle_timeout(None)
-            .max_lifetime(None)
-            .test_before_acquire(false)
-            .acquire_timeout(Duration::from_secs(20))
-            .after_connect(|connection, _| {
-                Box::pin(async move {
-                    for pragma in [
-                        "PRAGMA busy_timeout = 5000",
-                        "PRAGMA journal_mode = WAL",
-                        // NORMAL would lose the last commits in a power cut: commits after which we say 200 and ack.
-                        "PRAGMA synchronous = FULL",
-                    ] {
-                        connection.execute(pragma).await?;
-                    }
-                    Ok(())
-                })
-            })
-            .connect_with(options)
-            .await
-            .with_context(|| format!("the ledger {shown} cannot be opened"))?;
-        let ledger = Self { pool };
-        ledger.prepare().await.with_context(|| format!("the ledger {shown} cannot be used"))?;
+    /// When it cannot be opened, is damaged, or is of another version.
+    pub async fn open(place: &Place) -> anyhow::Result<Self> {
+        let pool = place.connect().await.with_context(|| format!("the ledger {place} cannot be opened"))?;
+        let ledger = Self { pool, kind: place.kind() };
+        ledger.prepare().await.with_context(|| format!("the ledger {place} cannot be used"))?;
         Ok(ledger)
+    }
+
+    /// Opens the database, where its tables are there already.
+    ///
+    /// # Errors
+    /// As [`Ledger::open`].
+    pub async fn open_existing(place: &Place) -> anyhow::Result<Option<Self>> {
+        if !place.has_ledger().await.with_context(|| format!("the ledger {place} cannot be opened"))? {
+            return Ok(None);
+        }
+        Self::open(place).await.map(Some)
     }
 
     async fn prepare(&self) -> anyhow::Result<()> {
         let mut change = self.begin().await?;
-        let version: i64 = sqlx::query("PRAGMA user_version").fetch_one(&mut *change.tx).await?.try_get(0)?;
-        if version > SCHEMA_VERSION {
-            bail!("it was written by a newer lango-relay (schema {version}, this program knows {SCHEMA_VERSION}): install that one again");
+        let version: Option<i64> = match self.kind {
+            Kind::Sqlite => sqlx::query("PRAGMA user_version").fetch_one(&mut *change.tx).await?.try_get(0)?,
+            Kind::Postgres => {
+                // Relays that start at once make the tables once. The number is no more than this lock's name.
+                sqlx::raw_sql("DO $$ BEGIN PERFORM pg_advisory_xact_lock(717171004); END $$").execute(&mut *change.tx).await?;
+                sqlx::raw_sql("CREATE TABLE IF NOT EXISTS relay_schema (version BIGINT NOT NULL)").execute(&mut *change.tx).await?;
+                let row = sqlx::query("SELECT version FROM relay_schema").fetch_optional(&mut *change.tx).await?;
+                row.map(|row| row.try_get(0)).transpose()?
+            }
+        };
+        match version {
+            None | Some(0) => {}
+            Some(SCHEMA_VERSION) => return Ok(()),
+            Some(later) if later > SCHEMA_VERSION => {
+                bail!("it was written by a newer lango-relay (schema {later}, this program knows {SCHEMA_VERSION}): install that one again")
+            }
+            Some(earlier) => bail!(
+                "it was written by a lango-relay from before the first release (schema {earlier}): keep that file with that program, and give                  this one a new database"
+            ),
         }
-        if version < SCHEMA_VERSION {
-            sqlx::raw_sql(SCHEMA).execute(&mut *change.tx).await?;
-            sqlx::raw_sql("PRAGMA user_version = 1").execute(&mut *change.tx).await?;
+        sqlx::raw_sql(SCHEMA).execute(&mut *change.tx).await?;
+        let own = match self.kind {
+            Kind::Sqlite => [SCHEMA_SQLITE, "PRAGMA user_version = 2"],
+            Kind::Postgres => [SCHEMA_POSTGRES, "INSERT INTO relay_schema (version) VALUES (2)"],
+        };
+        for part in own {
+            sqlx::raw_sql(part).execute(&mut *change.tx).await?;
         }
         change.commit().await
     }
 
-    /// Begins a change; others wait.
+    /// Begins a change.
     ///
     /// # Errors
     /// When the database cannot be had.
     pub async fn begin(&self) -> anyhow::Result<Change> {
-        // IMMEDIATE: a transaction that first reads and then writes must not find another writer in between.
-        Ok(Change { tx: self.pool.begin_with("BEGIN IMMEDIATE").await.context("the ledger is busy or gone")? })
+        let tx = match self.kind {
+            // IMMEDIATE: a transaction that first reads and then writes must not find another writer in between.
+            Kind::Sqlite => self.pool.begin_with("BEGIN IMMEDIATE").await,
+            Kind::Postgres => self.pool.begin().await,
+        };
+        Ok(Change { tx: tx.context("the ledger is busy or gone")?, kind: self.kind })
     }
 
-    /// Closes the database, its log merged into it.
+    /// Whether other relays may work on it at the same time.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        self.kind == Kind::Postgres
+    }
+
+    /// Closes the database; SQLite merges its log into it.
     pub async fn close(&self) {
         self.pool.close().await;
     }
+}
+
+/// Whether a change failed because another one came first: read again, it may well succeed.
+#[must_use]
+pub fn is_collision(error: &anyhow::Error) -> bool {
+    let database = error.chain().find_map(|cause| cause.downcast_ref::<sqlx::Error>()).and_then(sqlx::Error::as_database_error);
+    // 40001 and 40P01: PostgreSQL gave way to another transaction, or ended a deadlock.
+    database.is_some_and(|error| error.is_unique_violation() || matches!(error.code().as_deref(), Some("40001" | "40P01")))
 }
 
 /// A time as the database has it. Beyond `i64` there is none.

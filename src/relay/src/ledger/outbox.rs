@@ -1,10 +1,12 @@
 //! Results that a router has not acknowledged, and the numbers of what is said to each router.
 
+use super::place::Kind;
 use super::{Change, Ledger, to_db, unsigned, wall};
 use anyhow::Context;
 use lango_core::time::Wall;
 use lango_core::units::{MessageId, OrderId, RouterName};
 use sqlx::Row;
+use sqlx::any::AnyRow;
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
@@ -27,31 +29,60 @@ pub struct Message {
     pub made_at: Wall,
 }
 
+/// How long whoever sends a message waits for its acknowledgement, in milliseconds; then anybody may send it again.
+pub(super) const AGAIN: u64 = 30_000;
+/// After so many times a router is most likely off: the broker keeps what was sent, and its hello brings the rest.
+const OFTEN: u64 = 20;
+/// How long it waits from then on: a router that is off for weeks must not fill the broker's queue.
+const SELDOM: u64 = 3_600_000;
+/// So many are claimed at once; the connection's own queue holds twice as many. The rest comes when it is due.
+const BATCH: i64 = 2_000;
+
+/// Whose messages are claimed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Which {
+    /// Everybody's, sent or not: the broker may have forgotten all of them.
+    All,
+    /// One router's: it comes back.
+    Of(RouterName),
+    /// Those whose time has come, and which nobody else has claimed.
+    Due,
+}
+
 impl Ledger {
-    /// What is not acknowledged, oldest first: of one router, or of all.
+    /// Claims messages to send them now, oldest first: nobody else sends them by time before the acknowledgement was waited
+    /// for. `claim` is a new name for each call.
     ///
     /// # Errors
-    /// When the ledger cannot be read.
-    pub async fn unacknowledged(&self, router: Option<&RouterName>) -> anyhow::Result<Vec<Message>> {
-        let rows = match router {
-            Some(router) => {
-                let rows = sqlx::query("SELECT * FROM outbox WHERE done_at IS NULL AND router = $1 ORDER BY seq");
-                rows.bind(router.as_str()).fetch_all(&self.pool).await?
-            }
-            None => sqlx::query("SELECT * FROM outbox WHERE done_at IS NULL ORDER BY made_at, router, seq").fetch_all(&self.pool).await?,
+    /// When the ledger cannot be written; then nothing is claimed.
+    pub async fn claim(&self, which: &Which, claim: &str, now: Wall) -> anyhow::Result<Vec<Message>> {
+        // A row that another relay holds is that one's: it is passed by, not waited for.
+        let (text, router) = match (which, self.kind) {
+            (Which::All, Kind::Sqlite) => (CLAIM_ALL, None),
+            (Which::All, Kind::Postgres) => (CLAIM_ALL_FREE, None),
+            (Which::Of(router), Kind::Sqlite) => (CLAIM_OF, Some(router)),
+            (Which::Of(router), Kind::Postgres) => (CLAIM_OF_FREE, Some(router)),
+            (Which::Due, Kind::Sqlite) => (CLAIM_DUE, None),
+            (Which::Due, Kind::Postgres) => (CLAIM_DUE_FREE, None),
         };
-        let message = |row| -> anyhow::Result<Message> {
-            Ok(Message {
-                id: super::parsed(row, "id")?,
-                router: super::parsed(row, "router")?,
-                order: super::parsed(row, "order_id")?,
-                seq: unsigned(row, "seq")?,
-                topic: row.try_get("topic")?,
-                payload: row.try_get("payload")?,
-                made_at: wall(row, "made_at")?,
-            })
+        let mut change = self.begin().await?;
+        let update =
+            sqlx::query(text).bind(claim).bind(to_db(Wall(now.0.saturating_add(AGAIN)))).bind(to_db(Wall(now.0.saturating_add(SELDOM))));
+        let update = update.bind(i64::try_from(OFTEN).unwrap_or(i64::MAX)).bind(BATCH);
+        let update = match (which, router) {
+            (Which::Due, _) => update.bind(to_db(now)),
+            (_, Some(router)) => update.bind(router.as_str()),
+            _ => update,
         };
-        rows.iter().map(message).collect()
+        if update.execute(&mut *change.tx).await?.rows_affected() == 0 {
+            return Ok(Vec::new());
+        }
+        let rows =
+            sqlx::query("SELECT m.* FROM outbox o JOIN messages m ON m.id = o.id WHERE o.claim = $1 ORDER BY m.made_at, m.router, m.seq");
+        let rows = rows.bind(claim).fetch_all(&mut *change.tx).await?;
+        let messages = rows.iter().map(message).collect::<anyhow::Result<_>>()?;
+        change.commit().await?;
+        Ok(messages)
     }
 
     /// The router has these messages: they are never sent again. Ids that are no such messages of that router's say nothing.
@@ -60,32 +91,95 @@ impl Ledger {
     /// When it could not be stored.
     pub async fn acknowledged(&self, router: &RouterName, ids: &[MessageId], now: Wall) -> anyhow::Result<()> {
         let mut change = self.begin().await?;
+        // In one order, whoever does it: two that wait for each other would be a deadlock.
+        let mut ids: Vec<&str> = ids.iter().map(MessageId::as_str).collect();
+        ids.sort_unstable();
         for id in ids {
-            let update = sqlx::query("UPDATE outbox SET done_at = $3 WHERE id = $1 AND router = $2 AND done_at IS NULL");
-            update.bind(id.as_str()).bind(router.as_str()).bind(to_db(now)).execute(&mut *change.tx).await?;
+            let delete = sqlx::query("DELETE FROM outbox WHERE id = $1 AND router = $2").bind(id).bind(router.as_str());
+            if delete.execute(&mut *change.tx).await?.rows_affected() == 1 {
+                change.end_message(id, "acknowledged", now).await?;
+            }
         }
         change.commit().await
     }
+
+    /// How many messages wait for an acknowledgement.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub async fn unacknowledged(&self) -> anyhow::Result<u64> {
+        let row = sqlx::query("SELECT CAST(COUNT(*) AS BIGINT) AS messages FROM outbox").fetch_one(&self.pool).await?;
+        Ok(unsigned(&row, "messages")?)
+    }
+}
+
+// $1 the claim, $2 and $3 when it ends, $4 after how many times it is the later end, $5 how many at most.
+macro_rules! claim {
+    ($wanted:literal, $free:literal) => {
+        concat!(
+            "UPDATE outbox SET claim = $1, times = times + 1, due = CASE WHEN times + 1 < $4 THEN $2 ELSE $3 END ",
+            "WHERE id IN (SELECT id FROM outbox WHERE ",
+            $wanted,
+            " LIMIT $5",
+            $free,
+            ")"
+        )
+    };
+}
+const CLAIM_ALL: &str = claim!("due > 0 ORDER BY due", "");
+const CLAIM_ALL_FREE: &str = claim!("due > 0 ORDER BY due", " FOR UPDATE SKIP LOCKED");
+const CLAIM_OF: &str = claim!("router = $6 ORDER BY due", "");
+const CLAIM_OF_FREE: &str = claim!("router = $6 ORDER BY due", " FOR UPDATE SKIP LOCKED");
+const CLAIM_DUE: &str = claim!("due <= $6 ORDER BY due", "");
+const CLAIM_DUE_FREE: &str = claim!("due <= $6 ORDER BY due", " FOR UPDATE SKIP LOCKED");
+
+fn message(row: &AnyRow) -> anyhow::Result<Message> {
+    Ok(Message {
+        id: super::parsed(row, "id")?,
+        router: super::parsed(row, "router")?,
+        order: super::parsed(row, "order_id")?,
+        seq: unsigned(row, "seq")?,
+        topic: row.try_get("topic")?,
+        payload: row.try_get("payload")?,
+        made_at: wall(row, "made_at")?,
+    })
 }
 
 impl Change {
-    /// Keeps a message until it is acknowledged. What was still to be said about the same payment is superseded by it.
+    /// Keeps a message until it is acknowledged. What was still to be said about the same payment is superseded by it. With
+    /// `claimed` it is the caller's to send, after the commit; otherwise anybody's, at once.
     ///
     /// # Errors
     /// When it could not be stored.
-    pub async fn post(&mut self, message: &Message) -> anyhow::Result<()> {
-        let update = sqlx::query("UPDATE outbox SET done_at = $3 WHERE router = $1 AND order_id = $2 AND done_at IS NULL");
-        update.bind(message.router.as_str()).bind(message.order.as_str()).bind(to_db(message.made_at)).execute(&mut *self.tx).await?;
-        sqlx::query("INSERT INTO outbox (id, router, order_id, seq, topic, payload, made_at) VALUES ($1, $2, $3, $4, $5, $6, $7)")
+    pub async fn post(&mut self, message: &Message, claimed: bool) -> anyhow::Result<()> {
+        let (router, order) = (message.router.as_str(), message.order.as_str());
+        let older = sqlx::query("SELECT id FROM outbox WHERE router = $1 AND order_id = $2 ORDER BY id").bind(router).bind(order);
+        for row in older.fetch_all(&mut *self.tx).await? {
+            let id: String = row.try_get("id")?;
+            let delete = sqlx::query("DELETE FROM outbox WHERE id = $1").bind(&id);
+            if delete.execute(&mut *self.tx).await?.rows_affected() == 1 {
+                self.end_message(&id, "superseded", message.made_at).await?;
+            }
+        }
+        sqlx::query("INSERT INTO messages (id, router, order_id, seq, topic, payload, made_at) VALUES ($1, $2, $3, $4, $5, $6, $7)")
             .bind(message.id.as_str())
-            .bind(message.router.as_str())
-            .bind(message.order.as_str())
+            .bind(router)
+            .bind(order)
             .bind(i64::try_from(message.seq).unwrap_or(i64::MAX))
             .bind(&message.topic)
             .bind(&message.payload)
             .bind(to_db(message.made_at))
             .execute(&mut *self.tx)
             .await?;
+        let due = to_db(Wall(message.made_at.0.saturating_add(if claimed { AGAIN } else { 0 })));
+        let insert = sqlx::query("INSERT INTO outbox (id, router, order_id, times, due) VALUES ($1, $2, $3, 1, $4)");
+        insert.bind(message.id.as_str()).bind(router).bind(order).bind(due).execute(&mut *self.tx).await?;
+        Ok(())
+    }
+
+    async fn end_message(&mut self, id: &str, how: &str, now: Wall) -> anyhow::Result<()> {
+        let insert = sqlx::query("INSERT INTO messages_ended (id, at, how) VALUES ($1, $2, $3)");
+        insert.bind(id).bind(to_db(now)).bind(how).execute(&mut *self.tx).await?;
         Ok(())
     }
 }

@@ -1,5 +1,6 @@
 //! Payments in the ledger: their rows, their history, and the money that they brought.
 
+use super::place::Kind;
 use super::{Change, Ledger, maybe_parsed, maybe_wall, parsed, to_db, unsigned, wall};
 use crate::payment::{Payment, State};
 use crate::secret::CallbackSecret;
@@ -36,6 +37,18 @@ pub struct NewRequest<'a> {
     pub asked_at: Wall,
     /// The path of its callback.
     pub secret: &'a CallbackSecret,
+}
+
+/// What was heard of a payment, for its history.
+pub struct Heard<'a> {
+    /// What kind of thing.
+    pub event: &'a str,
+    /// What it said.
+    pub said: Option<String>,
+    /// The stored callback that said it.
+    pub callback: Option<&'a str>,
+    /// What was made of it.
+    pub verdict: &'a str,
 }
 
 const STATES: [(&str, State); 6] = [
@@ -119,7 +132,8 @@ impl Ledger {
         .await?;
         let new = done.rows_affected() == 1;
         if new {
-            change.record(key, 0, now, "request", "requested", None).await?;
+            let (payment, _) = change.payment(key).await?;
+            change.record(&payment, 0, Heard { event: "request", said: None, callback: None, verdict: "taken" }, now).await?;
             change.commit().await?;
         }
         Ok(new)
@@ -172,13 +186,14 @@ impl Ledger {
         Ok(row.map(|row| wall(&row, "due")).transpose()?)
     }
 
-    /// Makes everything due that waits for Safaricom: what was said while we were away was said to nobody.
+    /// Makes everything due that waits for Safaricom: what was said while no relay was there was said to nobody.
     ///
     /// # Errors
     /// When it could not be stored.
     pub async fn ask_for_all_open(&self, now: Wall) -> anyhow::Result<u64> {
         let mut change = self.begin().await?;
-        let update = sqlx::query("UPDATE payments SET due = $1, revision = revision + 1 WHERE state IN ('prompted', 'confirmed')");
+        // The revision stays: only the time changes, which is nobody's word.
+        let update = sqlx::query("UPDATE payments SET due = $1 WHERE state IN ('prompted', 'confirmed')");
         let done = update.bind(to_db(now)).execute(&mut *change.tx).await?;
         change.commit().await?;
         Ok(done.rows_affected())
@@ -193,6 +208,22 @@ impl Ledger {
         rows.iter().map(payment).collect()
     }
 
+    /// The payments of a time, in its order, each with the moment that counts: when the money came, or, where none did, when
+    /// it was asked for.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub async fn payments_between(&self, from: Wall, to: Wall) -> anyhow::Result<Vec<(Wall, Payment)>> {
+        let rows = sqlx::query(
+            "SELECT p.*, COALESCE(r.completed_at, l.at, p.received_at) AS counts_at FROM payments p
+             LEFT JOIN ledger l ON l.router = p.router AND l.order_id = p.order_id LEFT JOIN receipts r ON r.entry = l.receipt
+             WHERE COALESCE(r.completed_at, l.at, p.received_at) >= $1 AND COALESCE(r.completed_at, l.at, p.received_at) < $2
+             ORDER BY counts_at, p.router, p.order_id",
+        );
+        let rows = rows.bind(to_db(from)).bind(to_db(to)).fetch_all(&self.pool).await?;
+        rows.iter().map(|row| Ok((wall(row, "counts_at")?, payment(row)?))).collect()
+    }
+
     /// The payments with this order id: one, save where two routers happened on the same.
     ///
     /// # Errors
@@ -203,17 +234,20 @@ impl Ledger {
     }
 }
 
-fn key(row: &AnyRow) -> anyhow::Result<Key> {
+pub(super) fn key(row: &AnyRow) -> anyhow::Result<Key> {
     Ok(Key { router: parsed(row, "router")?, order: parsed(row, "order_id")? })
 }
 
 impl Change {
-    /// A payment and its revision.
+    /// A payment and its revision. In PostgreSQL others wait for this change's end from here on; SQLite has them wait anyway.
     ///
     /// # Errors
     /// When the ledger cannot be read, or has no such payment.
     pub async fn payment(&mut self, key: &Key) -> anyhow::Result<(Payment, i64)> {
-        let row = sqlx::query("SELECT * FROM payments WHERE router = $1 AND order_id = $2");
+        let row = sqlx::query(match self.kind {
+            Kind::Sqlite => "SELECT * FROM payments WHERE router = $1 AND order_id = $2",
+            Kind::Postgres => "SELECT * FROM payments WHERE router = $1 AND order_id = $2 FOR UPDATE",
+        });
         let row = row.bind(key.router.as_str()).bind(key.order.as_str()).fetch_one(&mut *self.tx).await?;
         Ok((payment(&row)?, row.try_get("revision")?))
     }
@@ -248,24 +282,52 @@ impl Change {
         Ok(done.rows_affected() == 1)
     }
 
-    /// Adds a line to a payment's history.
+    /// Adds a line to a payment's history: what was heard, and how the payment stands after it.
     ///
     /// # Errors
     /// When the ledger cannot be written.
-    pub async fn record(
-        &mut self,
-        key: &Key,
-        revision: i64,
-        now: Wall,
-        event: &str,
-        state: &str,
-        code: Option<&str>,
-    ) -> anyhow::Result<()> {
-        let insert =
-            sqlx::query("INSERT INTO history (router, order_id, revision, at, event, state, code) VALUES ($1, $2, $3, $4, $5, $6, $7)");
-        let insert = insert.bind(key.router.as_str()).bind(key.order.as_str()).bind(revision).bind(to_db(now));
-        insert.bind(event).bind(state).bind(code).execute(&mut *self.tx).await?;
+    pub async fn record(&mut self, payment: &Payment, revision: i64, heard: Heard<'_>, now: Wall) -> anyhow::Result<()> {
+        sqlx::query(
+            "INSERT INTO history (router, order_id, revision, at, event, heard, callback, verdict, state, code)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+        )
+        .bind(payment.router.as_str())
+        .bind(payment.order.as_str())
+        .bind(revision)
+        .bind(to_db(now))
+        .bind(heard.event)
+        .bind(heard.said)
+        .bind(heard.callback)
+        .bind(heard.verdict)
+        .bind(state_name(payment.state))
+        .bind(payment.code.as_deref())
+        .execute(&mut *self.tx)
+        .await?;
         Ok(())
+    }
+
+    /// Notes that Safaricom's request is this payment's. The first to whom it belonged keeps it.
+    ///
+    /// # Errors
+    /// When the ledger cannot be written.
+    pub async fn name_request(&mut self, checkout: &str, key: &Key, now: Wall) -> anyhow::Result<()> {
+        let insert =
+            sqlx::query("INSERT INTO requests (checkout, router, order_id, at) VALUES ($1, $2, $3, $4) ON CONFLICT (checkout) DO NOTHING");
+        let insert = insert.bind(checkout).bind(key.router.as_str()).bind(key.order.as_str()).bind(to_db(now));
+        insert.execute(&mut *self.tx).await?;
+        Ok(())
+    }
+
+    /// Whether Safaricom's request belongs to another payment than `key`.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub async fn request_taken(&mut self, checkout: &str, key: &Key) -> anyhow::Result<bool> {
+        let owner = sqlx::query("SELECT router, order_id FROM requests WHERE checkout = $1").bind(checkout);
+        match owner.fetch_optional(&mut *self.tx).await? {
+            Some(row) => Ok(self::key(&row)? != *key),
+            None => Ok(false),
+        }
     }
 
     /// Whether M-Pesa's `receipt` is in the books for another payment than `key`.
@@ -280,12 +342,12 @@ impl Change {
         }
     }
 
-    /// Enters money that arrived, under the receipt that the router is told. A receipt that is there already is an error:
-    /// money is entered once.
+    /// Enters money that arrived, under the receipt that the router is told; `completed_at` is when it moved, where M-Pesa
+    /// said so. A receipt that is there already is an error: money is entered once.
     ///
     /// # Errors
     /// When it is there already, or the ledger cannot be written.
-    pub async fn book(&mut self, payment: &Payment, receipt: &Receipt, now: Wall) -> anyhow::Result<()> {
+    pub async fn book(&mut self, payment: &Payment, receipt: &Receipt, completed_at: Option<Wall>, now: Wall) -> anyhow::Result<()> {
         let named = payment.mpesa_receipt.is_some();
         sqlx::query(
             "INSERT INTO ledger (receipt, router, order_id, phone, package, amount, channel, at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
@@ -301,18 +363,18 @@ impl Change {
         .execute(&mut *self.tx)
         .await
         .context("money could not be entered")?;
-        if named { self.name_receipt(receipt, receipt, now).await } else { Ok(()) }
+        if named { self.name_receipt(receipt, receipt, completed_at, now).await } else { Ok(()) }
     }
 
-    /// Notes that the ledger's `entry` is M-Pesa's `receipt`.
+    /// Notes that the ledger's `entry` is M-Pesa's `receipt`. A receipt belongs to one entry, over all channels.
     ///
     /// # Errors
     /// When the receipt is there already, or the ledger cannot be written.
-    pub async fn name_receipt(&mut self, receipt: &Receipt, entry: &Receipt, now: Wall) -> anyhow::Result<()> {
-        let insert = sqlx::query("INSERT INTO receipts (receipt, entry, at) VALUES ($1, $2, $3)");
-        insert
+    pub async fn name_receipt(&mut self, receipt: &Receipt, entry: &Receipt, completed_at: Option<Wall>, now: Wall) -> anyhow::Result<()> {
+        sqlx::query("INSERT INTO receipts (receipt, entry, channel, completed_at, at) VALUES ($1, $2, 'callback', $3, $4)")
             .bind(receipt.as_str())
             .bind(entry.as_str())
+            .bind(completed_at.map(to_db))
             .bind(to_db(now))
             .execute(&mut *self.tx)
             .await

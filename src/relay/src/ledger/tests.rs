@@ -1,15 +1,39 @@
-//! The ledger on a real SQLite file.
+//! The ledger on a real SQLite file and on a real PostgreSQL: the same tests on both.
 
 use super::*;
-use crate::payment::{Event, PushAnswer, State};
+use crate::daraja::TokenShelf;
+use crate::payment::{Event, Payment, PushAnswer, State};
 use crate::secret::CallbackSecret;
 use lango_core::message::PaymentRequest;
 use lango_core::units::{Receipt, RouterName, Shillings};
 
+#[allow(dead_code)] // what the tests in tests/ do with it, too
+#[path = "../../tests/relay/postgres.rs"]
+mod postgres;
+
 const NOW: Wall = Wall(Wall::EARLIEST.0 + 5);
 
-async fn ledger(folder: &tempfile::TempDir) -> Ledger {
-    Ledger::open(&folder.path().join("relay.db")).await.unwrap()
+/// A new ledger on each database.
+struct Both {
+    places: [Place; 2],
+    _folder: tempfile::TempDir,
+}
+
+fn both() -> Both {
+    let folder = tempfile::tempdir().unwrap();
+    let places = [Place::Sqlite(folder.path().join("relay.db")), Place::parse(&postgres::database()).unwrap()];
+    Both { places, _folder: folder }
+}
+
+impl Both {
+    /// Both, open.
+    async fn open(&self) -> [Ledger; 2] {
+        [Ledger::open(&self.places[0]).await.unwrap(), Ledger::open(&self.places[1]).await.unwrap()]
+    }
+}
+
+fn heard(event: &str) -> Heard<'_> {
+    Heard { event, said: Some("1032".to_owned()), callback: None, verdict: "taken" }
 }
 
 fn key(order: &str) -> Key {
@@ -37,145 +61,413 @@ async fn add(ledger: &Ledger, order: &str) -> CallbackSecret {
 
 #[tokio::test]
 async fn a_payment_survives_as_it_is() {
-    let folder = tempfile::tempdir().unwrap();
-    let ledger = ledger(&folder).await;
-    let secret = add(&ledger, "aaaa").await;
-    assert_eq!(ledger.by_secret(&secret).await.unwrap(), Some(key("aaaa")));
-    assert_eq!(ledger.by_secret(&CallbackSecret::new().unwrap()).await.unwrap(), None);
-    assert_eq!(ledger.due(NOW).await.unwrap(), [key("aaaa")]);
-    for event in [
-        Event::Due,
-        Event::Push(PushAnswer::Accepted("ws_CO_1".to_owned())),
-        Event::Unreadable,
-        Event::Query { code: Some("1032".to_owned()), missed: false },
-    ] {
-        let mut change = ledger.begin().await.unwrap();
-        let (payment, revision) = change.payment(&key("aaaa")).await.unwrap();
-        let step = payment.on(&event, NOW);
-        assert!(change.save(&step.payment, revision).await.unwrap());
-        assert!(!change.save(&step.payment, revision).await.unwrap(), "an old revision was written");
-        change.commit().await.unwrap();
-        let (stored, _) = ledger.begin().await.unwrap().payment(&key("aaaa")).await.unwrap();
-        assert_eq!(stored, step.payment, "{event:?}");
+    let both = both();
+    for ledger in both.open().await {
+        let secret = add(&ledger, "aaaa").await;
+        assert_eq!(ledger.by_secret(&secret).await.unwrap(), Some(key("aaaa")));
+        assert_eq!(ledger.by_secret(&CallbackSecret::new().unwrap()).await.unwrap(), None);
+        assert_eq!(ledger.due(NOW).await.unwrap(), [key("aaaa")]);
+        for event in [
+            Event::Due,
+            Event::Push(PushAnswer::Accepted("ws_CO_1".to_owned())),
+            Event::Unreadable,
+            Event::Query { code: Some("1032".to_owned()), missed: false },
+        ] {
+            let mut change = ledger.begin().await.unwrap();
+            let (payment, revision) = change.payment(&key("aaaa")).await.unwrap();
+            let step = payment.on(&event, NOW);
+            assert!(change.save(&step.payment, revision).await.unwrap());
+            assert!(!change.save(&step.payment, revision).await.unwrap(), "an old revision was written");
+            change.commit().await.unwrap();
+            let (stored, _) = ledger.begin().await.unwrap().payment(&key("aaaa")).await.unwrap();
+            assert_eq!(stored, step.payment, "{event:?}");
+        }
+        let [payment] = &*ledger.payments().await.unwrap() else { panic!("one payment") };
+        assert_eq!((payment.state_name(), payment.reason_name().as_deref()), ("failed", Some("cancelled")));
+        assert_eq!(ledger.next_due().await.unwrap(), None);
     }
-    let [payment] = &*ledger.payments().await.unwrap() else { panic!("one payment") };
-    assert_eq!((payment.state_name(), payment.reason_name().as_deref()), ("failed", Some("cancelled")));
-    assert_eq!(ledger.next_due().await.unwrap(), None);
 }
 
 #[tokio::test]
 async fn what_is_not_committed_did_not_happen() {
-    let folder = tempfile::tempdir().unwrap();
-    let ledger = ledger(&folder).await;
-    add(&ledger, "aaaa").await;
-    let mut change = ledger.begin().await.unwrap();
-    let (payment, revision) = change.payment(&key("aaaa")).await.unwrap();
-    change.save(&payment.on(&Event::Due, NOW).payment, revision).await.unwrap();
-    drop(change);
-    assert_eq!(ledger.payments().await.unwrap()[0].state, State::Requested);
+    let both = both();
+    for ledger in both.open().await {
+        add(&ledger, "aaaa").await;
+        let mut change = ledger.begin().await.unwrap();
+        let (payment, revision) = change.payment(&key("aaaa")).await.unwrap();
+        change.save(&payment.on(&Event::Due, NOW).payment, revision).await.unwrap();
+        drop(change);
+        assert_eq!(ledger.payments().await.unwrap()[0].state, State::Requested);
+    }
 }
 
 #[tokio::test]
 async fn money_is_entered_once() {
-    let folder = tempfile::tempdir().unwrap();
-    let ledger = ledger(&folder).await;
-    add(&ledger, "aaaa").await;
-    add(&ledger, "bbbb").await;
-    let receipt: Receipt = "NLJ7RT61SV".parse().unwrap();
-    let mut change = ledger.begin().await.unwrap();
-    let (mut payment, _) = change.payment(&key("aaaa")).await.unwrap();
-    payment.mpesa_receipt = Some(receipt.clone());
-    assert!(!change.receipt_taken(&receipt, &key("aaaa")).await.unwrap());
-    change.book(&payment, &receipt, NOW).await.unwrap();
-    assert!(!change.receipt_taken(&receipt, &key("aaaa")).await.unwrap());
-    assert!(change.receipt_taken(&receipt, &key("bbbb")).await.unwrap());
-    change.commit().await.unwrap();
-    let mut change = ledger.begin().await.unwrap();
-    let (mut other, _) = change.payment(&key("bbbb")).await.unwrap();
-    other.mpesa_receipt = Some(receipt.clone());
-    assert!(change.book(&other, &receipt, NOW).await.is_err());
+    let both = both();
+    for ledger in both.open().await {
+        add(&ledger, "aaaa").await;
+        add(&ledger, "bbbb").await;
+        let receipt: Receipt = "NLJ7RT61SV".parse().unwrap();
+        let mut change = ledger.begin().await.unwrap();
+        let (mut payment, _) = change.payment(&key("aaaa")).await.unwrap();
+        payment.mpesa_receipt = Some(receipt.clone());
+        assert!(!change.receipt_taken(&receipt, &key("aaaa")).await.unwrap());
+        change.book(&payment, &receipt, None, NOW).await.unwrap();
+        assert!(!change.receipt_taken(&receipt, &key("aaaa")).await.unwrap());
+        assert!(change.receipt_taken(&receipt, &key("bbbb")).await.unwrap());
+        change.commit().await.unwrap();
+        let mut change = ledger.begin().await.unwrap();
+        let (mut other, _) = change.payment(&key("bbbb")).await.unwrap();
+        other.mpesa_receipt = Some(receipt.clone());
+        let again = change.book(&other, &receipt, None, NOW).await.err().unwrap();
+        assert!(is_collision(&again), "{again:#}");
+    }
 }
 
 #[tokio::test]
 async fn callbacks_wait_until_they_are_worked_on() {
-    let folder = tempfile::tempdir().unwrap();
-    let ledger = ledger(&folder).await;
-    let body = vec![0, 159, 146, 150]; // no UTF-8: kept as it came
-    let stored = StoredCallback { id: "c1".to_owned(), key: key("aaaa"), shortcode: None, body: body.clone() };
-    ledger.keep_callback(&stored, NOW).await.unwrap();
-    assert!(ledger.open_callbacks(Wall(NOW.0 - 1)).await.unwrap().is_empty());
-    assert_eq!(ledger.open_callbacks(NOW).await.unwrap()[0].body, body);
-    let mut change = ledger.begin().await.unwrap();
-    change.callback_done("c1", "taken", NOW).await.unwrap();
-    change.commit().await.unwrap();
-    assert!(ledger.open_callbacks(NOW).await.unwrap().is_empty());
+    let both = both();
+    for ledger in both.open().await {
+        let body = vec![0, 159, 146, 150]; // no UTF-8: kept as it came
+        let stored = StoredCallback { id: "c1".to_owned(), key: key("aaaa"), shortcode: None, body: body.clone() };
+        ledger.keep_callback(&stored, NOW).await.unwrap();
+        assert!(ledger.open_callbacks(Wall(NOW.0 - 1)).await.unwrap().is_empty());
+        assert_eq!(ledger.open_callbacks(NOW).await.unwrap()[0].body, body);
+        let mut change = ledger.begin().await.unwrap();
+        assert!(change.take_callback("c1").await.unwrap());
+        drop(change);
+        assert_eq!(ledger.open_callbacks(NOW).await.unwrap().len(), 1, "who took it died before the end");
+        for first in [true, false] {
+            let mut change = ledger.begin().await.unwrap();
+            assert_eq!(change.take_callback("c1").await.unwrap(), first, "two worked on it");
+            change.commit().await.unwrap();
+        }
+        assert!(ledger.open_callbacks(NOW).await.unwrap().is_empty());
+    }
 }
 
 #[tokio::test]
 async fn messages_wait_for_their_own_router() {
-    let folder = tempfile::tempdir().unwrap();
-    let ledger = ledger(&folder).await;
-    let router: RouterName = "kibera-7".parse().unwrap();
-    let message = |id: &str, order: &str| Message {
-        id: id.parse().unwrap(),
-        router: router.clone(),
-        order: order.parse().unwrap(),
-        seq: 1,
-        topic: "t".to_owned(),
-        payload: "p".to_owned(),
-        made_at: NOW,
-    };
-    let mut change = ledger.begin().await.unwrap();
-    for message in [message("m1", "aaaa"), message("m2", "bbbb"), message("m3", "aaaa")] {
-        change.post(&message).await.unwrap();
+    let both = both();
+    for ledger in both.open().await {
+        let router: RouterName = "kibera-7".parse().unwrap();
+        let message = |id: &str, order: &str| Message {
+            id: id.parse().unwrap(),
+            router: router.clone(),
+            order: order.parse().unwrap(),
+            seq: 1,
+            topic: "t".to_owned(),
+            payload: "p".to_owned(),
+            made_at: NOW,
+        };
+        let mut change = ledger.begin().await.unwrap();
+        for message in [message("m1", "aaaa"), message("m2", "bbbb"), message("m3", "aaaa")] {
+            change.post(&message, true).await.unwrap();
+        }
+        change.commit().await.unwrap();
+        let claim = async |which: Which, now: Wall| ledger.claim(&which, &crate::secret::row_id().unwrap(), now).await.unwrap();
+        let both_of_them = [message("m2", "bbbb"), message("m3", "aaaa")];
+        // m3 says the newer word about aaaa. Who posted them sends them first.
+        assert_eq!(claim(Which::Due, Wall(NOW.0 + 29_999)).await, []);
+        let later = Wall(NOW.0 + 30_000);
+        assert_eq!(claim(Which::Due, later).await, both_of_them);
+        assert_eq!(claim(Which::Due, later).await, [], "claimed twice");
+        assert_eq!(claim(Which::Of(router.clone()), later).await, both_of_them, "its router asks: at once");
+        assert_eq!(claim(Which::Of("other".parse().unwrap()), later).await, []);
+        assert_eq!(claim(Which::All, later).await, both_of_them);
+        assert_eq!(claim(Which::Due, Wall(later.0 + 30_000)).await, both_of_them, "who claimed them died");
+        let ids = ["m2".parse().unwrap(), "m9".parse().unwrap()];
+        ledger.acknowledged(&"other".parse().unwrap(), &ids, NOW).await.unwrap();
+        assert_eq!(ledger.unacknowledged().await.unwrap(), 2, "another router acknowledged it");
+        ledger.acknowledged(&router, &ids, NOW).await.unwrap();
+        ledger.acknowledged(&router, &ids, NOW).await.unwrap();
+        assert_eq!(claim(Which::Of(router.clone()), later).await, [message("m3", "aaaa")]);
+        let ends = sqlx::query("SELECT id, how FROM messages_ended ORDER BY id").fetch_all(&ledger.pool).await.unwrap();
+        let ends: Vec<(String, String)> = ends.iter().map(|row| (row.get(0), row.get(1))).collect();
+        assert_eq!(ends, [("m1".into(), "superseded".into()), ("m2".into(), "acknowledged".into())]);
+        let mut change = ledger.begin().await.unwrap();
+        change.post(&message("m4", "cccc"), false).await.unwrap();
+        change.commit().await.unwrap();
+        assert_eq!(claim(Which::Due, NOW).await, [message("m4", "cccc")], "who made it cannot send it");
+        ledger.acknowledged(&router, &["m4".parse().unwrap()], NOW).await.unwrap();
+        // Often at first, then once an hour: 20 times it was sent by now, this one included.
+        let mut now = later;
+        for _ in 6..20 {
+            now = Wall(now.0 + 60_000);
+            assert_eq!(claim(Which::Due, now).await.len(), 1);
+        }
+        assert_eq!(claim(Which::Due, Wall(now.0 + 3_599_999)).await, []);
+        assert_eq!(claim(Which::Due, Wall(now.0 + 3_600_000)).await.len(), 1);
     }
-    change.commit().await.unwrap();
-    // m3 says the newer word about aaaa.
-    assert_eq!(ledger.unacknowledged(None).await.unwrap(), [message("m2", "bbbb"), message("m3", "aaaa")]);
-    let ids = ["m2".parse().unwrap(), "m9".parse().unwrap()];
-    ledger.acknowledged(&"other".parse().unwrap(), &ids, NOW).await.unwrap();
-    assert_eq!(ledger.unacknowledged(Some(&router)).await.unwrap().len(), 2, "another router acknowledged it");
-    ledger.acknowledged(&router, &ids, NOW).await.unwrap();
-    assert_eq!(ledger.unacknowledged(Some(&router)).await.unwrap(), [message("m3", "aaaa")]);
 }
 
 #[tokio::test]
 async fn numbers_are_never_given_twice() {
-    let folder = tempfile::tempdir().unwrap();
-    let ledger = ledger(&folder).await;
-    let router: RouterName = "kibera-7".parse().unwrap();
-    let sequences = Sequences::default();
-    assert!(sequences.next(&ledger, &router).await.is_err(), "a router that was never added has no numbers");
-    assert!(ledger.add_router(&router, &crate::secret::password().unwrap(), NOW).await.unwrap());
-    assert!(!ledger.add_router(&router, &crate::secret::password().unwrap(), NOW).await.unwrap());
-    let mut given = Vec::new();
-    for _ in 0..1_001 {
-        given.push(sequences.next(&ledger, &router).await.unwrap());
+    let both = both();
+    for ledger in both.open().await {
+        let router: RouterName = "kibera-7".parse().unwrap();
+        let sequences = Sequences::default();
+        assert!(sequences.next(&ledger, &router).await.is_err(), "a router that was never added has no numbers");
+        assert!(ledger.add_router(&router, &crate::secret::password().unwrap(), NOW).await.unwrap());
+        assert!(!ledger.add_router(&router, &crate::secret::password().unwrap(), NOW).await.unwrap());
+        let mut given = Vec::new();
+        for _ in 0..1_001 {
+            given.push(sequences.next(&ledger, &router).await.unwrap());
+        }
+        assert_eq!(given, (1..=1_001).collect::<Vec<_>>());
+        assert!(Sequences::default().next(&ledger, &router).await.unwrap() > 1_001, "another process would give them again");
     }
-    assert_eq!(given, (1..=1_001).collect::<Vec<_>>());
-    assert!(Sequences::default().next(&ledger, &router).await.unwrap() > 1_001, "another process would give them again");
 }
 
 #[tokio::test]
-async fn a_later_programs_ledger_is_refused() {
-    let folder = tempfile::tempdir().unwrap();
-    let first = ledger(&folder).await;
-    sqlx::raw_sql("PRAGMA user_version = 2").execute(&first.pool).await.unwrap();
-    first.close().await;
-    let error = Ledger::open(&folder.path().join("relay.db")).await.err().unwrap();
-    assert!(format!("{error:#}").contains("newer lango-relay"), "{error:#}");
+async fn another_programs_ledger_is_refused() {
+    for (version, said) in [(3, "newer lango-relay"), (1, "before the first release")] {
+        let both = both();
+        for (ledger, place) in both.open().await.iter().zip(&both.places) {
+            let text = match ledger.kind {
+                Kind::Sqlite => format!("PRAGMA user_version = {version}"),
+                Kind::Postgres => format!("UPDATE relay_schema SET version = {version}"),
+            };
+            sqlx::raw_sql(sqlx::AssertSqlSafe(text)).execute(&ledger.pool).await.unwrap();
+            ledger.close().await;
+            let error = Ledger::open(place).await.err().unwrap();
+            assert!(format!("{error:#}").contains(said), "{error:#}");
+        }
+    }
 }
 
 #[tokio::test]
-async fn commits_are_as_durable_as_sqlite_makes_them_and_nobody_else_reads_them() {
+async fn relays_that_start_at_once_make_the_tables_once() {
+    let place = Place::parse(&postgres::database()).unwrap();
+    let (one, two, three) = tokio::join!(Ledger::open(&place), Ledger::open(&place), Ledger::open(&place));
+    assert!(one.is_ok() && two.is_ok() && three.is_ok());
+}
+
+#[tokio::test]
+async fn what_was_heard_told_and_paid_can_be_neither_changed_nor_deleted() {
+    let both = both();
+    for ledger in both.open().await {
+        add(&ledger, "aaaa").await;
+        let stored = StoredCallback { id: "c1".to_owned(), key: key("aaaa"), shortcode: None, body: vec![0] };
+        ledger.keep_callback(&stored, NOW).await.unwrap();
+        let mut change = ledger.begin().await.unwrap();
+        let (mut payment, _) = change.payment(&key("aaaa")).await.unwrap();
+        payment.mpesa_receipt = Some("NLJ7RT61SV".parse().unwrap());
+        change.book(&payment, &"NLJ7RT61SV".parse().unwrap(), None, NOW).await.unwrap();
+        change.name_request("ws_CO_1", &key("aaaa"), NOW).await.unwrap();
+        for id in ["m1", "m2"] {
+            let message = Message {
+                id: id.parse().unwrap(),
+                router: "kibera-7".parse().unwrap(),
+                order: "aaaa".parse().unwrap(),
+                seq: 1,
+                topic: "t".to_owned(),
+                payload: "p".to_owned(),
+                made_at: NOW,
+            };
+            change.post(&message, true).await.unwrap();
+        }
+        change.commit().await.unwrap();
+        ledger.expect_key("key", NOW).await.unwrap();
+        for table in ["history", "ledger", "receipts", "requests", "callbacks", "messages", "messages_ended", "signing_keys"] {
+            let tried = async |text: String| sqlx::raw_sql(sqlx::AssertSqlSafe(text)).execute(&ledger.pool).await;
+            let rows = sqlx::query(sqlx::AssertSqlSafe(format!("SELECT * FROM {table}"))).fetch_all(&ledger.pool).await.unwrap().len();
+            assert!(rows > 0, "{table} is empty: this tries nothing");
+            let column = if table == "messages" { "made_at" } else { "at" };
+            for text in [format!("UPDATE {table} SET {column} = 0"), format!("DELETE FROM {table}")] {
+                let error = tried(text.clone()).await.err().unwrap_or_else(|| panic!("{text}"));
+                assert!(error.to_string().contains("only added to"), "{text}: {error}");
+            }
+        }
+        assert!(sqlx::raw_sql("DELETE FROM payments").execute(&ledger.pool).await.is_err());
+        assert!(sqlx::raw_sql("UPDATE payments SET amount = 1").execute(&ledger.pool).await.is_err());
+    }
+}
+
+/// Below the rules, which say the same: whatever program writes there, a success stays.
+#[tokio::test]
+async fn a_success_is_final_to_the_database_itself() {
+    let both = both();
+    for ledger in both.open().await {
+        add(&ledger, "aaaa").await;
+        let store = async |state: State, receipt: Option<&str>| {
+            let mut change = ledger.begin().await.unwrap();
+            let (payment, revision) = change.payment(&key("aaaa")).await.unwrap();
+            let receipt = receipt.map(|text| text.parse().unwrap());
+            change.save(&Payment { state, receipt, ..payment }, revision).await?;
+            change.commit().await
+        };
+        store(State::Prompted, None).await.unwrap();
+        store(State::Paid, Some("NLJ7RT61SV")).await.unwrap();
+        store(State::Paid, Some("NLJ7RT61SV")).await.unwrap();
+        for (state, receipt) in
+            [(State::Prompted, Some("NLJ7RT61SV")), (State::NeedsReview, None), (State::Paid, None), (State::Paid, Some("NLJ7RT61SW"))]
+        {
+            assert!(store(state, receipt).await.is_err(), "{state:?} {receipt:?}");
+        }
+        assert_eq!(ledger.payments().await.unwrap()[0].state, State::Paid);
+    }
+}
+
+#[tokio::test]
+async fn a_request_id_belongs_to_one_payment() {
+    let both = both();
+    for ledger in both.open().await {
+        let mut change = ledger.begin().await.unwrap();
+        assert!(!change.request_taken("ws_CO_1", &key("aaaa")).await.unwrap());
+        change.name_request("ws_CO_1", &key("aaaa"), NOW).await.unwrap();
+        change.name_request("ws_CO_1", &key("bbbb"), NOW).await.unwrap();
+        assert!(!change.request_taken("ws_CO_1", &key("aaaa")).await.unwrap());
+        assert!(change.request_taken("ws_CO_1", &key("bbbb")).await.unwrap());
+    }
+}
+
+#[tokio::test]
+async fn every_word_is_in_the_history_in_its_order() {
+    let both = both();
+    for ledger in both.open().await {
+        add(&ledger, "aaaa").await;
+        let mut change = ledger.begin().await.unwrap();
+        let (payment, revision) = change.payment(&key("aaaa")).await.unwrap();
+        change.record(&payment, revision + 1, heard("query"), NOW).await.unwrap();
+        change.commit().await.unwrap();
+        let rows = sqlx::query("SELECT event, heard FROM history ORDER BY revision").fetch_all(&ledger.pool).await.unwrap();
+        let rows: Vec<(String, Option<String>)> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+        assert_eq!(rows, [("request".to_owned(), None), ("query".to_owned(), Some("1032".to_owned()))]);
+        let mut change = ledger.begin().await.unwrap();
+        let again = change.record(&payment, revision + 1, heard("push"), NOW).await.err().unwrap();
+        assert!(is_collision(&again), "two words at one place: {again:#}");
+    }
+}
+
+#[tokio::test]
+async fn one_at_a_time_asks_for_a_token() {
+    let both = both();
+    let at = |seconds: u64| Wall(NOW.0 + seconds * 1_000);
+    for shelf in both.open().await {
+        assert_eq!(shelf.token("app", NOW).await.unwrap(), None);
+        assert!(shelf.lease("app", "one", NOW, at(12)).await.unwrap());
+        assert!(!shelf.lease("app", "two", at(11), at(23)).await.unwrap());
+        assert!(shelf.lease("another app", "two", NOW, at(12)).await.unwrap());
+        // The holder died: its lease runs out, and its late answer counts for nothing.
+        assert!(shelf.lease("app", "two", at(12), at(24)).await.unwrap());
+        shelf.keep("app", "one", "late", at(3_600)).await.unwrap();
+        assert_eq!(shelf.token("app", at(13)).await.unwrap(), None);
+        shelf.keep("app", "two", "t1", at(3_600)).await.unwrap();
+        assert_eq!(shelf.token("app", at(13)).await.unwrap().as_deref(), Some("t1"));
+        assert!(!shelf.lease("app", "one", at(14), at(26)).await.unwrap(), "there is a good one");
+        // Refused; but only that one is put away.
+        shelf.forget("app", "t0").await.unwrap();
+        assert!(shelf.token("app", at(13)).await.unwrap().is_some());
+        shelf.forget("app", "t1").await.unwrap();
+        assert_eq!(shelf.token("app", at(13)).await.unwrap(), None);
+        assert!(shelf.lease("app", "one", at(14), at(26)).await.unwrap());
+        shelf.release("app", "one").await.unwrap();
+        assert!(shelf.lease("app", "two", at(14), at(26)).await.unwrap());
+        shelf.keep("app", "two", "t2", at(100)).await.unwrap();
+        assert_eq!(shelf.token("app", at(100)).await.unwrap(), None, "it has run out");
+    }
+}
+
+#[tokio::test]
+async fn who_is_there_and_whose_signature_counts() {
+    let both = both();
+    for ledger in both.open().await {
+        ledger.relay_is_here("one", NOW).await.unwrap();
+        assert!(!ledger.others_are_here("one", NOW).await.unwrap());
+        ledger.relay_is_here("two", Wall(NOW.0 + 5_000)).await.unwrap();
+        assert!(ledger.others_are_here("one", Wall(NOW.0 + 20_000)).await.unwrap());
+        assert!(!ledger.others_are_here("one", Wall(NOW.0 + 20_001)).await.unwrap(), "silent for 15 s");
+        ledger.relay_is_here("two", Wall(NOW.0 + 20_001)).await.unwrap();
+        assert!(ledger.others_are_here("one", Wall(NOW.0 + 20_001)).await.unwrap());
+        ledger.relay_leaves("two").await.unwrap();
+        assert!(!ledger.others_are_here("one", Wall(NOW.0 + 20_001)).await.unwrap());
+        ledger.expect_key("first", NOW).await.unwrap();
+        ledger.expect_key("first", NOW).await.unwrap();
+        let error = ledger.expect_key("second", NOW).await.err().unwrap();
+        assert!(error.to_string().contains("copy signing_key"), "{error}");
+        ledger.accept_key("second", NOW).await.unwrap();
+        ledger.expect_key("second", NOW).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn money_counts_for_the_day_on_which_m_pesa_moved_it() {
+    let both = both();
+    for ledger in both.open().await {
+        let (day, next) = (Wall(NOW.0 + 1_000), Wall(NOW.0 + 2_000));
+        for (order, receipt, named, completed_at) in
+            [("aaaa", "NLJ7RT61SA", true, Some(NOW)), ("bbbb", "NLJ7RT61SB", true, None), ("cccc", "QAAAAAAAAAAA", false, None)]
+        {
+            add(&ledger, order).await;
+            let mut change = ledger.begin().await.unwrap();
+            let (mut payment, _) = change.payment(&key(order)).await.unwrap();
+            let receipt: Receipt = receipt.parse().unwrap();
+            payment.mpesa_receipt = named.then(|| receipt.clone());
+            change.book(&payment, &receipt, completed_at, day).await.unwrap();
+            change.commit().await.unwrap();
+        }
+        let of = async |from, to| {
+            let entries = ledger.entries(from, to).await.unwrap();
+            entries.iter().map(|entry| (entry.key.order.to_string(), entry.mpesa_receipt.is_some())).collect::<Vec<_>>()
+        };
+        assert_eq!(of(NOW, day).await, [("aaaa".to_owned(), true)]);
+        assert_eq!(of(day, next).await, [("bbbb".to_owned(), true), ("cccc".to_owned(), false)]);
+        assert_eq!(of(next, Wall(u64::MAX)).await, []);
+        let found = ledger.entry_of(&"NLJ7RT61SA".parse().unwrap()).await.unwrap().unwrap();
+        assert_eq!((found.at(), found.amount), (NOW, Shillings(10)));
+        assert_eq!(ledger.entry_of(&"QAAAAAAAAAAA".parse().unwrap()).await.unwrap(), None);
+    }
+}
+
+/// Writers at once: each word gets its place, none is lost, and nobody acts on a state that is not any more.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_writers_at_once() {
+    let both = both();
+    for (ledger, place) in both.open().await.iter().zip(&both.places) {
+        add(ledger, "aaaa").await;
+        let other = Ledger::open(place).await.unwrap();
+        let mut tasks = Vec::new();
+        for number in 0..16 {
+            let ledger = if number % 2 == 0 { ledger.clone() } else { other.clone() };
+            tasks.push(tokio::spawn(async move {
+                for _ in 0..5 {
+                    let mut change = ledger.begin().await.unwrap();
+                    let (payment, revision) = change.payment(&key("aaaa")).await.unwrap();
+                    assert!(change.save(&Payment { tries: payment.tries + 1, ..payment.clone() }, revision).await.unwrap());
+                    change.record(&payment, revision + 1, heard("query"), NOW).await.unwrap();
+                    change.commit().await.unwrap();
+                }
+            }));
+        }
+        for task in tasks {
+            task.await.unwrap();
+        }
+        assert_eq!(ledger.payments().await.unwrap()[0].tries, 80);
+    }
+}
+
+#[tokio::test]
+async fn commits_are_as_durable_as_the_database_makes_them_and_nobody_else_reads_them() {
     use std::os::unix::fs::PermissionsExt;
-    let folder = tempfile::tempdir().unwrap();
-    let ledger = ledger(&folder).await;
-    let pragma = async |text: &'static str| sqlx::query(text).fetch_one(&ledger.pool).await.unwrap();
-    assert_eq!(pragma("PRAGMA journal_mode").await.get::<String, _>(0), "wal");
-    assert_eq!(pragma("PRAGMA synchronous").await.get::<i64, _>(0), 2, "2 is FULL");
-    for file in std::fs::read_dir(folder.path()).unwrap() {
+    let both = both();
+    let [sqlite, postgres] = both.open().await;
+    let setting = async |text: &'static str| sqlx::query(text).fetch_one(&sqlite.pool).await.unwrap();
+    assert_eq!(setting("PRAGMA journal_mode").await.get::<String, _>(0), "wal");
+    assert_eq!(setting("PRAGMA synchronous").await.get::<i64, _>(0), 2, "2 is FULL");
+    let Place::Sqlite(path) = &both.places[0] else { panic!("the first is SQLite") };
+    for file in std::fs::read_dir(path.parent().unwrap()).unwrap() {
         let file = file.unwrap();
         assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600, "{file:?}");
+    }
+    // A server that is set to forget is told not to; one that is set to be stricter stays so.
+    for (set, kept) in [("off", "on"), ("remote_apply", "remote_apply")] {
+        let Place::Postgres(url) = &both.places[1] else { panic!("the second is PostgreSQL") };
+        let name = url.path().trim_matches('/');
+        let alter = format!("ALTER DATABASE {name} SET synchronous_commit = '{set}'");
+        sqlx::raw_sql(sqlx::AssertSqlSafe(alter)).execute(&postgres.pool).await.unwrap();
+        let opened = Ledger::open(&both.places[1]).await.unwrap();
+        let row = sqlx::query("SELECT current_setting('synchronous_commit')").fetch_one(&opened.pool).await.unwrap();
+        assert_eq!(row.get::<String, _>(0), kept);
     }
 }

@@ -98,8 +98,12 @@ pub struct Callback {
     pub amount: Option<Shillings>,
     /// M-Pesa's receipt.
     pub receipt: Option<Receipt>,
+    /// When M-Pesa completed it, as it says.
+    pub completed_at: Option<Wall>,
     /// Whether the receipt is in the books for another payment.
     pub receipt_taken: bool,
+    /// Whether the request is in the books for another payment.
+    pub request_taken: bool,
     /// Whether it named a shortcode that is not ours.
     pub foreign_shortcode: bool,
 }
@@ -201,6 +205,10 @@ impl Payment {
     }
 
     fn on_due(&self, now: Wall) -> Step {
+        // Another relay was here first: what was due is done, and the next time is not yet.
+        if self.due.is_none_or(|due| due > now) {
+            return Step::nothing(self, Verdict::Known);
+        }
         let mut next = self.clone();
         next.due = None;
         match self.state {
@@ -275,7 +283,9 @@ impl Payment {
         if self.prompted_at.is_none() {
             return self.distrust("nobody was prompted yet", now);
         }
-        if self.checkout.as_ref().is_some_and(|known| *known != callback.checkout) {
+        // The push's own answer is the better witness: where it has told the id, no other payment's claim counts.
+        let foreign = self.checkout.as_ref().map_or(callback.request_taken, |known| *known != callback.checkout);
+        if foreign {
             return self.distrust("the request id is another payment's", now);
         }
         if callback.foreign_shortcode {

@@ -47,7 +47,9 @@ fn success() -> Callback {
         code: "0".to_owned(),
         amount: Some(Shillings(10)),
         receipt: Some(receipt()),
+        completed_at: None,
         receipt_taken: false,
+        request_taken: false,
         foreign_shortcode: false,
     }
 }
@@ -210,6 +212,26 @@ fn success_is_final() {
             let step = payment(state).on(&event, after(5_000_000));
             assert_eq!((step.payment.state, &*step.actions), (state, &[][..]), "{state:?} {event:?}");
         }
+    }
+}
+
+/// Before the push's own answer nobody knows the payment's request id; that of another payment it is not.
+#[test]
+fn a_request_that_is_another_payments_is_not_taken_before_the_pushs_answer() {
+    let claimed = Callback { request_taken: true, ..success() };
+    let early = payment(State::Prompting).on(&Event::Callback(claimed.clone()), NOW);
+    assert_eq!((early.payment.state, early.verdict), (State::Prompting, Verdict::Mismatch("the request id is another payment's")));
+    // Where the push's own answer has told the id, nobody else's claim counts.
+    assert_eq!(payment(State::Prompted).on(&Event::Callback(claimed), NOW).payment.state, State::Paid);
+}
+
+/// Two relays see the same payment due: the second finds what the first has made of it.
+#[test]
+fn what_is_due_is_done_once() {
+    for state in [State::Requested, State::Prompting, State::Prompted, State::Confirmed, State::NeedsReview] {
+        let first = payment(state).on(&Event::Due, NOW);
+        let second = first.payment.on(&Event::Due, NOW);
+        assert_eq!((&second.payment, &*second.actions), (&first.payment, &[][..]), "{state:?}");
     }
 }
 

@@ -104,3 +104,17 @@ async fn a_wrong_password_at_the_broker_is_told_and_callbacks_are_received_all_t
     super::until("the refusal in the log", async || relay.log().contains("broker: not connected").then_some(())).await;
     assert_eq!(relay.stop().await, 0);
 }
+
+#[test]
+fn another_machines_signing_key_is_refused_until_it_is_accepted() {
+    let folder = tempfile::tempdir().unwrap();
+    let relay = alone(&folder);
+    let first = relay.add_router("kibera-7").relay_key;
+    std::fs::remove_file(folder.path().join("relay/signing.key")).unwrap();
+    for words in [&["run"][..], &["router", "add", "kibera-8"], &["router", "show", "kibera-7"]] {
+        let refused = relay.command(words);
+        assert!(refused.code == 69 && refused.stderr.contains("copy signing_key"), "{words:?}: {}", refused.stderr);
+    }
+    assert_eq!(relay.command(&["key", "accept"]).code, 0);
+    assert_ne!(relay.add_router("kibera-8").relay_key, first);
+}

@@ -44,6 +44,7 @@ struct Inner {
     token: Option<String>,
     tokens: usize,
     refused_tokens: usize,
+    slowness: std::time::Duration,
 }
 
 #[derive(Clone, Default)]
@@ -85,6 +86,12 @@ impl Daraja {
     /// Lets the answer that was held go.
     pub fn release(&self) {
         self.shared.release.notify_one();
+    }
+
+    /// How long it takes from now on from a prompt to the answer that tells of it.
+    #[allow(dead_code)] // for the tests with several relays
+    pub fn is_slow(&self, time: std::time::Duration) {
+        self.shared.lock().slowness = time;
     }
 
     /// What a query about this request says from now on; before, it says that it is being processed.
@@ -151,7 +158,7 @@ fn bad_token(inner: &mut Inner, headers: &HeaderMap) -> Option<Response> {
 }
 
 async fn push(State(shared): State<Shared>, headers: HeaderMap, Json(body): Json<Value>) -> Response {
-    let (answer, checkout) = {
+    let (answer, checkout, slowness) = {
         let mut inner = shared.lock();
         if let Some(refused) = bad_token(&mut inner, &headers) {
             return refused;
@@ -163,8 +170,9 @@ async fn push(State(shared): State<Shared>, headers: HeaderMap, Json(body): Json
         let checkout = format!("ws_CO_{:018}{}", inner.pushes.len() + 1, body["PhoneNumber"].as_str().unwrap());
         let callback = body["CallBackURL"].as_str().unwrap().to_owned();
         inner.pushes.push(Push { body, checkout: checkout.clone(), callback });
-        (answer, checkout)
+        (answer, checkout, inner.slowness)
     };
+    tokio::time::sleep(slowness).await;
     match answer {
         Answer::Hold => shared.release.notified().await,
         // A body that breaks off: to the client the connection is gone before the answer's end.

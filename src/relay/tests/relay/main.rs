@@ -1,14 +1,17 @@
 //! The relay as it is shipped, from outside: the real program, a real broker with its access list, a Daraja that the
-//! tests script, and routers that check every signature.
+//! tests script, and routers that check every signature. The ledger is SQLite here; `relay_postgres.rs` runs all of this once
+//! more on PostgreSQL.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test says what is wrong by stopping
 
-mod broker;
+pub(crate) mod broker;
 mod commands;
 mod crash;
-mod daraja;
+pub(crate) mod daraja;
 mod payments;
-mod program;
-mod router;
+#[allow(dead_code)] // here nothing starts a server
+pub(crate) mod postgres;
+pub(crate) mod program;
+pub(crate) mod router;
 mod strangers;
 mod tls;
 
@@ -24,13 +27,18 @@ use tempfile::TempDir;
 /// Longer than anything here takes on a busy machine; nothing waits for its end where all is well.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Whether this is the run on PostgreSQL.
+fn on_postgres() -> bool {
+    module_path!().starts_with("relay_postgres")
+}
+
 /// A port that is free now.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// Waits until `what` gives something.
-async fn until<T>(what: &str, mut probe: impl AsyncFnMut() -> Option<T>) -> T {
+pub(crate) async fn until<T>(what: &str, mut probe: impl AsyncFnMut() -> Option<T>) -> T {
     let start = Instant::now();
     loop {
         if let Some(found) = probe().await {
@@ -103,7 +111,7 @@ impl World {
 }
 
 /// A success's callback.
-fn paid(checkout: &str, amount: u64, receipt: &str) -> String {
+pub(crate) fn paid(checkout: &str, amount: u64, receipt: &str) -> String {
     format!(
         r#"{{"Body":{{"stkCallback":{{"MerchantRequestID":"29115-34620561-1","CheckoutRequestID":"{checkout}","ResultCode":0,
         "ResultDesc":"The service request is processed successfully.","CallbackMetadata":{{"Item":[{{"Name":"Amount","Value":{amount}.00}},
@@ -113,7 +121,7 @@ fn paid(checkout: &str, amount: u64, receipt: &str) -> String {
 }
 
 /// A failure's callback.
-fn failed(checkout: &str, code: &str) -> String {
+pub(crate) fn failed(checkout: &str, code: &str) -> String {
     format!(
         r#"{{"Body":{{"stkCallback":{{"MerchantRequestID":"1","CheckoutRequestID":"{checkout}","ResultCode":{code},"ResultDesc":"…"}}}}}}"#
     )

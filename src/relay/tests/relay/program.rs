@@ -1,7 +1,7 @@
 //! The shipped `lango-relay`, its config, and its command line.
 
 use super::broker::{RELAY, RELAY_PASSWORD};
-use super::{free_port, until};
+use super::{free_port, on_postgres, postgres, until};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -10,6 +10,7 @@ pub struct Program {
     pub port: u16,
     pub config: PathBuf,
     folder: PathBuf,
+    database: String,
     child: Option<Child>,
 }
 
@@ -29,13 +30,19 @@ pub struct Credentials {
 
 impl Program {
     pub fn new(folder: &Path, broker: &str, daraja: &str, account: &str) -> Self {
-        let folder = folder.join("relay");
-        fs::create_dir(&folder).unwrap();
+        let database = if on_postgres() { postgres::database() } else { format!("sqlite://{}/relay/relay.db", folder.display()) };
+        Self::with_database(&folder.join("relay"), &database, broker, daraja, account)
+    }
+
+    /// The same in a folder that is made for it, with this database.
+    pub fn with_database(folder: &Path, database: &str, broker: &str, daraja: &str, account: &str) -> Self {
+        fs::create_dir(folder).unwrap();
+        let folder = folder.to_owned();
         let (port, home, config) = (free_port(), folder.display(), folder.join("lango-relay.toml"));
         let text = format!(
             r#"listen = "127.0.0.1:{port}"
 public_url = "http://127.0.0.1:{port}/"
-database = "sqlite://{home}/relay.db"
+database = "{database}"
 signing_key = "{home}/signing.key"
 
 [mqtt]
@@ -56,7 +63,7 @@ provider = "none"
 "#
         );
         fs::write(&config, text).unwrap();
-        Self { port, config, folder, child: None }
+        Self { port, config, folder, database: database.to_owned(), child: None }
     }
 
     /// Starts it, and waits until it takes callbacks.
@@ -112,8 +119,8 @@ provider = "none"
     }
 
     /// The database, for questions that no command answers.
-    pub fn database(&self) -> String {
-        self.folder.join("relay.db").display().to_string()
+    pub fn database(&self) -> &str {
+        &self.database
     }
 }
 

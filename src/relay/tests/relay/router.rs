@@ -17,7 +17,8 @@ pub struct Router {
     pub name: RouterName,
     pub client: AsyncClient,
     inbox: mpsc::UnboundedReceiver<Down>,
-    presence: Arc<Mutex<String>>,
+    /// What the presence topic says, and how often it turned to online.
+    pub presence: Arc<Mutex<(String, usize)>>,
     seq: u64,
 }
 
@@ -46,7 +47,7 @@ impl Router {
         events.network_options.set_tcp_nodelay(true);
         let key = STANDARD.decode(&credentials.relay_key).unwrap();
         let (name, down, presence) =
-            (name.parse::<RouterName>().unwrap(), format!("lango/v1/{name}/down/"), Arc::new(Mutex::new(String::new())));
+            (name.parse::<RouterName>().unwrap(), format!("lango/v1/{name}/down/"), Arc::new(Mutex::new((String::new(), 0))));
         let (to_inbox, inbox) = mpsc::unbounded_channel();
         let (me, there, speaker) = (name.clone(), Arc::clone(&presence), client.clone());
         tokio::spawn(async move {
@@ -57,7 +58,9 @@ impl Router {
                         speaker.try_subscribe("lango/v1/relay/presence", QoS::AtLeastOnce).unwrap();
                     }
                     Ok(Event::Incoming(Packet::Publish(message))) if message.topic == "lango/v1/relay/presence" => {
-                        *there.lock().unwrap() = String::from_utf8(message.payload.to_vec()).unwrap();
+                        let (mut there, text) = (there.lock().unwrap(), String::from_utf8(message.payload.to_vec()).unwrap());
+                        there.1 += usize::from(text == "online" && there.0 != "online");
+                        there.0 = text;
                     }
                     Ok(Event::Incoming(Packet::Publish(message))) => {
                         let sealed = Sealed::from_json(&message.payload).unwrap();
@@ -152,6 +155,6 @@ impl Router {
 
     /// Waits until the presence topic says this.
     pub async fn presence(&self, text: &str) {
-        until(&format!("presence {text}"), async || (*self.presence.lock().unwrap() == text).then_some(())).await;
+        until(&format!("presence {text}"), async || (self.presence.lock().unwrap().0 == text).then_some(())).await;
     }
 }

@@ -161,3 +161,22 @@ async fn garbage_over_http_stops_nothing() {
     world.call_back(&push.callback, paid(&push.checkout, 10, "NLJ7RT61SV")).await;
     let Outcome::Paid { .. } = world.router.outcome(&order).await else { panic!("paid") };
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_id_of_another_payment_is_not_taken_where_the_pushs_answer_was_lost() {
+    let mut world = World::new().await;
+    let (first_order, first) = world.ask().await;
+    world.payment_until(&first_order, "state", "prompted").await;
+    world.daraja.answers([super::daraja::Answer::Lose]);
+    let (order, push) = world.ask().await;
+    super::until("the lost answer to be noted", async || world.payment(&order).filter(|payment| !payment["code"].is_null())).await;
+    // Whoever knows this one's secret cannot let the other one's money count for it.
+    world.call_back(&push.callback, paid(&first.checkout, 10, "NLJ7RT61SV")).await;
+    world.payment_until(&order, "look_at", "the request id is another payment's").await;
+    world.call_back(&push.callback, paid(&push.checkout, 10, "NLJ7RT61SW")).await;
+    let Outcome::Paid { receipt, .. } = world.router.outcome(&order).await else { panic!("paid") };
+    assert_eq!(receipt.as_str(), "NLJ7RT61SW");
+    world.call_back(&first.callback, paid(&first.checkout, 10, "NLJ7RT61SV")).await;
+    let Outcome::Paid { receipt, .. } = world.router.outcome(&first_order).await else { panic!("paid") };
+    assert_eq!(receipt.as_str(), "NLJ7RT61SV");
+}

@@ -1,0 +1,600 @@
+//! Two relays on one PostgreSQL and one broker: they share the work, and whichever dies, nothing is lost and nothing done twice.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test says what is wrong by stopping
+
+use crate::relay::broker::Broker;
+use crate::relay::daraja::{Answer, Daraja, Push};
+use crate::relay::postgres::{self, Postgres};
+use crate::relay::program::Program;
+use crate::relay::router::{Router, request};
+use crate::relay::{failed, paid, until};
+use lango_core::message::{DownBody, Outcome, UpBody};
+use lango_core::units::MessageId;
+use serde_json::Value;
+use std::collections::{BTreeMap, HashMap};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+struct Fleet {
+    relays: Vec<Program>,
+    broker: Broker,
+    daraja: Daraja,
+    router: Router,
+    http: reqwest::Client,
+    _folder: TempDir,
+}
+
+impl Fleet {
+    /// Two relays, and a router that has said hello.
+    async fn new(databases: [&str; 2]) -> Self {
+        Self::with(databases, None).await
+    }
+
+    /// The second one's way to the broker goes through a gate, if there is one.
+    async fn with(databases: [&str; 2], gate: Option<&mut Gate>) -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let folder = tempfile::tempdir().unwrap();
+        let mut broker = Broker::new(folder.path());
+        let daraja = Daraja::start().await;
+        let account = "transaction_type = \"CustomerPayBillOnline\"";
+        let relay =
+            |name: &str, database, url: &str| Program::with_database(&folder.path().join(name), database, url, &daraja.url, account);
+        let second = match gate {
+            Some(gate) => {
+                gate.open_to(Target::Port(broker.port)).await;
+                format!("mqtt://127.0.0.1:{}", gate.port)
+            }
+            None => broker.url(),
+        };
+        let mut relays = vec![relay("one", databases[0], &broker.url()), relay("two", databases[1], &second)];
+        let credentials = relays[0].add_router("kibera-7");
+        broker.add_user("kibera-7", &credentials.password);
+        broker.set_acl(&relays[0].command(&["router", "acl"]).stdout);
+        broker.start();
+        // A second machine with a key of its own would be believed by nobody: it does not start.
+        let refused = relays[1].command(&["run"]);
+        assert!(refused.code == 69 && refused.stderr.contains("copy signing_key"), "{}", refused.stderr);
+        std::fs::copy(folder.path().join("one/signing.key"), folder.path().join("two/signing.key")).unwrap();
+        for relay in &mut relays {
+            relay.start().await;
+        }
+        let router = Router::connect("kibera-7", &credentials, broker.port).await;
+        let mut fleet = Self { relays, broker, daraja, router, http: reqwest::Client::new(), _folder: folder };
+        fleet.router.presence("online").await;
+        for relay in &fleet.relays {
+            until("both relays at the broker", async || relay.log().contains("broker: connected").then_some(())).await;
+        }
+        fleet.router.fence().await;
+        fleet
+    }
+
+    /// Posts a callback as a proxy in front of the relays passes it on: to the first of them that answers, whichever prompted.
+    async fn call_back(&self, first: usize, push: &Push, body: &str) -> bool {
+        let path = push.callback.split_once("/callback/").unwrap().1;
+        for number in [first % 2, (first + 1) % 2] {
+            let url = format!("http://127.0.0.1:{}/callback/{path}", self.relays[number].port);
+            if self.http.post(url).body(body.to_owned()).send().await.is_ok_and(|answer| answer.status().is_success()) {
+                return true;
+            }
+        }
+        false
+    }
+
+    fn payments(&self) -> HashMap<String, Value> {
+        let printed = self.relays[0].command(&["payments", "--json"]);
+        let all: Vec<Value> = serde_json::from_str(&printed.stdout).unwrap_or_else(|_| panic!("{}", printed.stderr));
+        all.into_iter().map(|payment| (payment["payment"].as_str().unwrap().to_owned(), payment)).collect()
+    }
+}
+
+/// Money that Safaricom took.
+struct Taken {
+    called_back: bool,
+}
+
+/// A router as the program on it is one: says hello when the relay's presence turns to online, says again at each welcome
+/// what was not answered, acknowledges every result.
+#[derive(Default)]
+struct Desk {
+    turns: usize,
+    hellos: usize,
+    open: BTreeMap<String, MessageId>,
+    /// Receipts by order, as told; a message that comes twice counts once.
+    paid: BTreeMap<String, Vec<String>>,
+    failed: BTreeMap<String, usize>,
+    seen: HashMap<MessageId, ()>,
+}
+
+impl Desk {
+    fn ask(&mut self, router: &mut Router, order: &str) {
+        let id = router.say(UpBody::PaymentRequest(request(order)));
+        self.open.insert(order.to_owned(), id);
+    }
+
+    /// Does what a router does for so long.
+    async fn work(&mut self, router: &mut Router, time: Duration) {
+        let end = Instant::now() + time;
+        while Instant::now() < end {
+            let turns = router.presence.lock().unwrap().1;
+            if turns != self.turns {
+                (self.turns, self.hellos) = (turns, self.hellos + 1);
+                let nonce = format!("hello-{turns}").parse().unwrap();
+                router.say(UpBody::Hello { nonce, version: "1.0".to_owned() });
+            }
+            let Ok(down) = tokio::time::timeout(Duration::from_millis(10), router.next()).await else { continue };
+            match down.body {
+                DownBody::Welcome { .. } => {
+                    for (order, id) in &self.open {
+                        router.say_as(id, UpBody::PaymentRequest(request(order)));
+                    }
+                }
+                DownBody::Ack { of } => self.open.retain(|_, id| !of.contains(id)),
+                DownBody::Stale { order } => panic!("{order} was asked for too late: nothing here takes that long"),
+                DownBody::Payment(update) => {
+                    router.say(UpBody::Ack { of: vec![down.id.clone()] });
+                    let order = update.order.to_string();
+                    self.open.remove(&order);
+                    if self.seen.insert(down.id, ()).is_none() {
+                        match update.outcome {
+                            Outcome::Paid { receipt, .. } => self.paid.entry(order).or_default().push(receipt.to_string()),
+                            Outcome::Failed { .. } => *self.failed.entry(order).or_default() += 1,
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Does so until something holds.
+    async fn work_until(&mut self, router: &mut Router, what: &str, mut holds: impl FnMut(&Self) -> bool) {
+        let start = Instant::now();
+        while !holds(self) {
+            assert!(start.elapsed() < Duration::from_secs(60), "waited in vain for {what}; open: {:?}", self.open);
+            self.work(router, Duration::from_millis(20)).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_relays_share_the_work() {
+    let database = postgres::database();
+    let mut fleet = Fleet::new([&database, &database]).await;
+    let mut desk = Desk::default();
+    let orders: Vec<String> = (0..24).map(|number| format!("{number:03}share0000000000")).collect();
+    for order in &orders {
+        desk.ask(&mut fleet.router, order);
+    }
+    for number in 0..orders.len() {
+        let push = fleet.daraja.next_push().await;
+        assert!(fleet.call_back(number, &push, &paid(&push.checkout, 10, &format!("NLJ7RT6{number:03}"))).await);
+    }
+    desk.work_until(&mut fleet.router, "all to be paid", |desk| desk.paid.len() == orders.len()).await;
+    assert!(desk.paid.values().all(|receipts| receipts.len() == 1), "{:?}", desk.paid);
+    assert_eq!((fleet.daraja.pushes(), fleet.daraja.tokens()), (orders.len(), (1, 0)), "one prompt each, and one token for both relays");
+    for relay in &fleet.relays {
+        let shared = relay.log().lines().filter(|line| line.contains(": asked for hour")).count();
+        assert!((4..=20).contains(&shared), "one relay took {shared} of {}", orders.len());
+    }
+    // Both are told about a presence; a router that goes is offline, once.
+    until("the router to be online", async || fleet.relays[0].command(&["router", "list"]).stdout.contains("kibera-7").then_some(())).await;
+    // What is due is asked for by one of them.
+    let order = "query0000000000".to_owned();
+    desk.ask(&mut fleet.router, &order);
+    let push = fleet.daraja.next_push().await;
+    fleet.daraja.result(&push.checkout, "0");
+    desk.work_until(&mut fleet.router, "the request's acknowledgement", |desk| desk.open.is_empty()).await;
+    until("the push's answer", async || (fleet.payments()[&order]["state"] == "prompted").then_some(())).await;
+    assert_eq!(fleet.relays[1].command(&["retry", &order]).code, 0);
+    desk.work_until(&mut fleet.router, "the query's result", |desk| desk.paid.contains_key(&order)).await;
+    assert_eq!(fleet.daraja.queries(), [push.checkout]);
+    assert_eq!(desk.failed, BTreeMap::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_is_there_while_one_of_them_is() {
+    let database = postgres::database();
+    let mut fleet = Fleet::new([&database, &database]).await;
+    let turns = |fleet: &Fleet| fleet.router.presence.lock().unwrap().1;
+    for (way, number) in [("kill", 0), ("stop", 1), ("kill", 1), ("stop", 0)] {
+        let before = turns(&fleet);
+        match way {
+            "kill" => fleet.relays[number].kill(),
+            _ => assert_eq!(fleet.relays[number].stop().await, 0),
+        }
+        // It goes and comes at once: that is what has routers say again what the dead one may have taken with it.
+        until("the other one to say that it is there", async || (turns(&fleet) > before).then_some(())).await;
+        fleet.router.presence("online").await;
+        assert_eq!(fleet.router.fence().await, []);
+        fleet.relays[number].start().await;
+        let log = &fleet.relays[number];
+        until("it to be back", async || (log.log().matches("broker: connected").count() > number).then_some(())).await;
+        fleet.router.fence().await;
+    }
+    fleet.relays[0].kill();
+    fleet.relays[1].kill();
+    fleet.router.presence("offline").await;
+}
+
+/// Whoever asks for the token dies in the middle: the other one does not wait for ever, and nobody is prompted twice.
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_with_a_push_under_way_the_other_does_not_push_again() {
+    let database = postgres::database();
+    let mut fleet = Fleet::new([&database, &database]).await;
+    let mut desk = Desk::default();
+    fleet.daraja.answers([Answer::Hold]);
+    desk.ask(&mut fleet.router, "held0000000000");
+    let push = fleet.daraja.next_push().await;
+    let number = usize::from(!fleet.relays[0].log().contains("held0000000000: asked for"));
+    fleet.relays[number].kill();
+    desk.work(&mut fleet.router, Duration::from_millis(500)).await;
+    assert_eq!(fleet.payments()["held0000000000"]["state"], "prompting");
+    // Its callback comes to the other one, which never heard the push's answer.
+    assert!(fleet.call_back(number, &push, &paid(&push.checkout, 10, "NLJ7RT61SV")).await);
+    desk.work_until(&mut fleet.router, "the result", |desk| desk.paid.contains_key("held0000000000")).await;
+    assert_eq!(fleet.daraja.pushes(), 1);
+}
+
+/// The database goes away and comes back: what was said meanwhile is said again, and nothing is lost.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_database_goes_away_and_comes_back() {
+    let server = Postgres::start();
+    let database = server.database();
+    let mut fleet = Fleet::new([&database, &database]).await;
+    let mut desk = Desk::default();
+    desk.ask(&mut fleet.router, "before0000000000");
+    let push = fleet.daraja.next_push().await;
+    desk.work_until(&mut fleet.router, "the acknowledgement", |desk| desk.open.is_empty()).await;
+    until("the push's answer", async || (fleet.payments()["before0000000000"]["state"] == "prompted").then_some(())).await;
+    server.kill();
+    assert!(!fleet.call_back(0, &push, &paid(&push.checkout, 10, "NLJ7RT61SV")).await, "a callback was answered that is stored nowhere");
+    fleet.daraja.result(&push.checkout, "0");
+    desk.ask(&mut fleet.router, "during0000000000");
+    until("a relay that could not store the request", async || {
+        fleet
+            .relays
+            .iter()
+            .any(|relay| relay.log().contains("the ledger is busy or gone") || relay.log().contains("router kibera-7: "))
+            .then_some(())
+    })
+    .await;
+    server.start_again();
+    desk.work_until(&mut fleet.router, "the request's acknowledgement", |desk| desk.open.is_empty()).await;
+    let second = fleet.daraja.next_push().await;
+    assert!(fleet.call_back(1, &second, &paid(&second.checkout, 10, "NLJ7RT61SW")).await);
+    desk.work_until(&mut fleet.router, "both to be paid", |desk| desk.paid.len() == 2).await;
+    assert_eq!(fleet.daraja.pushes(), 2);
+}
+
+/// A relay that is cut off from the database, and from nothing else, leaves the routers to the other one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_without_its_database_steps_aside() {
+    let database = postgres::database();
+    let mut gate = Gate::new();
+    gate.open_to(Target::Socket(postgres::server().socket())).await;
+    let through = database.replace("localhost", &format!("127.0.0.1:{}", gate.port));
+    let through = format!("{}?sslmode=disable", through.split_once('?').unwrap().0);
+    let mut fleet = Fleet::new([&database, &through]).await;
+    let mut desk = Desk::default();
+    gate.shut();
+    let relay = &fleet.relays[1];
+    until("it to step aside", async || relay.log().contains("is left to the other relays").then_some(())).await;
+    // The first of them may still come to it: they are said again. After that it is asked for nothing.
+    let mut before = 0;
+    for batch in 0..2 {
+        before = fleet.relays[1].log().len();
+        for number in 0..10 {
+            desk.ask(&mut fleet.router, &format!("{batch}{number:02}aside0000000000"));
+        }
+        desk.work_until(&mut fleet.router, "all acknowledgements", |desk| desk.open.is_empty()).await;
+    }
+    assert!(!fleet.relays[1].log()[before..].contains("router kibera-7"), "it was still asked: {}", &fleet.relays[1].log()[before..]);
+    gate.open_again();
+    let relay = &fleet.relays[1];
+    until("it to be back", async || relay.log().contains("is heard again").then_some(())).await;
+    until("it to take its part", async || {
+        fleet.router.say(UpBody::Hello { nonce: "part".parse().unwrap(), version: "1.0".to_owned() });
+        fleet.relays[1].log()[before..].contains("router kibera-7: hello").then_some(())
+    })
+    .await;
+}
+
+/// What is behind a gate.
+#[derive(Clone)]
+enum Target {
+    Socket(std::path::PathBuf),
+    Port(u16),
+}
+
+/// A port that leads to something else, until it is shut.
+struct Gate {
+    port: u16,
+    state: tokio::sync::watch::Sender<bool>,
+}
+
+impl Gate {
+    fn new() -> Self {
+        Self { port: 0, state: tokio::sync::watch::Sender::new(false) }
+    }
+    async fn open_to(&mut self, target: Target) {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        self.port = listener.local_addr().unwrap().port();
+        let shut = self.state.subscribe();
+        tokio::spawn(async move {
+            loop {
+                let (outer, _) = listener.accept().await.unwrap();
+                tokio::spawn(pass(outer, target.clone(), shut.clone()));
+            }
+        });
+    }
+    fn shut(&self) {
+        self.state.send_replace(true);
+    }
+    fn open_again(&self) {
+        self.state.send_replace(false);
+    }
+}
+
+async fn pass(mut outer: tokio::net::TcpStream, target: Target, mut shut: tokio::sync::watch::Receiver<bool>) {
+    if *shut.borrow_and_update() {
+        return;
+    }
+    let both_ways = async {
+        match target {
+            Target::Socket(path) => {
+                let mut inner = tokio::net::UnixStream::connect(path).await.unwrap();
+                let _ = tokio::io::copy_bidirectional(&mut outer, &mut inner).await;
+            }
+            Target::Port(port) => {
+                let mut inner = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+                let _ = tokio::io::copy_bidirectional(&mut outer, &mut inner).await;
+            }
+        }
+    };
+    tokio::select! {
+        () = both_ways => {}
+        _ = shut.changed() => {}
+    }
+}
+
+/// A callback comes to a relay that has no broker at that moment: another one tells the router.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_without_its_broker_leaves_the_result_to_another() {
+    let database = postgres::database();
+    let mut gate = Gate::new();
+    let mut fleet = Fleet::with([&database, &database], Some(&mut gate)).await;
+    let mut desk = Desk::default();
+    desk.ask(&mut fleet.router, "nobroker0000000000");
+    let push = fleet.daraja.next_push().await;
+    desk.work_until(&mut fleet.router, "the acknowledgement", |desk| desk.open.is_empty()).await;
+    gate.shut();
+    let relay = &fleet.relays[1];
+    until("it to lose the broker", async || relay.log().contains("broker: not connected").then_some(())).await;
+    let called = Instant::now();
+    assert!(fleet.call_back(1, &push, &paid(&push.checkout, 10, "NLJ7RT61SV")).await);
+    desk.work_until(&mut fleet.router, "the result", |desk| desk.paid.contains_key("nobroker0000000000")).await;
+    assert!(called.elapsed() < Duration::from_secs(20), "it waited for the one that could not send it: {:?}", called.elapsed());
+    assert!(!relay_took(&fleet.relays[0]) && relay_took(&fleet.relays[1]), "the callback came to the one without a broker");
+}
+
+fn relay_took(relay: &Program) -> bool {
+    relay.log().contains("nobroker0000000000: paid")
+}
+
+/// Over a network the books travel by TLS: only a server that an authority vouches for is believed.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_database_proves_who_it_is() {
+    use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+    let authority = || {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
+    };
+    let (ours, another) = (authority(), authority());
+    let key = KeyPair::generate().unwrap();
+    let certificate = CertificateParams::new(vec!["localhost".to_owned()]).unwrap().signed_by(&key, &ours).unwrap();
+    let port = crate::relay::free_port();
+    let options = format!("-c listen_addresses=127.0.0.1 -c port={port} -c ssl=on");
+    let server = Postgres::with(&options, &[("server.crt", certificate.pem()), ("server.key", key.serialize_pem())]);
+    let folder = tempfile::tempdir().unwrap();
+    let ca = |name: &str, text: String| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let (right, wrong) = (ca("right.pem", ours.pem()), ca("wrong.pem", another.pem()));
+    for (number, (name, query, taken)) in [
+        ("localhost", format!("sslmode=verify-full&sslrootcert={right}"), true),
+        ("localhost", format!("sslmode=verify-full&sslrootcert={wrong}"), false),
+        ("127.0.0.1", format!("sslmode=verify-full&sslrootcert={right}"), false),
+        ("localhost", "sslmode=verify-full".to_owned(), false),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let database = format!("postgres://postgres@{name}:{port}/postgres?{query}");
+        let account = "transaction_type = \"CustomerPayBillOnline\"";
+        let home = folder.path().join(number.to_string());
+        let relay = Program::with_database(&home, &database, "mqtt://127.0.0.1:1", "http://127.0.0.1:1", account);
+        let printed = relay.command(&["router", "add", &format!("kibera-{number}")]);
+        assert_eq!(printed.code == 0, taken, "{database}: {}", printed.stderr);
+        assert!(taken || printed.stderr.contains("certificate"), "{}", printed.stderr);
+    }
+    drop(server);
+}
+
+/// Numbers that look like chance and are the same for the same seed.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % end
+    }
+}
+
+/// What those do who get a prompt, and Safaricom with them.
+#[derive(Default)]
+struct Customers {
+    answered: usize,
+    /// By order.
+    taken: BTreeMap<String, Taken>,
+    refused: usize,
+    /// By callback address.
+    pushed: HashMap<String, usize>,
+}
+
+impl Customers {
+    async fn act(&mut self, fleet: &Fleet, asked: &[String], dice: &mut Dice) {
+        while self.answered < fleet.daraja.pushes() {
+            let push = fleet.daraja.next_push().await;
+            *self.pushed.entry(push.callback.rsplit('/').next().unwrap().to_owned()).or_default() += 1;
+            self.answered += 1;
+            let receipt = format!("NLJ7R{:05}", self.answered);
+            let body = paid(&push.checkout, 10, &receipt);
+            // The tests' orders begin with twelve characters of their own: the reference names the order.
+            let account = push.body["AccountReference"].as_str().unwrap();
+            let order = asked.iter().find(|order| lango_relay::daraja::wire::reference(order) == account).unwrap().clone();
+            let (result, called_back) = match dice.below(10) {
+                0 => ("1032", fleet.call_back(self.answered, &push, &failed(&push.checkout, "1032")).await),
+                // Safaricom's callback is lost on its way.
+                1 => ("0", false),
+                // It comes twice, to both at once.
+                2 => {
+                    let (one, two) = tokio::join!(fleet.call_back(0, &push, &body), fleet.call_back(1, &push, &body));
+                    ("0", one || two)
+                }
+                _ => ("0", fleet.call_back(self.answered, &push, &body).await),
+            };
+            fleet.daraja.result(&push.checkout, result);
+            if result == "0" {
+                self.taken.insert(order, Taken { called_back });
+            } else {
+                self.refused += 1;
+            }
+        }
+    }
+}
+
+/// Many payments, and again and again one of the relays, or both, are killed in the midst of it. `LANGO_FLEET_PAYMENTS` for more.
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_at_any_moment_nothing_is_lost_and_nothing_done_twice() {
+    let payments: usize = std::env::var("LANGO_FLEET_PAYMENTS").ok().and_then(|text| text.parse().ok()).unwrap_or(60);
+    let seed = std::env::var("LANGO_FLEET_SEED").ok().and_then(|text| text.parse().ok());
+    let seed = seed.unwrap_or_else(|| lango_relay::clock::now().0);
+    eprintln!("seed {seed}");
+    let mut dice = Dice(seed | 1);
+    let database = postgres::database();
+    let mut fleet = Fleet::new([&database, &database]).await;
+    let mut desk = Desk::default();
+    let (mut asked, mut customers, mut kills) = (Vec::new(), Customers::default(), 0);
+    while asked.len() < payments {
+        if dice.below(12) == 0 {
+            fleet.daraja.revoke_token();
+        }
+        fleet.daraja.is_slow(Duration::from_millis(dice.below(30)));
+        for _ in 0..dice.below(4) {
+            if asked.len() < payments {
+                let order = format!("{:05}fleet0000000000", asked.len());
+                desk.ask(&mut fleet.router, &order);
+                asked.push(order);
+            }
+        }
+        // Somewhere between storing, prompting, its answer, the callback and its result.
+        desk.work(&mut fleet.router, Duration::from_millis(dice.below(60))).await;
+        let dead: Vec<usize> = match dice.below(6) {
+            0 | 1 => vec![0],
+            2 | 3 => vec![1],
+            4 if kills % 5 == 4 => vec![0, 1],
+            _ => Vec::new(),
+        };
+        let die_first = dice.below(2) == 0;
+        if die_first {
+            dead.iter().for_each(|number| fleet.relays[*number].kill());
+        }
+        customers.act(&fleet, &asked, &mut dice).await;
+        if !die_first {
+            desk.work(&mut fleet.router, Duration::from_millis(dice.below(15))).await;
+            dead.iter().for_each(|number| fleet.relays[*number].kill());
+        }
+        kills += dead.len();
+        if !dead.is_empty() {
+            desk.work(&mut fleet.router, Duration::from_millis(dice.below(150))).await;
+        }
+        for number in dead {
+            fleet.relays[number].start().await;
+        }
+    }
+    desk.work_until(&mut fleet.router, "every request to be acknowledged", |desk| desk.open.is_empty()).await;
+    // A clean stop waits for the pushes under way: after it there is none that the customers have not seen.
+    for relay in &mut fleet.relays {
+        assert_eq!(relay.stop().await, 0);
+        relay.start().await;
+    }
+    customers.act(&fleet, &asked, &mut dice).await;
+    let Customers { taken, refused, pushed, .. } = customers;
+    // As the relays' own clocks do after 20 s: whatever waits for Safaricom is asked for now.
+    for (order, payment) in fleet.payments() {
+        if payment["status"] == "pending" && !payment["checkout_request_id"].is_null() {
+            desk.work(&mut fleet.router, Duration::from_millis(1)).await;
+            let _ = fleet.relays[0].command(&["retry", &order]);
+        }
+    }
+    // In doubt are those whose push's answer died with its relay: they wait, visibly, for a callback.
+    let doubtful = |payment: &Value| payment["state"] == "prompting" && payment["checkout_request_id"].is_null();
+    let start = Instant::now();
+    let books = loop {
+        desk.work(&mut fleet.router, Duration::from_millis(200)).await;
+        let books = fleet.payments();
+        if books.values().all(|payment| payment["status"] != "pending" || doubtful(payment)) {
+            break books;
+        }
+        assert!(start.elapsed() < Duration::from_secs(60), "not decided: {books:?}");
+    };
+    let served = |desk: &Desk| {
+        books.values().filter(|payment| payment["status"] == "paid").all(|p| desk.paid.contains_key(p["payment"].as_str().unwrap()))
+    };
+    desk.work_until(&mut fleet.router, "all results", served).await;
+
+    let in_doubt: Vec<&String> = books.iter().filter(|(_, payment)| doubtful(payment)).map(|(order, _)| order).collect();
+    let waiting: Vec<&String> = taken.keys().filter(|order| books[*order]["status"] != "paid").collect();
+    eprintln!(
+        "{} asked, {kills} kills, {} pushes, {} paid at Safaricom, {refused} refused, {} served, {} in doubt ({} of them paid), {} hellos, tokens {:?}, {:?}",
+        asked.len(),
+        fleet.daraja.pushes(),
+        taken.len(),
+        desk.paid.len(),
+        in_doubt.len(),
+        waiting.len(),
+        desk.hellos,
+        fleet.daraja.tokens(),
+        start.elapsed()
+    );
+    assert!(kills >= payments / 6, "only {kills} kills: this tried little");
+    // Nobody is prompted twice; who was not prompted is in doubt, and shown.
+    assert!(pushed.values().all(|times| *times == 1), "prompted twice");
+    assert_eq!(books.len(), asked.len(), "a request was lost");
+    // What Safaricom took is served once, or waits visibly: only where the push's answer and the callback were both lost.
+    for (order, taken) in &taken {
+        match desk.paid.get(order) {
+            Some(receipts) => assert_eq!(receipts.len(), 1, "{order} was served twice: {receipts:?}"),
+            None => assert!(in_doubt.contains(&order) && !taken.called_back, "{order} was paid and is lost: {}", books[order]),
+        }
+    }
+    assert!(desk.paid.keys().all(|order| taken.contains_key(order)), "served without money");
+    // Every result is acknowledged.
+    until("every acknowledgement", async || {
+        desk.work(&mut fleet.router, Duration::from_millis(50)).await;
+        (unacknowledged(&database).await == 0).then_some(())
+    })
+    .await;
+    drop(fleet.broker);
+}
+
+async fn unacknowledged(database: &str) -> u64 {
+    let place = lango_relay::ledger::Place::parse(database).unwrap();
+    let ledger = lango_relay::ledger::Ledger::open(&place).await.unwrap();
+    let messages = ledger.unacknowledged().await.unwrap();
+    ledger.close().await;
+    messages
+}
