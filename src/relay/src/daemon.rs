@@ -13,6 +13,7 @@ use crate::signer::Signer;
 use anyhow::{Context, bail};
 use axum::serve::ListenerExt;
 use lango_core::time::Wall;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -70,8 +71,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         // Answers are one small packet each.
         let _ = tcp.set_nodelay(true);
     });
-    let routes = http::routes(Receiver { engine: Arc::clone(&engine), worker: worker_to });
-    let server = axum::serve(listener, routes).with_graceful_shutdown(async {
+    let routes = http::routes(Receiver { engine: Arc::clone(&engine), worker: worker_to, sources: Arc::new(config.callbacks) });
+    let server = axum::serve(listener, routes.into_make_service_with_connect_info::<SocketAddr>()).with_graceful_shutdown(async {
         let _ = http_stops.await;
     });
     let leaving = Arc::new(AtomicBool::new(false));

@@ -4,11 +4,13 @@ use crate::clock;
 use crate::engine::Engine;
 use crate::ledger::StoredCallback;
 use crate::secret::{self, CallbackSecret};
+use crate::sources::Sources;
 use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, FromRequest, Path, Request, State};
+use axum::extract::{ConnectInfo, DefaultBodyLimit, FromRequest, Path, Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -17,6 +19,7 @@ use tokio::sync::mpsc;
 const MAX_BODY: usize = 64 * 1024;
 /// How long a body may take to arrive.
 const BODY_WITHIN: Duration = Duration::from_secs(10);
+const FORWARDED_HEADER: &str = "x-forwarded-for";
 const SHORTCODE_HEADER: &str = "businessshortcode";
 
 /// What the server needs.
@@ -26,6 +29,8 @@ pub struct Receiver {
     pub engine: Arc<Engine>,
     /// Where stored callbacks go.
     pub worker: mpsc::Sender<StoredCallback>,
+    /// Who may call back.
+    pub sources: Arc<Sources>,
 }
 
 /// The server's routes.
@@ -33,7 +38,23 @@ pub fn routes(receiver: Receiver) -> axum::Router {
     axum::Router::new().route("/callback/{secret}", post(callback)).layer(DefaultBodyLimit::max(MAX_BODY)).with_state(receiver)
 }
 
-async fn callback(State(receiver): State<Receiver>, Path(secret): Path<String>, request: Request) -> Response {
+async fn callback(
+    State(receiver): State<Receiver>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    Path(secret): Path<String>,
+    request: Request,
+) -> Response {
+    let forwarded: Vec<&str> = request
+        .headers()
+        .get_all(FORWARDED_HEADER)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|text| text.split(','))
+        .collect();
+    if !receiver.sources.admit(peer.ip(), &forwarded) {
+        log::warn!("callback: from an address that is not among the sources in [callbacks]");
+        return StatusCode::FORBIDDEN.into_response();
+    }
     let key = match CallbackSecret::parse(&secret) {
         Some(secret) => receiver.engine.ledger.by_secret(&secret).await,
         None => Ok(None),

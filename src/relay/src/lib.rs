@@ -20,3 +20,4 @@ pub mod resend;
 pub mod routers;
 pub mod secret;
 pub mod signer;
+pub mod sources;

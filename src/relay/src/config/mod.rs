@@ -5,6 +5,7 @@ mod raw;
 use crate::daraja::Credentials;
 use crate::daraja::wire::{Account, Merchant};
 use crate::ledger::Place;
+use crate::sources::{Network, Sources};
 use lango_core::units::Password;
 use raw::{Mpesa, Mqtt, Raw};
 use std::fmt;
@@ -32,6 +33,8 @@ pub struct Config {
     pub public_broker: String,
     /// M-Pesa.
     pub mpesa: Credentials,
+    /// From where callbacks are taken.
+    pub callbacks: Sources,
     /// What is configured and not done by this version, to be said at the start.
     pub not_yet: Vec<&'static str>,
 }
@@ -120,6 +123,7 @@ impl Checker<'_> {
         }
         let database = self.database(&raw.database);
         let signing_key = self.path(&raw.signing_key, "signing_key");
+        let callbacks = raw.callbacks.as_ref().map(|callbacks| self.callbacks(callbacks)).unwrap_or_default();
         let mut not_yet = Vec::new();
         if let Some(sms) = &raw.sms
             && self.sms(sms)
@@ -142,6 +146,7 @@ impl Checker<'_> {
             broker: broker?,
             public_broker: public_broker?,
             mpesa: mpesa?,
+            callbacks,
             not_yet,
         })
     }
@@ -156,6 +161,24 @@ impl Checker<'_> {
 
     fn database(&mut self, value: &Spanned<String>) -> Option<Place> {
         Place::parse(value.get_ref()).map_err(|wrong| self.wrong(value, wrong)).ok()
+    }
+
+    fn callbacks(&mut self, callbacks: &raw::Callbacks) -> Sources {
+        let mut networks = |values: &[Spanned<String>], key: &str| -> Vec<Network> {
+            let read = |value: &Spanned<String>| match value.get_ref().parse() {
+                Ok(network) => Some(network),
+                Err(wanted) => {
+                    self.wrong(value, format!("{key} must be a list; each is {wanted}"));
+                    None
+                }
+            };
+            values.iter().filter_map(read).collect()
+        };
+        let near = ["127.0.0.0/8", "::1"].iter().filter_map(|text| text.parse().ok()).collect();
+        Sources {
+            from: networks(&callbacks.sources, "sources"),
+            proxies: callbacks.proxies.as_ref().map_or(near, |proxies| networks(proxies, "proxies")),
+        }
     }
 
     /// The base of the callback addresses: Daraja refuses more addresses than it says.

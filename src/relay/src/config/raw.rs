@@ -12,6 +12,7 @@ pub(super) struct Raw {
     pub(super) signing_key: Spanned<String>,
     pub(super) mqtt: Mqtt,
     pub(super) mpesa: Mpesa,
+    pub(super) callbacks: Option<Callbacks>,
     pub(super) sms: Option<Sms>,
     pub(super) radius_sql: Option<RadiusSql>,
 }
@@ -36,6 +37,13 @@ pub(super) struct Mpesa {
     pub(super) passkey: Spanned<String>,
     pub(super) transaction_type: Spanned<String>,
     pub(super) till: Option<Spanned<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Callbacks {
+    pub(super) sources: Vec<Spanned<String>>,
+    pub(super) proxies: Option<Vec<Spanned<String>>>,
 }
 
 #[derive(Deserialize)]

@@ -60,6 +60,8 @@ fn one_mistake_one_line() {
         ("https://pay.example.org", "https://pay.example.org/sqlite", 2, "\"sql\""),
         ("sqlite:///var/lib/lango-relay/relay.db", "postgres://localhost", 3, "names no database"),
         ("sqlite:///var/lib/lango-relay/relay.db", "mysql://localhost/relay", 3, "postgres://USER"),
+        ("[sms]", "[callbacks]\nsources = [\"196.201.214.0/33\"]\n\n[sms]", 20, "sources must be"),
+        ("[sms]", "[callbacks]\nsources = []\nproxies = [\"me\"]\n\n[sms]", 21, "proxies must be"),
         ("sqlite:///var/lib/lango-relay/relay.db", "relay.db", 3, "as \"sqlite:///"),
         ("/var/lib/lango-relay/signing.key", "", 4, "signing_key must be the path"),
         ("mqtts://mqtt.example.org", "tcp://mqtt.example.org", 7, "as \"mqtts://"),

@@ -180,3 +180,22 @@ async fn a_request_id_of_another_payment_is_not_taken_where_the_pushs_answer_was
     let Outcome::Paid { receipt, .. } = world.router.outcome(&first_order).await else { panic!("paid") };
     assert_eq!(receipt.as_str(), "NLJ7RT61SV");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn callbacks_from_elsewhere_are_refused_where_the_operator_wants_it() {
+    let lines = "transaction_type = \"CustomerPayBillOnline\"\n\n[callbacks]\nsources = [\"196.201.214.0/24\"]";
+    let mut world = World::with(lines).await;
+    let (order, push) = world.ask().await;
+    world.payment_until(&order, "state", "prompted").await;
+    for (from, status) in
+        [(None, 403), (Some("192.0.2.1"), 403), (Some("196.201.214.200, 192.0.2.1"), 403), (Some("192.0.2.1, 196.201.214.200"), 200)]
+    {
+        let request = world.http.post(&push.callback).body(paid(&push.checkout, 10, "NLJ7RT61SV"));
+        let request = if let Some(from) = from { request.header("x-forwarded-for", from) } else { request };
+        assert_eq!(request.send().await.unwrap().status(), status, "{from:?}");
+        if status == 403 {
+            assert_eq!(world.router.fence().await, [], "{from:?}");
+        }
+    }
+    let Outcome::Paid { .. } = world.router.outcome(&order).await else { panic!("paid") };
+}
