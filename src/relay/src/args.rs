@@ -1,5 +1,6 @@
 //! The command line, read into a command. Pure.
 
+use crate::bookkeeping::Form;
 use lango_core::units::RouterName;
 use lexopt::prelude::{Long, Short, Value};
 use std::ffi::OsString;
@@ -15,12 +16,16 @@ lango-relay router add NAME     makes a router's credentials, and prints its con
 lango-relay router show NAME    prints that section again
 lango-relay router list         the routers, and when each was last heard of
 lango-relay router acl          the broker's access list for all of them
-lango-relay payments            the payments, newest first
+lango-relay payments            the payments, newest first; with --day the day's, and its sums
+lango-relay payments --sums     what came in, by day and router
+lango-relay reconcile FILE      M-Pesa's own statement (CSV) held against the ledger: 1 if anything differs
 lango-relay retry PAYMENT       asks Safaricom about a payment now
 lango-relay key accept          has the ledger take this machine's signing key, after the old one was lost
 
 --config FILE   the config (default /etc/lango-relay.toml)
+--day DAY       with `payments` and `reconcile`: a day in Nairobi, as 2026-11-22
 --json          with `payments` and `router list`: for programs
+--csv           with `payments --day` and `payments --sums`: for spreadsheets
 ";
 
 /// Where the config is unless said otherwise.
@@ -43,6 +48,8 @@ pub enum Command {
     RouterAcl,
     /// List the payments.
     Payments,
+    /// Hold M-Pesa's statement against the ledger.
+    Reconcile(PathBuf),
     /// Have the ledger take this machine's signing key.
     KeyAccept,
     /// Ask about a payment now: `ORDER` or `ROUTER/ORDER`.
@@ -60,8 +67,12 @@ pub struct Args {
     pub command: Command,
     /// The config's path.
     pub config: PathBuf,
-    /// For programs rather than for people.
-    pub json: bool,
+    /// For whom it is written.
+    pub form: Form,
+    /// One day alone, as it was written.
+    pub day: Option<String>,
+    /// Sums in place of the payments.
+    pub sums: bool,
 }
 
 /// Reads the arguments after the program's name.
@@ -70,12 +81,19 @@ pub struct Args {
 /// With what is wrong, in a sentence.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Args, String> {
     let mut parser = lexopt::Parser::from_args(arguments.into_iter().collect::<Vec<_>>());
-    let (mut config, mut json, mut words) = (PathBuf::from(CONFIG), false, Vec::new());
+    let (mut config, mut words) = (PathBuf::from(CONFIG), Vec::new());
+    let (mut json, mut csv, mut sums, mut day) = (false, false, false, None);
     let mut special = None;
     while let Some(argument) = parser.next().map_err(|error| error.to_string())? {
         match argument {
             Short('c') | Long("config") => config = parser.value().map_err(|error| error.to_string())?.into(),
             Long("json") => json = true,
+            Long("csv") => csv = true,
+            Long("sums") => sums = true,
+            Long("day") => {
+                let text = parser.value().map_err(|error| error.to_string())?;
+                day = Some(text.into_string().map_err(|_| "an argument is not UTF-8".to_owned())?);
+            }
             Short('h') | Long("help") => special = Some(Command::Help),
             Short('V') | Long("version") => special = Some(Command::Version),
             Value(word) => words.push(word.into_string().map_err(|_| "an argument is not UTF-8".to_owned())?),
@@ -86,10 +104,26 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Args, Stri
         Some(command) => command,
         None => command(&words.iter().map(String::as_str).collect::<Vec<_>>())?,
     };
-    if json && !matches!(command, Command::Payments | Command::RouterList | Command::Help | Command::Version) {
+    let asked = matches!(command, Command::Help | Command::Version);
+    if json && !asked && !matches!(command, Command::Payments | Command::RouterList) {
         return Err("--json is for `payments` and `router list`".to_owned());
     }
-    Ok(Args { command, config, json })
+    if sums && !asked && command != Command::Payments {
+        return Err("--sums is for `payments`".to_owned());
+    }
+    if day.is_some() && !asked && !matches!(command, Command::Payments | Command::Reconcile(_)) {
+        return Err("--day is for `payments` and `reconcile`".to_owned());
+    }
+    if csv && !asked && (command != Command::Payments || !(sums || day.is_some())) {
+        return Err("--csv is for `payments --day DAY` and `payments --sums`".to_owned());
+    }
+    let form = match (json, csv) {
+        (true, true) => return Err("--json or --csv, not both".to_owned()),
+        (true, false) => Form::Json,
+        (false, true) => Form::Csv,
+        (false, false) => Form::Table,
+    };
+    Ok(Args { command, config, form, day, sums })
 }
 
 fn command(words: &[&str]) -> Result<Command, String> {
@@ -107,11 +141,13 @@ fn command(words: &[&str]) -> Result<Command, String> {
         ["router", "list"] => Command::RouterList,
         ["router", "acl"] => Command::RouterAcl,
         ["payments"] => Command::Payments,
+        ["reconcile", statement] => Command::Reconcile(statement.into()),
         ["key", "accept"] => Command::KeyAccept,
         ["retry", payment] => Command::Retry((*payment).to_owned()),
         ["help"] => Command::Help,
         [] => return Err("say what to do".to_owned()),
         ["router", ..] => return Err("it is `router add NAME`, `router show NAME`, `router list` or `router acl`".to_owned()),
+        ["reconcile", ..] => return Err("it is `reconcile FILE`, with M-Pesa's statement as CSV".to_owned()),
         ["key", ..] => return Err("it is `key accept`".to_owned()),
         ["retry", ..] => return Err("it is `retry PAYMENT`, with an id that `lango-relay payments` shows".to_owned()),
         [first @ ("run" | "check" | "payments" | "help"), second, ..] => return Err(format!("`{first}` takes no \"{second}\"")),
@@ -138,6 +174,9 @@ mod tests {
             ("router list --json", Command::RouterList),
             ("router acl", Command::RouterAcl),
             ("payments --json", Command::Payments),
+            ("payments --day 2026-11-22 --csv", Command::Payments),
+            ("payments --sums --json", Command::Payments),
+            ("reconcile a.csv --day 2026-11-22", Command::Reconcile("a.csv".into())),
             ("key accept", Command::KeyAccept),
             ("retry kibera-7/abc", Command::Retry("kibera-7/abc".to_owned())),
             ("help", Command::Help),
@@ -147,7 +186,9 @@ mod tests {
             assert_eq!(read(line).map(|args| args.command), Ok(command), "{line}");
         }
         let args = read("--config /tmp/a.toml payments").unwrap();
-        assert_eq!((args.config, args.json), (PathBuf::from("/tmp/a.toml"), false));
+        assert_eq!((args.config, args.form, args.day, args.sums), (PathBuf::from("/tmp/a.toml"), Form::Table, None, false));
+        let args = read("payments --sums --csv --day 2026-11-22").unwrap();
+        assert_eq!((args.form, args.day.as_deref(), args.sums), (Form::Csv, Some("2026-11-22"), true));
         assert_eq!(read("run").unwrap().config, PathBuf::from("/etc/lango-relay.toml"));
     }
 
@@ -162,8 +203,13 @@ mod tests {
             ("router add a/b", "letters, digits"),
             ("router add relay", "the relay's own name"),
             ("retry", "retry PAYMENT"),
-            ("key", "key accept"),
             ("run --json", "--json is for"),
+            ("payments --csv", "--csv is for"),
+            ("payments --csv --json --sums", "not both"),
+            ("router list --day 2026-11-22", "--day is for"),
+            ("run --sums", "--sums is for"),
+            ("reconcile", "reconcile FILE"),
+            ("key", "key accept"),
             ("run --config", "missing argument"),
             ("run --fast", "--fast"),
         ] {

@@ -15,13 +15,13 @@ use std::time::{Duration, Instant};
 /// What was asked for does not exist, or exists already.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub struct Misused(String);
+pub struct Misused(pub(crate) String);
 
 /// `retry` waits so long for the running daemon.
 const RETRY_WAITS: Duration = Duration::from_secs(15);
 
 /// The ledger of a relay that ran, or had a router added, before: looking at it must not make one.
-async fn existing(config: &Config) -> anyhow::Result<Ledger> {
+pub(crate) async fn existing(config: &Config) -> anyhow::Result<Ledger> {
     match Ledger::open_existing(&config.database).await? {
         Some(ledger) => Ok(ledger),
         None => bail!("there is no ledger {} yet: `lango-relay router add NAME` makes it", config.database),
@@ -145,7 +145,7 @@ pub async fn router_list(config: &Config, as_json: bool) -> anyhow::Result<()> {
 }
 
 /// For people and programs: whether it is open, and how it ended.
-fn status(state: State) -> &'static str {
+pub(crate) fn status(state: State) -> &'static str {
     match state {
         State::Requested | State::Prompting | State::Prompted | State::Confirmed => "pending",
         State::Paid => "paid",
@@ -186,7 +186,7 @@ pub async fn payments(config: &Config, as_json: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn as_object(payment: &Payment) -> Value {
+pub(crate) fn as_object(payment: &Payment) -> Value {
     let time = |wall: Option<Wall>| wall.map(Wall::to_rfc3339);
     json!({
         "payment": payment.order,
@@ -264,7 +264,7 @@ pub async fn retry(config: &Config, text: &str) -> anyhow::Result<()> {
 }
 
 /// Columns as wide as they need to be, two spaces between them.
-fn table<const N: usize>(head: [&str; N], rows: impl Iterator<Item = [String; N]>) -> String {
+pub(crate) fn table<const N: usize>(head: [&str; N], rows: impl Iterator<Item = [String; N]>) -> String {
     let mut lines = vec![head.map(str::to_owned)];
     lines.extend(rows);
     let widths: Vec<usize> = (0..N).map(|column| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0)).collect();

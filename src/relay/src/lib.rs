@@ -1,9 +1,11 @@
 //! The cloud side of Lango: asks M-Pesa for the money, keeps the ledger of it, and tells the routers.
 //!
 //! `payment` is the rules (pure); `daraja`, `ledger`, `http` and `mqtt` are the outside; `engine` carries out what the
-//! rules say; `daemon` starts and stops it all; `commands` is what an operator types beside it.
+//! rules say; `daemon` starts and stops it all; `commands` and `bookkeeping` are what an
+//! operator types beside it.
 
 pub mod args;
+pub mod bookkeeping;
 pub mod clock;
 pub mod commands;
 pub mod config;
@@ -21,3 +23,4 @@ pub mod routers;
 pub mod secret;
 pub mod signer;
 pub mod sources;
+pub mod statement;

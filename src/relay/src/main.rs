@@ -1,10 +1,13 @@
 //! `lango-relay`: reads the command line and the config, does what is asked, and says with its exit code how it went.
 
 use lango_relay::args::{self, Args, Command};
+use lango_relay::bookkeeping::{self, Form};
 use lango_relay::config::{self, Config};
 use lango_relay::{commands, daemon, logger};
 use std::process::ExitCode;
 
+/// Nothing failed, and the books differ: as diff(1) says it.
+const DIFFERS: u8 = 1;
 /// sysexits.h
 const USAGE: u8 = 64;
 const UNAVAILABLE: u8 = 69;
@@ -48,7 +51,8 @@ fn main() -> ExitCode {
         }
     };
     match runtime.block_on(execute(args, config)) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(DIFFERS),
         Err(error) => {
             eprintln!("lango-relay: {error:#}");
             ExitCode::from(exit_code(&error))
@@ -71,22 +75,30 @@ fn read_config(args: &Args) -> Result<Config, ExitCode> {
     })
 }
 
-async fn execute(args: Args, config: Config) -> anyhow::Result<()> {
+/// Does what is asked; `false`: it went well, and the books differ.
+async fn execute(args: Args, config: Config) -> anyhow::Result<bool> {
+    let json = args.form == Form::Json;
     match args.command {
         Command::Run => {
             logger::start();
-            daemon::run(config).await
+            daemon::run(config).await?;
         }
-        Command::RouterAdd(name) => commands::router_add(&config, &name).await,
-        Command::RouterShow(name) => commands::router_show(&config, &name).await,
-        Command::RouterList => commands::router_list(&config, args.json).await,
-        Command::RouterAcl => commands::router_acl(&config).await,
-        Command::Payments => commands::payments(&config, args.json).await,
-        Command::KeyAccept => commands::key_accept(&config).await,
-        Command::Retry(payment) => commands::retry(&config, &payment).await,
+        Command::RouterAdd(name) => commands::router_add(&config, &name).await?,
+        Command::RouterShow(name) => commands::router_show(&config, &name).await?,
+        Command::RouterList => commands::router_list(&config, json).await?,
+        Command::RouterAcl => commands::router_acl(&config).await?,
+        Command::Payments if args.sums => bookkeeping::sums(&config, args.day.as_deref(), args.form).await?,
+        Command::Payments => match &args.day {
+            Some(day) => bookkeeping::day(&config, day, args.form).await?,
+            None => commands::payments(&config, json).await?,
+        },
+        Command::Reconcile(path) => return bookkeeping::reconcile(&config, &path, args.day.as_deref()).await,
+        Command::KeyAccept => commands::key_accept(&config).await?,
+        Command::Retry(payment) => commands::retry(&config, &payment).await?,
         // The config is good, or we were not here.
-        Command::Check | Command::Help | Command::Version => Ok(()),
+        Command::Check | Command::Help | Command::Version => {}
     }
+    Ok(true)
 }
 
 fn exit_code(error: &anyhow::Error) -> u8 {

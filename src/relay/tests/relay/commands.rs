@@ -105,6 +105,71 @@ async fn a_wrong_password_at_the_broker_is_told_and_callbacks_are_received_all_t
     assert_eq!(relay.stop().await, 0);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_books_of_a_day_and_m_pesas_statement_held_against_them() {
+    let mut world = World::new().await;
+    let now = lango_relay::nairobi::text(lango_relay::clock::now());
+    let (today, digits) = (now.split_once(' ').unwrap().0.to_owned(), now.chars().filter(char::is_ascii_digit).collect::<String>());
+    let mut orders = Vec::new();
+    for (name, receipt) in [("books1aaaaaaaa", Some("NLJ7RT61SA")), ("books2aaaaaaaa", None), ("books3aaaaaaaa", Some("NLJ7RT61SC"))] {
+        world.router.say(lango_core::message::UpBody::PaymentRequest(super::router::request(name)));
+        let push = world.daraja.next_push().await;
+        world.payment_until(name, "state", "prompted").await;
+        match receipt {
+            // M-Pesa's own time comes with it.
+            Some(receipt) => {
+                let body = paid(&push.checkout, 10, receipt).replace("20191219102115", &digits);
+                world.call_back(&push.callback, body).await;
+            }
+            // Only a query tells of this one.
+            None => {
+                world.daraja.result(&push.checkout, "0");
+                assert_eq!(world.relay.command(&["retry", name]).code, 0);
+            }
+        }
+        let Outcome::Paid { .. } = world.router.outcome(name).await else { panic!("paid") };
+        orders.push(world.payment_until(name, "status", "paid").await);
+    }
+    let stand_in = orders[1]["receipt"].as_str().unwrap().to_owned();
+    let list = world.relay.command(&["payments", "--day", &today, "--csv"]).stdout;
+    let lines: Vec<&str> = list.lines().collect();
+    assert_eq!(lines[0], "time,router,payment,package,ksh,phone,status,receipt,mpesa_receipt,note");
+    assert_eq!(lines.len(), 4, "{list}");
+    assert!(lines.contains(&&*format!("{now},kibera-7,books1aaaaaaaa,hour,10,254712345678,paid,NLJ7RT61SA,NLJ7RT61SA,")), "{list}");
+    assert!(list.contains(&format!(",books2aaaaaaaa,hour,10,254712345678,paid,{stand_in},,")), "{list}");
+    let sums = world.relay.command(&["payments", "--sums", "--csv"]).stdout;
+    assert_eq!(sums, format!("day,router,payments,ksh,without_mpesa_receipt\n{today},kibera-7,3,30,1\n"));
+    let table = world.relay.command(&["payments", "--day", &today]).stdout;
+    assert!(table.contains("DAY") && table.lines().last().is_some_and(|line| line.contains("(all)") && line.contains("30")), "{table}");
+    assert_eq!(world.relay.command(&["payments", "--day", "2026-01-01", "--json"]).stdout, "[]\n");
+    let wrong = world.relay.command(&["payments", "--day", "yesterday"]);
+    assert!(wrong.code == 64 && wrong.stderr.contains("a day is written as"), "{}", wrong.stderr);
+
+    let statement = world.relay.config.with_file_name("statement.csv");
+    let head = "Receipt No.,Completion Time,Details,Transaction Status,Paid In,Withdrawn,Balance,A/C No.\n";
+    let row = |receipt: &str, paid_in: &str, account: &str| format!("{receipt},{now},Pay Bill,Completed,{paid_in},,,{account}\n");
+    let reconcile = |rows: &[String]| {
+        std::fs::write(&statement, head.to_owned() + &rows.concat()).unwrap();
+        world.relay.command(&["reconcile", statement.to_str().unwrap(), "--day", &today])
+    };
+    let (first, second, third) = (
+        row("NLJ7RT61SA", "10.00", "BOOKS1AAAAAA"),
+        row("NLJ7RT61SB", "10.00", "BOOKS2AAAAAA"),
+        row("NLJ7RT61SC", "10.00", "BOOKS3AAAAAA"),
+    );
+    let same = reconcile(&[first.clone(), second.clone(), third.clone()]);
+    assert!(same.code == 0 && same.stdout.ends_with("nothing differs\n"), "{}{}", same.stdout, same.stderr);
+    let differs = reconcile(&[first, second, row("NLJ7RT61SC", "20.00", "BOOKS3AAAAAA"), row("NLJ7RT61SD", "50.00", "JANE")]);
+    assert_eq!(differs.code, 1, "{}", differs.stdout);
+    assert!(differs.stdout.contains("amounts differ") && differs.stdout.contains("M-Pesa alone"), "{}", differs.stdout);
+    assert!(differs.stdout.ends_with("\n2 differences\n"), "{}", differs.stdout);
+    let missing = reconcile(&[]);
+    assert!(missing.code == 1 && missing.stdout.matches("ledger alone").count() == 3, "{}", missing.stdout);
+    std::fs::write(&statement, "what is this?").unwrap();
+    let unreadable = world.relay.command(&["reconcile", statement.to_str().unwrap()]);
+    assert!(unreadable.code == 64 && unreadable.stderr.contains("no line with the headings"), "{}", unreadable.stderr);
+}
+
 #[test]
 fn another_machines_signing_key_is_refused_until_it_is_accepted() {
     let folder = tempfile::tempdir().unwrap();

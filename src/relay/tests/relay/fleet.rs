@@ -20,7 +20,7 @@ struct Fleet {
     daraja: Daraja,
     router: Router,
     http: reqwest::Client,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Fleet {
@@ -58,7 +58,7 @@ impl Fleet {
             relay.start().await;
         }
         let router = Router::connect("kibera-7", &credentials, broker.port).await;
-        let mut fleet = Self { relays, broker, daraja, router, http: reqwest::Client::new(), _folder: folder };
+        let mut fleet = Self { relays, broker, daraja, router, http: reqwest::Client::new(), folder };
         fleet.router.presence("online").await;
         for relay in &fleet.relays {
             until("both relays at the broker", async || relay.log().contains("broker: connected").then_some(())).await;
@@ -84,10 +84,26 @@ impl Fleet {
         let all: Vec<Value> = serde_json::from_str(&printed.stdout).unwrap_or_else(|_| panic!("{}", printed.stderr));
         all.into_iter().map(|payment| (payment["payment"].as_str().unwrap().to_owned(), payment)).collect()
     }
+
+    /// What M-Pesa's own statement says, held against the ledger by the program itself.
+    fn reconcile(&self, taken: &BTreeMap<String, Taken>) -> (i32, String) {
+        let now = lango_relay::nairobi::text(lango_relay::clock::now());
+        let mut text = "Receipt No.,Completion Time,Details,Transaction Status,Paid In,Withdrawn,Balance,A/C No.\n".to_owned();
+        for (order, taken) in taken {
+            let account = lango_relay::daraja::wire::reference(order);
+            text.push_str(&format!("{},{now},Pay Bill,Completed,10.00,,,{account}\n", taken.receipt));
+        }
+        let path = self.folder.path().join("statement.csv");
+        std::fs::write(&path, text).unwrap();
+        let printed = self.relays[0].command(&["reconcile", path.to_str().unwrap()]);
+        assert!(printed.code <= 1, "{}", printed.stderr);
+        (printed.code, printed.stdout)
+    }
 }
 
 /// Money that Safaricom took.
 struct Taken {
+    receipt: String,
     called_back: bool,
 }
 
@@ -468,7 +484,7 @@ impl Customers {
             };
             fleet.daraja.result(&push.checkout, result);
             if result == "0" {
-                self.taken.insert(order, Taken { called_back });
+                self.taken.insert(order, Taken { receipt, called_back });
             } else {
                 self.refused += 1;
             }
@@ -582,6 +598,16 @@ async fn killed_at_any_moment_nothing_is_lost_and_nothing_done_twice() {
         }
     }
     assert!(desk.paid.keys().all(|order| taken.contains_key(order)), "served without money");
+    // The books, as an operator sees them.
+    let sums: Vec<Value> = serde_json::from_str(&fleet.relays[0].command(&["payments", "--sums", "--json"]).stdout).unwrap();
+    let sum = |key: &str| sums.iter().map(|line| line[key].as_u64().unwrap()).sum::<u64>();
+    assert_eq!((sum("payments"), sum("ksh")), (desk.paid.len() as u64, desk.paid.len() as u64 * 10));
+    let (code, said) = fleet.reconcile(&taken);
+    assert_eq!(
+        (code, said.matches("M-Pesa alone").count(), said.matches("ledger alone").count()),
+        (i32::from(!waiting.is_empty()), waiting.len(), 0),
+        "{said}"
+    );
     // Every result is acknowledged.
     until("every acknowledgement", async || {
         desk.work(&mut fleet.router, Duration::from_millis(50)).await;
