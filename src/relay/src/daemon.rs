@@ -24,6 +24,8 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 
 /// The timer looks into the ledger at least so often: an operator's `retry`, or another relay, may have written there.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
+/// Where prompts are being prepared the timer looks again after so long.
+const PROMPTS_LATER: Duration = Duration::from_millis(100);
 /// A stored callback that nobody has worked on for so long was left by somebody.
 const LEFT_AFTER: u64 = 5_000;
 /// How often this relay says in the ledger that it is there.
@@ -214,8 +216,14 @@ async fn look(engine: &Arc<Engine>, place: &mut Place) -> anyhow::Result<Duratio
     for callback in &left {
         work(engine, callback).await;
     }
-    let mut stuck = false;
-    for key in engine.ledger.due(now).await? {
+    let (mut stuck, mut soonest) = (false, Duration::ZERO);
+    for (key, is_prompt) in engine.ledger.due(now).await? {
+        if is_prompt {
+            // It goes its own way, and stays due until it has a token.
+            engine.prompt(&key);
+            soonest = PROMPTS_LATER;
+            continue;
+        }
         // One payment that cannot be moved on must not hold up the others.
         if let Err(error) = engine.apply(&key, Event::Due, None).await {
             log::error!("payment {key}: what is due could not be done: {error:#}");
@@ -223,7 +231,7 @@ async fn look(engine: &Arc<Engine>, place: &mut Place) -> anyhow::Result<Duratio
         }
     }
     Ok(match engine.ledger.next_due().await? {
-        Some(due) if !stuck => LOOK_AGAIN.min(Duration::from_millis(due.0.saturating_sub(clock::now().0))),
+        Some(due) if !stuck => LOOK_AGAIN.min(Duration::from_millis(due.0.saturating_sub(clock::now().0))).max(soonest),
         _ => LOOK_AGAIN,
     })
 }

@@ -13,9 +13,10 @@ use anyhow::{Context, bail};
 use lango_core::message::{Down, DownBody, Outcome, VERSION};
 use lango_core::time::Wall;
 use lango_core::units::RouterName;
-use std::sync::Arc;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use tokio::sync::{Notify, Semaphore};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 /// Pushes under way at once. Also the number of permits that a clean stop waits for.
 pub const PUSHES: u32 = 32;
@@ -46,8 +47,10 @@ pub struct Engine {
     pub timer: Notify,
     /// Set when the program stops: no push begins after that.
     pub stopping: AtomicBool,
+    /// Payments whose prompt waits for a token or for room; and its permit, once it has one.
+    pub preparing: Mutex<HashMap<Key, Option<OwnedSemaphorePermit>>>,
     /// One permit a push.
-    pub pushes: Semaphore,
+    pub pushes: Arc<Semaphore>,
     /// One permit a query.
     pub queries: Semaphore,
 }
@@ -67,7 +70,8 @@ impl Engine {
             missed: AtomicBool::new(false),
             timer: Notify::new(),
             stopping: AtomicBool::new(false),
-            pushes: Semaphore::new(PUSHES as usize),
+            preparing: Mutex::default(),
+            pushes: Arc::new(Semaphore::new(PUSHES as usize)),
             queries: Semaphore::new(QUERIES),
         }
     }
@@ -174,7 +178,10 @@ impl Engine {
         for action in actions {
             let (engine, payment) = (Arc::clone(self), payment.clone());
             match action {
-                Action::Push => drop(tokio::spawn(async move { engine.push(&payment).await })),
+                Action::Push => {
+                    let permit = self.preparing().get_mut(&payment.key()).and_then(Option::take);
+                    drop(tokio::spawn(async move { engine.push(&payment, permit).await }));
+                }
                 Action::Query(checkout) => {
                     let checkout = checkout.clone();
                     drop(tokio::spawn(async move { engine.query(&payment, &checkout).await }));
@@ -184,9 +191,15 @@ impl Engine {
         }
     }
 
-    async fn push(self: &Arc<Self>, payment: &Payment) {
+    async fn push(self: &Arc<Self>, payment: &Payment, permit: Option<OwnedSemaphorePermit>) {
         // The permit is held until the answer is stored: a clean stop waits for it.
-        let Ok(_permit) = self.pushes.acquire().await else { return };
+        let _permit = match permit {
+            Some(permit) => permit,
+            None => match Arc::clone(&self.pushes).acquire_owned().await {
+                Ok(permit) => permit,
+                Err(_) => return,
+            },
+        };
         let key = payment.key();
         let answer = if self.stopping.load(Ordering::Acquire) || clock::now() > payment.fresh_until() {
             PushAnswer::Unsent("it came to no push in time".to_owned())
@@ -217,6 +230,30 @@ impl Engine {
         let missed = !self.ledger.is_shared() && payment.prompted_at.is_none_or(|prompted| prompted < self.started_at);
         let code = self.daraja.query(checkout).await;
         self.happened(&payment.key(), Event::Query { code, missed }).await;
+    }
+
+    /// Prompts a customer, as soon as there is a token and room. Only then is the prompt claimed: a relay that dies while it
+    /// waits leaves the payment to another, and nobody in doubt.
+    pub fn prompt(self: &Arc<Self>, key: &Key) {
+        if self.preparing().contains_key(key) {
+            return;
+        }
+        self.preparing().insert(key.clone(), None);
+        let (engine, key) = (Arc::clone(self), key.clone());
+        drop(tokio::spawn(async move {
+            engine.daraja.prepare().await;
+            if let Ok(permit) = Arc::clone(&engine.pushes).acquire_owned().await
+                && !engine.stopping.load(Ordering::Acquire)
+            {
+                engine.preparing().insert(key.clone(), Some(permit));
+                engine.happened(&key, Event::Due).await;
+            }
+            engine.preparing().remove(&key);
+        }));
+    }
+
+    fn preparing(&self) -> MutexGuard<'_, HashMap<Key, Option<OwnedSemaphorePermit>>> {
+        self.preparing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// As [`Engine::apply`]; what cannot be stored is logged, and comes again by the payment's own timer.

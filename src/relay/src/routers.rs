@@ -3,7 +3,6 @@
 use crate::clock;
 use crate::engine::Engine;
 use crate::ledger::{Key, NewRequest, Which};
-use crate::payment::Event;
 use crate::secret::CallbackSecret;
 use lango_core::message::{DownBody, PaymentRequest, REQUEST_FRESH_FOR, Up, UpBody};
 use lango_core::time::Wall;
@@ -75,7 +74,7 @@ impl Engine {
             Ok(Stored::New) => {
                 self.say(router, DownBody::Ack { of: vec![id] }).await;
                 log::info!("payment {key}: asked for {}", request.package);
-                self.happened(&key, Event::Due).await;
+                self.prompt(&key);
             }
             Ok(Stored::Known) => self.say(router, DownBody::Ack { of: vec![id] }).await,
             Ok(Stored::Stale) => {

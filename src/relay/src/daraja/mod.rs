@@ -81,6 +81,13 @@ impl<S: TokenShelf> Daraja<S> {
         self.merchant.is(shortcode)
     }
 
+    /// Sees to it that there is a token, so that what is sent next need not wait for one; or has tried to.
+    pub async fn prepare(&self) {
+        if let Err(why) = self.tokens.get().await {
+            log::warn!("daraja: {why}");
+        }
+    }
+
     /// Sends a prompt to a customer's phone, once.
     pub async fn push(&self, push: &Push) -> PushAnswer {
         let call = |now| self.merchant.push_body(push, now);

@@ -168,13 +168,14 @@ impl Ledger {
         CallbackSecret::parse(row.try_get("secret")?).context("the ledger's column secret is damaged")
     }
 
-    /// The payments that something is to be done about, the oldest first, at most 100.
+    /// The payments that something is to be done about, the oldest first, at most 100; and whether it is their prompt.
     ///
     /// # Errors
     /// When the ledger cannot be read.
-    pub async fn due(&self, now: Wall) -> anyhow::Result<Vec<Key>> {
-        let rows = sqlx::query("SELECT router, order_id FROM payments WHERE due IS NOT NULL AND due <= $1 ORDER BY due LIMIT 100");
-        rows.bind(to_db(now)).fetch_all(&self.pool).await?.iter().map(key).collect()
+    pub async fn due(&self, now: Wall) -> anyhow::Result<Vec<(Key, bool)>> {
+        let rows = sqlx::query("SELECT router, order_id, state FROM payments WHERE due IS NOT NULL AND due <= $1 ORDER BY due LIMIT 100");
+        let rows = rows.bind(to_db(now)).fetch_all(&self.pool).await?;
+        rows.iter().map(|row| Ok((key(row)?, row.try_get::<String, _>("state")? == state_name(State::Requested)))).collect()
     }
 
     /// When something is to be done next.

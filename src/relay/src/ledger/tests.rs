@@ -66,7 +66,7 @@ async fn a_payment_survives_as_it_is() {
         let secret = add(&ledger, "aaaa").await;
         assert_eq!(ledger.by_secret(&secret).await.unwrap(), Some(key("aaaa")));
         assert_eq!(ledger.by_secret(&CallbackSecret::new().unwrap()).await.unwrap(), None);
-        assert_eq!(ledger.due(NOW).await.unwrap(), [key("aaaa")]);
+        assert_eq!(ledger.due(NOW).await.unwrap(), [(key("aaaa"), true)]);
         for event in [
             Event::Due,
             Event::Push(PushAnswer::Accepted("ws_CO_1".to_owned())),
