@@ -4,12 +4,13 @@
 //! Data is kept as a running total ([`Account::used`]) and the totals at which each purchase ends. So the kernel can be
 //! given the same numbers at any time, any number of times.
 
+use crate::few::FewMap;
 use crate::gate::{GateId, Traffic};
 use crate::package::Limits;
 use crate::time::{BootId, Monotonic, Wall};
 use crate::units::{Bytes, Mac, Millis, Msisdn, PackageId, Password, Username};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 /// How long the kernel lets an account pass beyond the end of what runs, where more was bought that has no end of time
 /// itself: a daemon that was away for so long cuts nobody off.
@@ -36,11 +37,11 @@ pub struct Account {
     /// The first purchase's time.
     pub clock: Clock,
     /// What each device that ever used the account sent and received on it: running totals.
-    pub traffic: BTreeMap<Mac, Traffic>,
+    pub traffic: FewMap<Mac, Traffic>,
     /// The running total at which the first purchase began to be used: its data ends this much and its own data later.
     pub data_start: Bytes,
     /// Devices that are online on it.
-    pub online: BTreeMap<Mac, Online>,
+    pub online: FewMap<Mac, Online>,
 }
 
 /// Something bought, or several such that run as one.

@@ -1,9 +1,9 @@
 //! The desired gate: which devices the kernel is to let pass, until when and how much. The adapter makes it so.
 
+use crate::few::{FewMap, FewSet};
 use crate::time::Monotonic;
 use crate::units::{Bytes, Kbps, Mac};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 /// An account's number in the kernel: part of its objects' names, so that a daemon that starts again can tell whose they are.
@@ -40,7 +40,7 @@ impl Traffic {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GateDevice {
     /// All the addresses by which it is known on the LAN, IPv4 and IPv6.
-    pub addresses: BTreeSet<IpAddr>,
+    pub addresses: FewSet<IpAddr>,
     /// What its counters start with, where they do not exist yet.
     pub traffic: Traffic,
 }
@@ -61,7 +61,7 @@ pub struct GateAccount {
     /// Speed from the devices, together.
     pub up: Option<Kbps>,
     /// The devices that are online.
-    pub devices: BTreeMap<Mac, GateDevice>,
+    pub devices: FewMap<Mac, GateDevice>,
 }
 
 /// A change of the desired gate. Each says how it shall be afterwards, so that applying one twice does no harm.

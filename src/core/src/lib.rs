@@ -4,6 +4,7 @@
 
 pub mod account;
 pub mod credentials;
+pub mod few;
 pub mod gate;
 pub mod gateway;
 pub mod ledger;

@@ -1,8 +1,9 @@
 //! Who is on the LAN: which device has which address, by either.
 
+use crate::few::FewSet;
 use crate::time::Monotonic;
 use crate::units::{Mac, Millis};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 /// Addresses remembered at most; the kernel's own neighbour table is far smaller (gc_thresh3: 1024).
@@ -75,7 +76,7 @@ pub(super) struct Followed {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Neighbours {
     by_address: BTreeMap<IpAddr, Seen>,
-    by_device: BTreeMap<Mac, BTreeSet<IpAddr>>,
+    by_device: BTreeMap<Mac, FewSet<IpAddr>>,
     /// How many of the addresses are not present: without any, there is no room to be made, and a flood costs no search.
     absent: usize,
     doubts: BTreeMap<IpAddr, Doubt>,
@@ -170,8 +171,7 @@ impl Neighbours {
     /// The device's other IPv4 addresses that are present.
     fn others_present(&self, mac: Mac, address: IpAddr) -> impl Iterator<Item = IpAddr> {
         // IPv4 addresses sort before IPv6 ones.
-        let ipv4 = ..=IpAddr::V4(std::net::Ipv4Addr::BROADCAST);
-        let all = self.by_device.get(&mac).into_iter().flat_map(move |all| all.range(ipv4)).copied();
+        let all = self.by_device.get(&mac).into_iter().flatten().copied().take_while(IpAddr::is_ipv4);
         let all = all.filter(move |other| only_one(*other) && *other != address);
         all.filter(|other| self.by_address.get(other).is_some_and(|seen| seen.present))
     }
@@ -244,7 +244,7 @@ impl Neighbours {
     }
 
     /// All addresses of a device, present or not.
-    pub(super) fn addresses_of(&self, device: Mac) -> BTreeSet<IpAddr> {
+    pub(super) fn addresses_of(&self, device: Mac) -> FewSet<IpAddr> {
         self.by_device.get(&device).cloned().unwrap_or_default()
     }
 
@@ -308,7 +308,7 @@ mod tests {
     /// The indices fit each other, and what waits is nobody's.
     fn whole(lan: &Neighbours) {
         assert!(lan.by_address.len() <= REMEMBERED && lan.doubts.len() <= DOUBTED);
-        assert_eq!(lan.by_address.len(), lan.by_device.values().map(BTreeSet::len).sum::<usize>());
+        assert_eq!(lan.by_address.len(), lan.by_device.values().map(FewSet::len).sum::<usize>());
         assert_eq!(lan.absent, lan.by_address.values().filter(|seen| !seen.present).count());
         assert!(lan.doubts.iter().all(|(address, doubt)| doubt.held != lan.addresses_of(doubt.mac).contains(address)));
     }

@@ -3,6 +3,7 @@
 use super::Gateway;
 use crate::account::{Account, Clock};
 use crate::credentials;
+use crate::few::FewMap;
 use crate::gate::GateId;
 use crate::ledger::LedgerEntry;
 use crate::limiter::Limiter;
@@ -13,7 +14,7 @@ use crate::request::{Answer, PaymentStatus, PaymentView, Refusal};
 use crate::step::Entropy;
 use crate::time::Now;
 use crate::units::{Bytes, Mac, Millis, Msisdn, OrderId, PackageId, Receipt, Shillings, Username};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 /// A device may start so many payments in each window: each is a prompt on somebody's phone.
 pub(super) const fn tries() -> Limiter {
@@ -185,9 +186,9 @@ impl Gateway {
             package: package.id.clone(),
             purchases: VecDeque::new(),
             clock: Clock::Unlimited,
-            traffic: BTreeMap::new(),
+            traffic: FewMap::new(),
             data_start: Bytes::ZERO,
-            online: BTreeMap::new(),
+            online: FewMap::new(),
         };
         self.counters.next_gate = self.counters.next_gate.wrapping_add(1).max(1);
         self.step.counters = true;

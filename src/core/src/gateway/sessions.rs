@@ -3,7 +3,7 @@
 use super::Gateway;
 use super::neighbours::Followed;
 use crate::account::{Account, Clock, Online};
-use crate::gate::{GateId, Usage};
+use crate::gate::{GateId, Traffic, Usage};
 use crate::limiter::Limiter;
 use crate::record::Device;
 use crate::request::{Answer, Refusal, SessionView, Target};
@@ -121,7 +121,7 @@ impl Gateway {
         let opened = self.accounts.change(username, |account| {
             account.drop_used_up(now.monotonic, false);
             account.clock.start(now.monotonic, now.wall, boot);
-            account.online.entry(device).or_insert_with(|| Online { boot: boot.clone(), since: now.monotonic, since_wall: now.wall });
+            account.online.get_or_insert_with(device, || Online { boot: boot.clone(), since: now.monotonic, since_wall: now.wall });
         });
         if opened.is_none() {
             return;
@@ -192,7 +192,7 @@ impl Gateway {
     pub(super) fn usage(&mut self, usage: &[Usage], now: Now) {
         for Usage { id, mac, traffic } in usage {
             let count = |account: &mut Account| {
-                let known = account.traffic.entry(*mac).or_default();
+                let known = account.traffic.get_or_insert_with(*mac, Traffic::default);
                 let newer = known.max(*traffic);
                 (std::mem::replace(known, newer) != newer).then(|| account.online.contains_key(mac))
             };

@@ -30,6 +30,7 @@ use crate::clock;
 use crate::netlink::socket::NetlinkError;
 use conntrack::{Departed, holders};
 use kernel::Kernel;
+use lango_core::few::FewSet;
 use lango_core::gate::{GateAccount, GateChange, GateId, Traffic, Usage};
 use lango_core::request::FlowOffload;
 use lango_core::time::Monotonic;
@@ -80,9 +81,9 @@ pub struct Installed {
     /// The running total at which they stop passing.
     pub data_end: Option<Bytes>,
     /// Its devices.
-    pub devices: BTreeSet<Mac>,
+    pub devices: FewSet<Mac>,
     /// Addresses of its devices.
-    pub addresses: BTreeSet<IpAddr>,
+    pub addresses: FewSet<IpAddr>,
 }
 
 /// How our table stands.

@@ -123,7 +123,7 @@ pub fn plan(view: &View, targets: &Targets<'_>, keys: BTreeSet<Key>, facts: &Fac
         let Some(account) = account.filter(passes) else { continue };
         let ops = groups.entry(*id).or_default();
         let quota = quota(view, account, facts, ops);
-        for (mac, device) in &account.devices {
+        for (mac, device) in account.devices.iter() {
             for direction in Direction::BOTH {
                 let name = CounterName { id: *id, mac: *mac, direction };
                 if !view.counters.contains(&name) {

@@ -5,6 +5,7 @@ use super::names::{CounterName, QuotaName};
 use super::plan::Op;
 use super::set::Key;
 use super::speeds::Class;
+use lango_core::few::FewSet;
 use lango_core::gate::GateId;
 use lango_core::time::Monotonic;
 use lango_core::units::Mac;
@@ -35,7 +36,7 @@ pub struct View {
     /// Counters.
     pub counters: BTreeSet<CounterName>,
     /// The keys whose elements lead to an account.
-    keys: BTreeMap<GateId, BTreeSet<Key>>,
+    keys: BTreeMap<GateId, FewSet<Key>>,
 }
 
 impl View {

@@ -41,7 +41,7 @@ impl Router {
                 Effect::Gate(changes) => {
                     for change in changes {
                         let GateChange::Set(account) = change else { panic!("the owner is cut off") };
-                        self.served = account.devices[&mac(1)].addresses.iter().copied().filter(IpAddr::is_ipv4).collect();
+                        self.served = account.devices.get(&mac(1)).unwrap().addresses.iter().copied().filter(IpAddr::is_ipv4).collect();
                     }
                 }
                 Effect::Probe { mac, address } => self.neighbours.probe(mac, address).unwrap(),

@@ -3,11 +3,11 @@
 
 use lango::clock;
 use lango::gate::{Gate, GateConfig, GateError, Whole};
+use lango_core::few::FewSet;
 use lango_core::gate::{GateAccount, GateDevice, GateId, Traffic, Usage};
 use lango_core::time::Monotonic;
 use lango_core::units::{Bytes, Mac, Millis};
 use nix::sched::{CloneFlags, setns};
-use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::Write;
 use std::net::IpAddr;
@@ -247,7 +247,7 @@ pub fn mac(number: u8) -> Mac {
     Mac([2, 0, 0x5e, 0x10, 0, number])
 }
 
-pub fn addresses(number: u8) -> BTreeSet<IpAddr> {
+pub fn addresses(number: u8) -> FewSet<IpAddr> {
     [format!("10.77.0.1{number}"), format!("fd77::1{number}")].iter().map(|a| a.parse().unwrap()).collect()
 }
 
@@ -269,7 +269,7 @@ pub fn account(id: u32, phones: &[u8]) -> GateAccount {
         used: Bytes::ZERO,
         down: None,
         up: None,
-        devices: phones.iter().map(device).collect::<BTreeMap<_, _>>(),
+        devices: phones.iter().map(device).collect(),
     }
 }
 

@@ -6,12 +6,13 @@
 use super::scratch::until;
 use lango::store::{Store, StoreError};
 use lango_core::account::{Account, Clock};
+use lango_core::few::FewMap;
 use lango_core::gate::{GateId, Traffic};
 use lango_core::ledger::LedgerEntry;
 use lango_core::message::{Up, UpBody};
 use lango_core::record::{Change, Counters, Record};
 use lango_core::units::{Bytes, Mac, Password, Shillings};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -97,7 +98,7 @@ pub fn account(number: u64, bytes: u64) -> Account {
         clock: Clock::Unlimited,
         traffic: traffic.collect(),
         data_start: Bytes::ZERO,
-        online: BTreeMap::new(),
+        online: FewMap::new(),
     }
 }
 

@@ -18,7 +18,7 @@ fn online() -> World {
 }
 
 fn served(world: &World, device: Mac) -> Vec<IpAddr> {
-    world.in_gate(device).map(|account| account.devices[&device].addresses.iter().copied().collect()).unwrap_or_default()
+    world.in_gate(device).map(|account| account.devices.get(&device).unwrap().addresses.iter().copied().collect()).unwrap_or_default()
 }
 
 fn suspicions(world: &mut World) -> (u32, usize) {

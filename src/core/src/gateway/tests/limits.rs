@@ -164,13 +164,13 @@ fn an_address_belongs_to_one_device() {
     world.buys(ALICE, "hour", "NLJ7RT61SV");
     world.buys(BOB, "hour", "UJ22T8IYOU");
     world.step(Input::Neighbour { mac: ALICE, address: "2001:db8::a".parse().unwrap(), present: true });
-    assert_eq!(world.in_gate(ALICE).unwrap().devices[&ALICE].addresses.len(), 2);
+    assert_eq!(world.in_gate(ALICE).unwrap().devices.get(&ALICE).unwrap().addresses.len(), 2);
     world.leaves(ALICE, 100);
-    assert_eq!(world.in_gate(ALICE).unwrap().devices[&ALICE].addresses.len(), 2, "a phone that sleeps keeps its address");
+    assert_eq!(world.in_gate(ALICE).unwrap().devices.get(&ALICE).unwrap().addresses.len(), 2, "a phone that sleeps keeps its address");
     world.leaves(BOB, 101);
     world.arrives(BOB, 100);
-    assert_eq!(world.in_gate(ALICE).unwrap().devices[&ALICE].addresses.len(), 1);
-    assert_eq!(world.in_gate(BOB).unwrap().devices[&BOB].addresses.len(), 2);
+    assert_eq!(world.in_gate(ALICE).unwrap().devices.get(&ALICE).unwrap().addresses.len(), 1);
+    assert_eq!(world.in_gate(BOB).unwrap().devices.get(&BOB).unwrap().addresses.len(), 2);
 }
 
 #[test]

@@ -27,7 +27,7 @@ fn a_phone_pays_and_is_online() {
     assert_eq!(view.receipt.as_ref().map(ToString::to_string).as_deref(), Some("NLJ7RT61SV"));
     let gate = world.in_gate(ALICE).expect("in the gate");
     assert_eq!(gate.until.map(|until| until.0), Some(world.at + HOUR));
-    assert_eq!(gate.devices[&ALICE].addresses, [[10, 77, 0, 100].into()].into());
+    assert_eq!(gate.devices.get(&ALICE).unwrap().addresses, [[10, 77, 0, 100].into()].into());
     assert_eq!(world.session(ALICE).unwrap().seconds_remaining, Some(Seconds(3600)));
 }
 

@@ -69,7 +69,7 @@ fn paid_time_stands_still_while_the_power_is_off() {
     let session = world.session(ALICE).expect("online again without a tap");
     assert_eq!(session.seconds_remaining, Some(Seconds(50 * 60)));
     assert_eq!(session.bytes_remaining, Some(Bytes(90_000_000)));
-    assert_eq!(world.in_gate(ALICE).unwrap().devices[&ALICE].traffic.total(), Bytes(10_000_000));
+    assert_eq!(world.in_gate(ALICE).unwrap().devices.get(&ALICE).unwrap().traffic.total(), Bytes(10_000_000));
 }
 
 #[test]
