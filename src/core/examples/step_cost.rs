@@ -81,7 +81,7 @@ struct Bench {
 
 impl Bench {
     fn new(accounts: u32) -> Self {
-        let boot = BootId("boot".to_owned());
+        let boot = BootId::from("boot");
         let settings = Settings {
             name: "bench".parse().unwrap(),
             packages: vec![package()],

@@ -139,6 +139,15 @@ impl Clock {
 }
 
 impl Account {
+    /// Takes no more memory than it needs; its boots' texts are those of `boot` where they are the same.
+    pub fn share(&mut self, boot: &mut Option<BootId>) {
+        self.purchases.shrink_to_fit(); // room is made for four at a time, and most have one
+        if let Clock::Running { boot: own, .. } = &mut self.clock {
+            own.share(boot);
+        }
+        self.online.values_mut().for_each(|online| online.boot.share(boot));
+    }
+
     /// Bytes of all its devices, both directions, ever: a running total.
     #[must_use]
     pub fn used(&self) -> Bytes {

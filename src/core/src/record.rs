@@ -4,6 +4,7 @@ use crate::account::Account;
 use crate::ledger::LedgerEntry;
 use crate::message::Up;
 use crate::order::Order;
+use crate::time::BootId;
 use crate::units::{Mac, Username};
 use serde::{Deserialize, Serialize};
 
@@ -47,6 +48,28 @@ pub enum Record {
     Ledger(LedgerEntry),
     /// Numbers.
     Counters(Counters),
+}
+
+/// Reads a store's records one after the other. They share what is the same in many of them.
+#[derive(Debug, Default)]
+pub struct Reader {
+    boot: Option<BootId>,
+}
+
+impl Reader {
+    /// Reads the next one.
+    ///
+    /// # Errors
+    /// As [`Record::decode`].
+    pub fn read(&mut self, key: &str, value: &[u8]) -> Result<Record, Unreadable> {
+        let mut record = Record::decode(key, value)?;
+        match &mut record {
+            Record::Account(account) => account.share(&mut self.boot),
+            Record::Order(order) => order.boot.share(&mut self.boot),
+            Record::Device(_) | Record::Outbox(_) | Record::Ledger(_) | Record::Counters(_) => {}
+        }
+        Ok(record)
+    }
 }
 
 /// A record's key.

@@ -1,7 +1,9 @@
 //! Time as the core sees it: handed in, never read.
 
 use crate::units::Millis;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::borrow::Cow;
+use std::sync::Arc;
 
 /// Milliseconds since this boot, suspended time included (Linux `CLOCK_BOOTTIME`). It never steps.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -85,9 +87,43 @@ fn days_from_civil(year: u64, month: u64, day: u64) -> Option<u64> {
 }
 
 /// Which boot of the router a [`Monotonic`] belongs to (Linux `/proc/sys/kernel/random/boot_id`).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct BootId(pub String);
+/// Everything that is online holds one, so copies share their text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BootId(Arc<str>);
+
+impl BootId {
+    /// The kernel's text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Shares the text of `last` where it is the same, and becomes the last one where it is not.
+    pub fn share(&mut self, last: &mut Option<Self>) {
+        match last {
+            Some(last) if last == self => self.clone_from(last),
+            _ => *last = Some(self.clone()),
+        }
+    }
+}
+
+impl From<&str> for BootId {
+    fn from(text: &str) -> Self {
+        Self(text.into())
+    }
+}
+
+impl Serialize for BootId {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for BootId {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        Cow::<str>::deserialize(d).map(|text| Self(text.as_ref().into()))
+    }
+}
 
 /// The moment in which something happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

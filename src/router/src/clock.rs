@@ -32,7 +32,7 @@ pub fn now() -> Now {
 /// # Errors
 /// When `/proc` is not there.
 pub fn boot_id() -> io::Result<BootId> {
-    Ok(BootId(std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned()))
+    Ok(BootId::from(std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim()))
 }
 
 /// Randomness for one step of the core.
@@ -54,7 +54,7 @@ mod tests {
         let (first, second) = (monotonic(), monotonic());
         assert!(first.0 > 0 && second >= first);
         assert_eq!(boot_id().unwrap(), boot_id().unwrap());
-        assert_eq!(boot_id().unwrap().0.len(), 36);
+        assert_eq!(boot_id().unwrap().as_str().len(), 36);
         assert!(now().wall.is_some(), "the machine that tests has its clock set");
     }
 

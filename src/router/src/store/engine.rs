@@ -5,8 +5,8 @@
 
 use super::error::StoreError;
 use super::folder::Folder;
-use super::form::{self, Digest, FORMAT, Joiner, MARKER, Marked, Marker};
-use lango_core::record::Change;
+use super::form::{self, Digest, FORMAT, Joiner, MARKER, Marked, Marker, Stored};
+use lango_core::record::{Change, Reader, Record, Unreadable};
 use nix::libc::c_ulong;
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -14,13 +14,10 @@ use std::fs::{File, TryLockError};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Enough for the pages that are written again and again; all records are read once, at the start.
-const CACHE: u64 = 2 << 20;
+const CACHE: u64 = 1 << 20;
 
 /// Never to be changed: sled refuses a store that was made with another.
 const SEGMENT: usize = 128 << 10;
-
-/// All that is stored: keys and values, by key.
-pub type Stored = Vec<(String, Vec<u8>)>;
 
 /// An open store, of one thread.
 pub struct Engine {
@@ -33,11 +30,11 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Opens or makes the store; gives back all that is in it too.
+    /// Opens or makes the store; gives back all that is in it too, by key.
     ///
     /// # Errors
     /// When it cannot be used; see [`StoreError`].
-    pub fn open(folder: Folder) -> Result<(Self, Stored), StoreError> {
+    pub fn open(folder: Folder) -> Result<(Self, Vec<Record>), StoreError> {
         let made = folder.made()?;
         if let Some(format) = made.filter(|format| *format > FORMAT) {
             return Err(StoreError::Later { path: folder.path().to_owned(), format });
@@ -47,6 +44,7 @@ impl Engine {
         let file = File::open(folder.path().join("db")).map_err(|cause| folder.failed(cause))?;
 
         let mut joiner = Joiner::default();
+        let mut records = Records::default();
         let mut digest = Digest::default();
         let mut marker = None;
         let read = guarded(|| {
@@ -56,13 +54,13 @@ impl Engine {
                     marker = Some(Marked::read(&piece).map_err(|cause| format!("its marker: {cause}"))?);
                 } else {
                     digest.add(&key, &piece);
-                    joiner.push(&key, &piece)?;
+                    records.extend(joiner.push(&key, &piece)?);
                 }
             }
             Ok(())
         });
         read.map_err(|cause| folder.damaged(cause))?;
-        let records = joiner.finish();
+        records.extend(joiner.finish());
 
         match marker {
             Some(Marked::Later { v }) => return Err(StoreError::Later { path: folder.path().to_owned(), format: v }),
@@ -71,9 +69,10 @@ impl Engine {
             }
             Some(Marked::Ours(_)) => {}
             None if made.is_some() => return Err(folder.damaged("it was in use, and now it is empty")),
-            None if !records.is_empty() => return Err(folder.damaged("it is not a store of lango's")),
+            None if records.any() => return Err(folder.damaged("it is not a store of lango's")),
             None => {}
         }
+        let records = records.finish()?;
 
         let mut engine = Self { tree, file, digest, folder };
         if marker.is_none() {
@@ -162,6 +161,34 @@ impl Engine {
             self.tree.flush().map_err(said)?;
             self.file.sync_data().map_err(|cause| cause.to_string())
         })
+    }
+}
+
+/// Records as they are read. Each is decoded at once: the text of all of them beside what it says is much on a router.
+#[derive(Default)]
+struct Records {
+    reader: Reader,
+    whole: Vec<Record>,
+    /// The first that cannot be decoded. What lost entries or is of a later format is told as that, whatever is in it.
+    unreadable: Option<Unreadable>,
+}
+
+impl Records {
+    fn extend(&mut self, stored: Option<Stored>) {
+        if let (Some((key, value)), None) = (stored, &self.unreadable) {
+            match self.reader.read(&key, &value) {
+                Ok(record) => self.whole.push(record),
+                Err(unreadable) => self.unreadable = Some(unreadable),
+            }
+        }
+    }
+
+    const fn any(&self) -> bool {
+        !self.whole.is_empty() || self.unreadable.is_some()
+    }
+
+    fn finish(self) -> Result<Vec<Record>, Unreadable> {
+        self.unreadable.map_or(Ok(self.whole), Err)
     }
 }
 

@@ -104,41 +104,43 @@ pub fn cut(key: &str, value: &[u8]) -> BTreeMap<Vec<u8>, Vec<u8>> {
     pieces
 }
 
+/// A record as it is stored: its key and its value.
+pub type Stored = (String, Vec<u8>);
+
 /// Puts records together again from pieces in the order of their keys.
 #[derive(Debug, Default)]
 pub struct Joiner {
-    whole: Vec<(String, Vec<u8>)>,
+    last: Option<Stored>,
     next: u32,
 }
 
 impl Joiner {
-    /// Takes the next piece.
+    /// Takes the next piece; gives back the record before, where this one begins another.
     ///
     /// # Errors
     /// When it is no piece, or not the one that should come.
-    pub fn push(&mut self, key: &[u8], piece: &[u8]) -> Result<(), String> {
+    pub fn push(&mut self, key: &[u8], piece: &[u8]) -> Result<Option<Stored>, String> {
         let odd = || format!("the entry {} is out of place", key.escape_ascii());
         let Some(at) = key.iter().position(|byte| *byte == FURTHER) else {
             let key = String::from_utf8(key.to_vec()).map_err(|_| odd())?;
-            self.whole.push((key, piece.to_vec()));
             self.next = 1;
-            return Ok(());
+            return Ok(self.last.replace((key, piece.to_vec())));
         };
         let (record, number) = (key.get(..at).ok_or_else(odd)?, key.get(at + 1..).ok_or_else(odd)?);
-        match self.whole.last_mut() {
+        match &mut self.last {
             Some((last, value)) if last.as_bytes() == record && number == self.next.to_be_bytes() => {
                 value.extend_from_slice(piece);
                 self.next += 1;
-                Ok(())
+                Ok(None)
             }
             _ => Err(odd()),
         }
     }
 
-    /// All records, by key.
+    /// The last record.
     #[must_use]
-    pub fn finish(self) -> Vec<(String, Vec<u8>)> {
-        self.whole
+    pub fn finish(self) -> Option<Stored> {
+        self.last
     }
 }
 
@@ -146,12 +148,14 @@ impl Joiner {
 mod tests {
     use super::*;
 
-    fn join(pieces: impl IntoIterator<Item = (Vec<u8>, Vec<u8>)>) -> Result<Vec<(String, Vec<u8>)>, String> {
+    fn join(pieces: impl IntoIterator<Item = (Vec<u8>, Vec<u8>)>) -> Result<Vec<Stored>, String> {
         let mut joiner = Joiner::default();
+        let mut whole = Vec::new();
         for (key, piece) in pieces {
-            joiner.push(&key, &piece)?;
+            whole.extend(joiner.push(&key, &piece)?);
         }
-        Ok(joiner.finish())
+        whole.extend(joiner.finish());
+        Ok(whole)
     }
 
     #[test]

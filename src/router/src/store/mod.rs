@@ -11,7 +11,7 @@ mod writer;
 
 pub use error::StoreError;
 
-use engine::{Engine, Stored};
+use engine::Engine;
 use folder::Folder;
 use lango_core::record::{Change, Record};
 use std::path::Path;
@@ -41,7 +41,7 @@ impl Store {
         // The engine is opened where it is used: the threads that it makes have that thread's habits.
         let work = move || {
             engine::let_timers_be_late();
-            match Engine::open(folder).and_then(|(engine, stored)| Ok((engine, decoded(&stored)?))) {
+            match Engine::open(folder) {
                 Ok((mut engine, records)) => {
                     if opened.send(Ok(records)).is_ok() {
                         writer::run(&mut engine, &queue);
@@ -100,8 +100,4 @@ impl Store {
         self.jobs.send(job(done)).map_err(|_| ended())?;
         answer.await.map_err(|_| ended())?
     }
-}
-
-fn decoded(stored: &Stored) -> Result<Vec<Record>, StoreError> {
-    Ok(stored.iter().map(|(key, value)| Record::decode(key, value)).collect::<Result<_, _>>()?)
 }

@@ -74,7 +74,7 @@ pub fn settings() -> Settings {
 impl World {
     /// A router that just started, with nothing known and nobody there.
     pub fn new() -> Self {
-        let boot = BootId("boot-1".to_owned());
+        let boot = BootId::from("boot-1");
         let now = Now { monotonic: Monotonic(10_000), wall: Some(Wall(1_795_340_000_000)) };
         Self {
             gateway: Gateway::load(settings(), [], boot.clone(), now),
@@ -311,7 +311,7 @@ impl World {
     pub fn power_cut(&mut self, milliseconds: u64, settings: Settings) {
         self.wall = self.wall.map(|wall| wall + milliseconds);
         self.at = 5_000;
-        self.boot = BootId(format!("{}+", self.boot.0));
+        self.boot = BootId::from(format!("{}+", self.boot.as_str()).as_str());
         self.gate.clear();
         self.neighbours.clear();
         self.sent.clear();
