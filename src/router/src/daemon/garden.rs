@@ -1,17 +1,26 @@
 //! The walled garden's host names, looked up now and then: the gate knows addresses only.
 //!
-//! A host whose addresses change is followed within [`AGAIN`]; one that cannot be looked up keeps the ones it had.
+//! This is all that there is where dnsmasq has no nftset, and what fills the garden before anybody asks where it has. A host
+//! whose addresses change is followed within [`AGAIN`]; one that cannot be looked up keeps the ones it had.
 
 use crate::config::values::HostName;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
-/// How often names are looked up. Their own lifetimes are not to be had from the system's resolver.
+/// How often names are looked up, and what was found is put into the gate anew, where it would end otherwise. Their own
+/// lifetimes are not to be had from the system's resolver.
 const AGAIN: Duration = Duration::from_secs(300);
 
 /// After a look-up that failed for some name: the uplink may be back soon.
 const AGAIN_AFTER_FAILURE: Duration = Duration::from_secs(15);
+
+/// What was found, and of which hosts.
+pub struct Found {
+    hosts: Vec<HostName>,
+    addresses: Vec<IpAddr>,
+}
 
 /// The garden as it was resolved last, and the hosts that it is made of.
 pub struct Garden {
@@ -20,26 +29,38 @@ pub struct Garden {
 }
 
 impl Garden {
-    /// Looks hosts up from now on; each new set of addresses comes out of the receiver. Without hosts nothing ever wakes.
-    pub fn start(hosts: &[HostName]) -> (Self, mpsc::Receiver<Vec<IpAddr>>) {
+    /// Looks hosts up from now on; what is found comes out of the receiver, each time. Without hosts nothing ever wakes.
+    pub fn start(hosts: &[HostName]) -> (Self, mpsc::Receiver<Found>) {
         let (hosts, watched) = watch::channel(hosts.to_vec());
         let (found, addresses) = mpsc::channel(1);
         tokio::task::spawn_local(look_up(watched, found));
         (Self { hosts, addresses: Vec::new() }, addresses)
     }
 
-    /// Other hosts from now on.
-    pub fn set_hosts(&self, hosts: &[HostName]) {
+    /// Other hosts from now on. Gives back whether one that was there is not any more: its addresses must go then, and
+    /// nothing that was found is known until the next look-up, which begins at once.
+    pub fn set_hosts(&mut self, hosts: &[HostName]) -> bool {
+        let mut fewer = false;
         self.hosts.send_if_modified(|now| {
             let changed = now.as_slice() != hosts;
+            fewer = now.iter().any(|host| !hosts.contains(host));
             hosts.clone_into(now);
             changed
         });
+        if fewer {
+            self.addresses.clear();
+        }
+        fewer
     }
 
-    /// Remembers what was found, for a gate that has to be made anew.
-    pub fn resolved(&mut self, addresses: Vec<IpAddr>) {
-        self.addresses = addresses;
+    /// Remembers what was found, for a gate that has to be made anew, and gives it back; nothing where it was looked up
+    /// before the hosts became others.
+    pub fn resolved(&mut self, found: Found) -> Option<&[IpAddr]> {
+        if *self.hosts.borrow() != found.hosts {
+            return None;
+        }
+        self.addresses = found.addresses;
+        Some(&self.addresses)
     }
 
     /// What was found last.
@@ -48,11 +69,10 @@ impl Garden {
     }
 }
 
-async fn look_up(mut hosts: watch::Receiver<Vec<HostName>>, found: mpsc::Sender<Vec<IpAddr>>) {
-    let mut known: std::collections::BTreeMap<String, Vec<IpAddr>> = std::collections::BTreeMap::new();
-    let mut told = Vec::new();
+async fn look_up(mut hosts: watch::Receiver<Vec<HostName>>, found: mpsc::Sender<Found>) {
+    let mut known: BTreeMap<HostName, Vec<IpAddr>> = BTreeMap::new();
     loop {
-        let names: Vec<String> = hosts.borrow_and_update().iter().map(ToString::to_string).collect();
+        let names = hosts.borrow_and_update().clone();
         known.retain(|name, _| names.contains(name));
         let mut again = AGAIN;
         for name in &names {
@@ -67,11 +87,9 @@ async fn look_up(mut hosts: watch::Receiver<Vec<HostName>>, found: mpsc::Sender<
         let mut addresses: Vec<IpAddr> = known.values().flatten().copied().collect();
         addresses.sort_unstable();
         addresses.dedup();
-        if addresses != told {
-            told.clone_from(&addresses);
-            if found.send(addresses).await.is_err() {
-                return; // the daemon stops
-            }
+        // The same as before, too: what is in the gate would end otherwise.
+        if !addresses.is_empty() && found.send(Found { hosts: names.clone(), addresses }).await.is_err() {
+            return; // the daemon stops
         }
         let changed = async {
             // Without hosts there is nothing to look up again: only other hosts wake this.

@@ -74,7 +74,7 @@ enum Event {
     Sync(SyncEvent),
     Portal(Request, oneshot::Sender<Answer>),
     Control(wire::Command, oneshot::Sender<wire::Reply>),
-    Garden(Vec<IpAddr>),
+    Garden(garden::Found),
     Cleaned(cleaning::Outcome),
     Due,
 }
@@ -115,7 +115,7 @@ struct Sources {
     sync: Option<mpsc::Receiver<SyncEvent>>,
     portal: mpsc::Receiver<front::Ask>,
     control: mpsc::Receiver<control::Ask>,
-    garden: mpsc::Receiver<Vec<IpAddr>>,
+    garden: mpsc::Receiver<garden::Found>,
     portal_task: Option<(oneshot::Sender<()>, tokio::task::JoinHandle<()>)>,
 }
 
@@ -183,7 +183,7 @@ impl Daemon {
             Some(sender) = next_sender(&mut sources.senders) => Event::Sender(sender),
             Some((command, asker)) = sources.control.recv() => Event::Control(command, asker),
             Some((request, asker)) = sources.portal.recv() => Event::Portal(request, asker),
-            Some(addresses) = sources.garden.recv() => Event::Garden(addresses),
+            Some(found) = sources.garden.recv() => Event::Garden(found),
             outcome = self.cleaner.done() => Event::Cleaned(outcome),
         }
     }
@@ -219,6 +219,11 @@ impl Daemon {
                 }
             }
             Event::Gate(GateEvent::Flowtables) => self.look_for_offload(),
+            Event::Gate(GateEvent::Garden { address, until }) => {
+                if let Some(gate) = &mut self.gate {
+                    gate.garden_grew(address, until, clock::monotonic());
+                }
+            }
             Event::Gate(GateEvent::Overrun) => {
                 // One of the events that were lost may have told that our table is gone.
                 self.restore_gate(inputs);
@@ -235,12 +240,12 @@ impl Daemon {
             Event::Portal(request, asker) => self.ask(request, Asker::Portal(asker), inputs),
             Event::Control(wire::Command::Rules(request), asker) => self.ask(request, Asker::Control(asker), inputs),
             Event::Control(wire::Command::Daemon(wire::DaemonCommand::Flush), asker) => drop(asker.send(self.flush())),
-            Event::Garden(addresses) => {
-                if let Some(Err(cause)) = self.gate.as_mut().map(|gate| gate.set_garden(&addresses)) {
+            Event::Garden(found) => {
+                let Some(addresses) = self.garden.resolved(found) else { return };
+                if let Some(Err(cause)) = self.gate.as_mut().map(|gate| gate.renew_garden(addresses, clock::monotonic())) {
                     log::warn!("gate: the walled garden could not be changed: {cause}");
                     self.gate_again = Some(Instant::now() + AGAIN);
                 }
-                self.garden.resolved(addresses);
             }
             Event::Cleaned(outcome) => self.cleaner.tell(outcome),
         }
@@ -397,7 +402,7 @@ impl Daemon {
         }
         // An open gate puts its table back together with the accounts, so that no connection of who paid is reset between.
         let reconciled = gate.reconcile(&desired, clock::now().monotonic);
-        let restored = reconciled.and_then(|last| gate.set_garden(self.garden.addresses()).map(|()| last));
+        let restored = reconciled.and_then(|last| gate.renew_garden(self.garden.addresses(), clock::monotonic()).map(|()| last));
         match restored {
             Ok(last) => {
                 self.gate_again = None;
@@ -435,7 +440,11 @@ impl Daemon {
         }
         self.config = start::keep_what_only_starts(&self.config, config);
         self.portal_config.send_replace(start::portal_config_of(&self.config));
-        self.garden.set_hosts(&self.config.gateway.allow);
+        let fewer = self.garden.set_hosts(&self.config.gateway.allow);
+        if fewer && let Some(Err(cause)) = self.gate.as_mut().map(Gate::empty_garden) {
+            log::warn!("gate: {cause}");
+            self.gate_again = Some(Instant::now() + AGAIN);
+        }
         let mut inputs = VecDeque::from([Input::Reconfigured(self.config.settings())]);
         let mut events = sync;
         match (self.sync.take(), start::sync_config(&self.config)?) {

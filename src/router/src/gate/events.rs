@@ -1,14 +1,18 @@
 //! What the kernel says of our table by itself.
 
-use super::answer::{Object, object_in, ours};
-use super::nft::{EVENT_GROUP, SUBSYSTEM, message};
+use super::answer::{Element, Object, object_in, ours};
+use super::nft::{EVENT_GROUP, GENERIC_HEADER, SUBSYSTEM, attribute, message};
 use super::offload;
+use super::set::{Key, Set};
+use crate::clock;
 use crate::netlink::codec::{Malformed, Message, Messages};
 use crate::netlink::events::{Events, Heard};
 use crate::netlink::socket::{Family, NetlinkError};
 use lango_core::gate::GateId;
+use lango_core::time::Monotonic;
 use std::collections::VecDeque;
 use std::io;
+use std::net::IpAddr;
 
 /// Something happened to our table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +23,13 @@ pub enum GateEvent {
     TableGone,
     /// A flowtable came, changed or went: ask [`super::Gate::flow_offload`].
     Flowtables,
+    /// An address came into the walled garden, by us or by dnsmasq: tell [`super::Gate::garden_grew`].
+    Garden {
+        /// Which.
+        address: IpAddr,
+        /// When it ends.
+        until: Option<Monotonic>,
+    },
     /// Events were lost: call [`super::Gate::reconcile`] (the table may be gone) and ask [`super::Gate::depleted`].
     Overrun,
 }
@@ -59,26 +70,45 @@ impl GateEvents {
 
 /// The events in a datagram. What cannot be read is none of ours: the kernel is the sender.
 fn events_in(datagram: &[u8]) -> impl Iterator<Item = GateEvent> + '_ {
-    Messages::new(datagram).filter_map(Result::ok).filter_map(|message| event(&message).ok().flatten())
+    Messages::new(datagram).filter_map(Result::ok).flat_map(|message| events(&message).unwrap_or_default())
 }
 
-fn event(read: &Message<'_>) -> Result<Option<GateEvent>, Malformed> {
+fn events(read: &Message<'_>) -> Result<Vec<GateEvent>, Malformed> {
     if offload::is_change(read) {
-        return Ok(Some(GateEvent::Flowtables));
+        return Ok(vec![GateEvent::Flowtables]);
     }
     Ok(match read.kind.checked_sub(SUBSYSTEM) {
-        Some(message::DELETE_TABLE) if ours(read)? => Some(GateEvent::TableGone),
+        Some(message::DELETE_TABLE) if ours(read)? => vec![GateEvent::TableGone],
         Some(message::NEW_OBJECT) => match object_in(read)? {
-            Some(Object::Quota(quota)) if quota.hit => Some(GateEvent::Depleted(quota.name.id)),
-            _ => None,
+            Some(Object::Quota(quota)) if quota.hit => vec![GateEvent::Depleted(quota.name.id)],
+            _ => Vec::new(),
         },
-        _ => None,
+        Some(message::NEW_ELEMENT) if ours(read)? => garden_in(read)?,
+        _ => Vec::new(),
     })
+}
+
+fn garden_in(read: &Message<'_>) -> Result<Vec<GateEvent>, Malformed> {
+    let attributes = read.attributes(GENERIC_HEADER)?;
+    let set = attributes.clone().find(attribute::ELEMENTS_SET)?.and_then(|name| name.text());
+    if ![Set::Garden4, Set::Garden6].iter().any(|garden| set == Some(garden.name())) {
+        return Ok(Vec::new());
+    }
+    let Some(list) = attributes.find(attribute::ELEMENTS)? else { return Ok(Vec::new()) };
+    let now = clock::monotonic();
+    let mut found = Vec::new();
+    for item in list.nested() {
+        let element = Element::read(item?, now)?;
+        if let Some(Key::Address(address)) = Key::from_bytes(&element.key) {
+            found.push(GateEvent::Garden { address, until: element.until });
+        }
+    }
+    Ok(found)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::nft::{Request, add_quota, delete_table};
+    use super::super::nft::{Request, add_element, add_quota, delete_table};
     use super::*;
     use crate::gate::names::QuotaName;
     use crate::netlink::codec::Writer;
@@ -113,10 +143,19 @@ mod tests {
                 quota("fw4", "q4.0", 2),
                 foreign_table,
                 flowtable(22),
+                add_element(Set::Garden4, &[192, 0, 2, 1], None, None),
+                add_element(Set::DownQuota4, &[192, 0, 2, 2], None, Some("q3.0")),
+                add_element(Set::Answered4, &[192, 0, 2, 3], None, None),
                 delete_table(),
                 flowtable(24),
             ]),
-            [GateEvent::Depleted(GateId(3)), GateEvent::Flowtables, GateEvent::TableGone, GateEvent::Flowtables]
+            [
+                GateEvent::Depleted(GateId(3)),
+                GateEvent::Flowtables,
+                GateEvent::Garden { address: IpAddr::from([192, 0, 2, 1]), until: None },
+                GateEvent::TableGone,
+                GateEvent::Flowtables
+            ]
         );
     }
 
@@ -125,13 +164,14 @@ mod tests {
         let mut writer = Writer::new();
         add_quota(QuotaName { id: GateId(3), serial: 0 }, 10, 0).write(&mut writer, 0, 0);
         delete_table().write(&mut writer, 0, 0);
+        add_element(Set::Garden6, &[1; 16], Some(1), None).write(&mut writer, 0, 0);
         let bytes = writer.finish().unwrap();
         for at in 0..bytes.len() {
-            assert!(events_in(&bytes[..at]).count() <= 1);
+            assert!(events_in(&bytes[..at]).count() <= 2);
             for value in [0, 1, 3, 4, 5, 0x10, 0x7f, 0xff] {
                 let mut changed = bytes.clone();
                 changed[at] = value;
-                assert!(events_in(&changed).count() <= 2);
+                assert!(events_in(&changed).count() <= 3);
             }
         }
     }

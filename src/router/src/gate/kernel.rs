@@ -9,6 +9,7 @@ use super::view::{Pass, View};
 use crate::clock;
 use crate::netlink::codec::{ACK, REQUEST, Writer};
 use crate::netlink::socket::{Family, NetlinkError, Socket};
+use lango_core::time::Monotonic;
 use nix::errno::Errno;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -181,15 +182,15 @@ impl Kernel {
         })
     }
 
-    /// The walled garden's addresses.
+    /// The walled garden's addresses, and when they end.
     ///
     /// # Errors
     /// When the kernel refuses to tell.
-    pub fn garden(&mut self) -> Result<BTreeSet<IpAddr>, NetlinkError> {
-        let mut garden = BTreeSet::new();
+    pub fn garden(&mut self) -> Result<BTreeMap<IpAddr, Option<Monotonic>>, NetlinkError> {
+        let mut garden = BTreeMap::new();
         for set in [Set::Garden4, Set::Garden6] {
             garden.extend(self.elements(set)?.iter().filter_map(|element| match Key::from_bytes(&element.key) {
-                Some(Key::Address(address)) => Some(address),
+                Some(Key::Address(address)) => Some((address, element.until)),
                 _ => None,
             }));
         }

@@ -1,12 +1,13 @@
 //! The kernel gate: our own nftables table, which lets paid devices pass until their time or data ends, all by itself.
 //!
 //! `names`, `set`, `nft`, `answer`, `rule`, `ruleset`, `view`, `plan` and `offload` are pure; `kernel`, `transaction`, `events`,
-//! `speeds` and `conntrack` speak with the kernel.
+//! `garden`, `speeds` and `conntrack` speak with the kernel.
 //! What the table looks like and what it does is in docs/gate.md.
 
 mod answer;
 mod conntrack;
 mod events;
+mod garden;
 mod kernel;
 mod learn;
 mod names;
@@ -36,10 +37,10 @@ use lango_core::request::FlowOffload;
 use lango_core::time::Monotonic;
 use lango_core::units::{Bytes, Mac, Millis};
 use names::{CounterName, Direction};
-use nft::{Request, add_element, delete_element, delete_table};
+use nft::{Request, delete_table};
 use nix::errno::Errno;
 use plan::{Facts, UNLIMITED};
-use set::{Key, Set};
+use set::Key;
 use speeds::Speeds;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -106,7 +107,8 @@ pub struct Gate {
     speeds: Speeds,
     table: Table,
     view: View,
-    garden: BTreeSet<IpAddr>,
+    /// The walled garden as last known, and when each address ends.
+    garden: BTreeMap<IpAddr, Option<Monotonic>>,
     /// Accounts that left something in the kernel, and since when.
     left: BTreeMap<GateId, Monotonic>,
     /// Who left the gate, and has tracked connections still.
@@ -130,7 +132,7 @@ impl Gate {
             speeds,
             table,
             view: View::default(),
-            garden: BTreeSet::new(),
+            garden: BTreeMap::new(),
             left: BTreeMap::new(),
             departed: Departed::default(),
         };
@@ -194,7 +196,7 @@ impl Gate {
         }
         requests.extend(ruleset::frame());
         requests.extend(ruleset::rules(&self.config));
-        requests.extend(self.garden.iter().map(|address| add_element(garden_set(*address), &Key::Address(*address).bytes(), None, None)));
+        requests.extend(garden::put_back(&self.garden, clock::monotonic()));
         requests
     }
 
@@ -377,6 +379,8 @@ impl Gate {
             Table::Foreign => {
                 // The names of objects are the same in every version; what it counted is taken over into new ones.
                 self.view = View::default();
+                // So are the garden's sets; a version that had none has nothing to take over.
+                self.garden = self.kernel.garden().unwrap_or_default();
                 let counted = self.kernel.counters().map_err(cannot("read the counters"))?;
                 Facts { counted, ..Facts::default() }
             }
@@ -429,21 +433,6 @@ impl Gate {
         Ok(usage(counted))
     }
 
-    /// Sets the addresses that a captive device may reach, in place of those before.
-    ///
-    /// # Errors
-    /// When the kernel refuses; nothing is changed then.
-    pub fn set_garden(&mut self, addresses: &[IpAddr]) -> Result<(), GateError> {
-        let wanted: BTreeSet<IpAddr> = addresses.iter().copied().collect();
-        let key = |address: &IpAddr| Key::Address(*address).bytes();
-        let gone = self.garden.difference(&wanted).map(|a| delete_element(garden_set(*a), &key(a)));
-        let new = wanted.difference(&self.garden).map(|a| add_element(garden_set(*a), &key(a), None, None));
-        let requests: Vec<Request> = gone.chain(new).collect();
-        self.kernel.transact(requests.iter()).map_err(|r| cannot("set the walled garden")(r.error))?;
-        self.garden = wanted;
-        Ok(())
-    }
-
     /// Takes our table out of the kernel, and all that is in it, and the classes that hold speeds. It is no error when there
     /// is none.
     ///
@@ -485,13 +474,6 @@ fn delete(kernel: &mut Kernel) -> Result<(), GateError> {
     match kernel.transact([delete_table()].iter()) {
         Err(refused) if !refused.error.is(Errno::ENOENT) => Err(cannot("delete our table")(refused.error)),
         _ => Ok(()),
-    }
-}
-
-const fn garden_set(address: IpAddr) -> Set {
-    match address {
-        IpAddr::V4(_) => Set::Garden4,
-        IpAddr::V6(_) => Set::Garden6,
     }
 }
 

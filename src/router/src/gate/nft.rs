@@ -3,7 +3,7 @@
 //! Numbers are those of linux/netfilter/nf_tables.h; they are the kernel's promise to programs and never change.
 
 use super::names::{CounterName, QuotaName};
-use super::set::{Growing, KeyType, Set};
+use super::set::{Bounds, KeyType, Set};
 use super::speeds::Class;
 use crate::netlink::codec::{APPEND, CREATE, EXCLUSIVE, Writer};
 
@@ -166,6 +166,12 @@ pub fn add_element(set: Set, key: &[u8], timeout_milliseconds: Option<u64>, obje
     })
 }
 
+/// Puts an element into a set, or finds that it is there; what is there may stay as it is.
+#[must_use]
+pub fn ensure_element(set: Set, key: &[u8], timeout_milliseconds: Option<u64>) -> Request {
+    Request { flags: CREATE, ..add_element(set, key, timeout_milliseconds, None) }
+}
+
 /// Puts an element that leads to a class into a map.
 #[must_use]
 pub fn add_class(set: Set, key: &[u8], class: Class) -> Request {
@@ -293,7 +299,7 @@ pub fn add_set(set: Set, number: u32, collect_every_milliseconds: u32) -> Reques
         let KeyType(kind, length) = set.key();
         let flags = if set.ends() { SET_TIMEOUT } else { 0 } | if set.object().is_some() { SET_OBJECT } else { 0 };
         let flags = flags | if set.marks() { SET_MAP } else { 0 };
-        let flags = flags | if set.grows().is_some() { SET_DYNAMIC } else { 0 };
+        let flags = flags | if set.grows() { SET_DYNAMIC } else { 0 };
         w.text(attribute::SET_TABLE, TABLE);
         w.text(attribute::SET_NAME, set.name());
         w.be32(attribute::SET_FLAGS, flags);
@@ -303,11 +309,11 @@ pub fn add_set(set: Set, number: u32, collect_every_milliseconds: u32) -> Reques
             w.be32(attribute::SET_DATA_TYPE, KeyType::CLASS.0);
             w.be32(attribute::SET_DATA_LENGTH, KeyType::CLASS.1);
         }
-        if let Some(Growing { most, .. }) = set.grows() {
+        if let Some(Bounds { most, .. }) = set.bounds() {
             w.nest(attribute::SET_SIZE, |w| w.be32(attribute::SIZE, most));
         }
         w.be32(attribute::SET_ID, number);
-        if let Some(Growing { milliseconds, .. }) = set.grows() {
+        if let Some(Bounds { milliseconds, .. }) = set.bounds() {
             w.be64(attribute::SET_TIMEOUT, milliseconds);
         }
         if let Some(object) = set.object() {

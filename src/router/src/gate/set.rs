@@ -73,12 +73,12 @@ pub enum Set {
     Answered6,
 }
 
-/// The bounds of a set that the kernel fills by itself.
+/// The bounds of a set that others than we fill.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Growing {
+pub struct Bounds {
     /// As many elements at most.
     pub most: u32,
-    /// How long each stays that is not renewed.
+    /// How long each stays that is not renewed, and whose maker said nothing else.
     pub milliseconds: u64,
 }
 
@@ -165,26 +165,35 @@ impl Set {
         matches!(self, Self::UpClass | Self::DownClass4 | Self::DownClass6)
     }
 
-    /// The bounds of a set that the kernel fills by itself.
+    /// The bounds of a set that others than we fill: the kernel by its own rules, or dnsmasq (the walled garden).
     ///
-    /// What an element still allows is whole again before it ends, so that nobody gains by its end. There is room for every
-    /// address that a thousand devices may ask from; more than that is somebody who makes devices up.
+    /// What an element still allows of DNS is whole again before it ends, so that nobody gains by its end. There is room for
+    /// every address that a thousand devices may ask from; more than that is somebody who makes devices up. An address of the
+    /// walled garden stays for some hours: far longer than answers of DNS are remembered anywhere, and short enough that the
+    /// addresses of large networks, which serve another name tomorrow, do not pile up.
     #[must_use]
-    pub const fn grows(self) -> Option<Growing> {
+    pub const fn bounds(self) -> Option<Bounds> {
         match self {
-            Self::Asking => Some(Growing { most: 4_096, milliseconds: 60_000 }),
-            Self::AskingAnew => Some(Growing { most: 4_096, milliseconds: 3_600_000 }),
-            Self::AskingFrom4 | Self::AskingFrom6 => Some(Growing { most: 8_192, milliseconds: 3_600_000 }),
-            Self::Answered4 | Self::Answered6 => Some(Growing { most: 8_192, milliseconds: 60_000 }),
+            Self::Asking => Some(Bounds { most: 4_096, milliseconds: 60_000 }),
+            Self::AskingAnew => Some(Bounds { most: 4_096, milliseconds: 3_600_000 }),
+            Self::AskingFrom4 | Self::AskingFrom6 => Some(Bounds { most: 8_192, milliseconds: 3_600_000 }),
+            Self::Answered4 | Self::Answered6 => Some(Bounds { most: 8_192, milliseconds: 60_000 }),
+            Self::Garden4 | Self::Garden6 => Some(Bounds { most: 4_096, milliseconds: 6 * 3_600_000 }),
             _ => None,
         }
+    }
+
+    /// Whether rules put elements into it.
+    #[must_use]
+    pub const fn grows(self) -> bool {
+        self.bounds().is_some() && !matches!(self, Self::Garden4 | Self::Garden6)
     }
 
     /// Whether its elements end by themselves. Those that lead to counters do not, so that what was counted stays there
     /// to be read after the end.
     #[must_use]
     pub const fn ends(self) -> bool {
-        self.grows().is_some()
+        self.bounds().is_some()
             || matches!(self, Self::Paid | Self::UpQuota | Self::UpQuota4 | Self::UpQuota6 | Self::DownQuota4 | Self::DownQuota6)
     }
 }

@@ -168,16 +168,17 @@ fn the_walled_garden_is_open_to_all_and_nothing_beside_it() {
         Server::tcp(&world, Host::Internet, socket_address(INTERNET4, 80), "internet"),
         Server::udp(&world, Host::Internet, socket_address(INTERNET6, 4000), "e"),
     ];
-    gate.set_garden(&[INTERNET4.parse().unwrap(), INTERNET6.parse().unwrap()]).unwrap();
+    gate.renew_garden(&[INTERNET4.parse().unwrap(), INTERNET6.parse().unwrap()], now()).unwrap();
     assert_eq!(world.within(Host::Phone1, || tcp_ask(socket_address(INTERNET4, 443))).unwrap(), "internet");
     assert_eq!(world.within(Host::Phone1, || tcp_ask(socket_address(INTERNET4, 80))).unwrap(), "internet");
     assert_eq!(world.within(Host::Phone1, || udp_ask(socket_address(INTERNET6, 4000), b"x")).unwrap(), b"ex");
     assert!(gate.usage().unwrap().is_empty(), "nothing of it is on anybody's account");
-    gate.set_garden(&[INTERNET4.parse().unwrap()]).unwrap();
+    gate.empty_garden().unwrap();
+    assert!(refused(&world.within(Host::Phone1, || udp_ask(socket_address(INTERNET6, 4000), b"x"))));
+    assert!(refused(&world.within(Host::Phone1, || tcp_ask(socket_address(INTERNET4, 443)))));
+    gate.renew_garden(&[INTERNET4.parse().unwrap()], now()).unwrap();
     assert!(refused(&world.within(Host::Phone1, || udp_ask(socket_address(INTERNET6, 4000), b"x"))));
     assert_eq!(world.within(Host::Phone1, || tcp_ask(socket_address(INTERNET4, 443))).unwrap(), "internet");
-    gate.set_garden(&[]).unwrap();
-    assert!(refused(&world.within(Host::Phone1, || tcp_ask(socket_address(INTERNET4, 443)))));
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod copies;
 mod dns;
 mod following;
 mod fw4;
+mod garden;
 mod installing;
 mod interfaces;
 mod limits;

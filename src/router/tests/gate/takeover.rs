@@ -5,7 +5,9 @@ use crate::world::{Host, INTERNET4, PORTAL_PORT, World, account, addresses, conf
 use lango::gate::{self, GateConfig, GateError, GateEvent, GateEvents};
 use lango_core::gate::{GateAccount, GateChange, GateId, Traffic};
 use lango_core::units::Bytes;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -98,17 +100,36 @@ fn a_table_that_somebody_deleted_is_noticed_and_put_back() {
     let mut gate = world.gate();
     let _server = Server::udp(&world, Host::Internet, socket_address(INTERNET4, 4000), "e");
     let desired = GateAccount { until: within_seconds(30), ..account(1, &[1]) };
-    gate.set_garden(&["192.0.2.99".parse().unwrap()]).unwrap();
+    let ours: IpAddr = "192.0.2.99".parse().unwrap();
+    gate.renew_garden(&[ours], now()).unwrap();
+    // As dnsmasq does it: without a timeout, and without a word to the daemon.
+    world.nft(Host::Router, "add element inet lango garden4 { 192.0.2.98 }");
+    world.nft(Host::Router, "add element inet lango garden6 { 2001:db8::98 timeout 1h }");
+    let theirs = ["192.0.2.98", "2001:db8::98"].map(|address| address.parse::<IpAddr>().unwrap());
     gate.apply(&[GateChange::Set(desired.clone())], now()).unwrap();
     world.nft(Host::Router, "delete table inet standin");
     world.nft(Host::Router, "delete table inet lango");
-    assert_eq!(heard.recv_timeout(Duration::from_secs(5)).unwrap(), Some(GateEvent::TableGone));
+    let mut came = BTreeMap::new();
+    loop {
+        match heard.recv_timeout(Duration::from_secs(5)).unwrap() {
+            Some(GateEvent::Garden { address, until }) => {
+                came.insert(address, until);
+                gate.garden_grew(address, until, now());
+            }
+            last => break assert_eq!(last, Some(GateEvent::TableGone)),
+        }
+    }
+    assert_eq!(came.keys().copied().collect::<BTreeSet<_>>(), BTreeSet::from([ours, theirs[0], theirs[1]]));
     let other = GateChange::Set(account(2, &[2]));
     assert!(matches!(gate.apply(&[other], now()), Err(GateError::TableGone)));
     gate.reconcile(std::slice::from_ref(&desired), now()).unwrap();
     world.within(Host::Phone1, || udp_ask(socket_address(INTERNET4, 4000), b"x")).unwrap();
     assert!(refused(&world.within(Host::Phone2, || udp_ask(socket_address(INTERNET4, 4000), b"x"))));
-    assert!(world.nft(Host::Router, "list set inet lango garden4").contains("192.0.2.99"));
+    // Each has the end that it had.
+    let garden = crate::garden::garden(&world);
+    for (address, seconds) in [(ours, 900), (theirs[0], 21_600), (theirs[1], 3_600)] {
+        assert!((seconds - 60..=seconds).contains(&garden[&address]), "{address}: {garden:?}");
+    }
 }
 
 #[test]

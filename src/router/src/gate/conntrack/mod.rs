@@ -178,6 +178,6 @@ impl Gate {
             }
             Whose::Of(ended)
         };
-        Some(Cleaning { purge: Purge { whose, garden: self.garden.clone() }, customers: self.config.lan.clone() })
+        Some(Cleaning { purge: Purge { whose, garden: self.garden.keys().copied().collect() }, customers: self.config.lan.clone() })
     }
 }
