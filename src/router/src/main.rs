@@ -15,6 +15,7 @@ fn main() -> ExitCode {
             end(&cli::Outcome { out: concat!("lango ", env!("CARGO_PKG_VERSION"), "\n").to_owned(), ..cli::Outcome::default() })
         }
         Job::Check => end(&cli::check(&arguments.config)),
+        Job::Garden => end(&cli::garden(&arguments.config)),
         Job::Ask(ask) => end(&cli::ask(&arguments.config, &ask, arguments.json)),
         Job::Run => {
             lango::logger::start();

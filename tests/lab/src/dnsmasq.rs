@@ -5,7 +5,7 @@ use crate::internet::{HOST4, HOST6, NAME};
 use crate::net::Namespace;
 use crate::process::Program;
 use crate::tool;
-use crate::world::{PORTAL, ROUTER4};
+use crate::world::{CLOUD4, PORTAL, ROUTER4};
 use anyhow::Result;
 use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
@@ -19,6 +19,12 @@ const PROBES: [&str; 5] =
 #[must_use]
 pub fn leases(folder: &Path) -> PathBuf {
     folder.join("dhcp.leases")
+}
+
+/// The folder with more configuration, as OpenWrt has it. What is put there counts from dnsmasq's next start on.
+#[must_use]
+pub fn more(folder: &Path) -> PathBuf {
+    folder.join("dnsmasq.d")
 }
 
 /// Starts it and waits until it answers.
@@ -43,24 +49,66 @@ pub fn start(router: &Namespace, folder: &Path) -> Result<Program> {
          ra-param=br-lan,10,1800\n\
          dhcp-range=::,constructor:br-lan,ra-only,64,12h\n\
          host-record=portal.lan,{ROUTER4}\n\
-         host-record={NAME},{HOST4},{HOST6}\n",
+         host-record={NAME},{HOST4},{HOST6}\n\
+         conf-dir={}\n",
         leases(folder).display(),
+        more(folder).display(),
     );
     for name in PROBES {
         config += &format!("host-record={name},{HOST4},{HOST6}\n");
     }
     let file = folder.join("dnsmasq.conf");
     std::fs::write(&file, config)?;
+    std::fs::create_dir_all(more(folder))?;
     let program = Program::new(router, &tool::path("dnsmasq")?, &[&format!("--conf-file={}", file.display())], &folder.join("dnsmasq.log"));
-    program.start()?;
-    program.ready_when("dnsmasq to answer for its own portal", || answers(router).unwrap_or(false))?;
+    run(&program, router)?;
     Ok(program)
 }
 
-fn answers(router: &Namespace) -> std::io::Result<bool> {
-    let socket = router.run(|| UdpSocket::bind("0.0.0.0:0"))?;
+/// Starts it again, and waits until it answers.
+///
+/// # Errors
+/// When it does not.
+pub fn run(program: &Program, router: &Namespace) -> Result<()> {
+    program.start()?;
+    program.ready_when("dnsmasq to answer for its own portal", || answers(router, ROUTER4, "portal.lan").unwrap_or(false))
+}
+
+/// A DNS server of the internet, in the cloud's namespace, that knows these records and writes down every question.
+///
+/// # Errors
+/// When it is not installed or does not answer.
+pub fn upstream(cloud: &Namespace, folder: &Path, records: &str) -> Result<Program> {
+    let file = folder.join("upstream.conf");
+    let config = format!(
+        "no-daemon\n\
+         log-queries\n\
+         no-hosts\n\
+         no-resolv\n\
+         listen-address={CLOUD4}\n\
+         bind-interfaces\n\
+         local-ttl=600\n\
+         host-record=ready.test,{CLOUD4}\n\
+         {records}"
+    );
+    std::fs::write(&file, config)?;
+    let log = folder.join("upstream.log");
+    let program = Program::new(cloud, &tool::path("dnsmasq")?, &[&format!("--conf-file={}", file.display())], &log);
+    program.start()?;
+    program.ready_when("the internet's DNS to answer", || answers(cloud, CLOUD4, "ready.test").unwrap_or(false))?;
+    Ok(program)
+}
+
+/// The line by which the router's dnsmasq asks that one for all names below `domain`.
+#[must_use]
+pub fn ask_upstream(domain: &str) -> String {
+    format!("server=/{domain}/{CLOUD4}\n")
+}
+
+fn answers(from: &Namespace, server: &str, name: &str) -> std::io::Result<bool> {
+    let socket = from.run(|| UdpSocket::bind("0.0.0.0:0"))?;
     socket.set_read_timeout(Some(Duration::from_millis(100)))?;
-    socket.send_to(&dns::query(1, "portal.lan", Kind::A), (ROUTER4, 53))?;
+    socket.send_to(&dns::query(1, name, Kind::A), (server, 53))?;
     let mut answer = [0; 512];
     let (length, _) = socket.recv_from(&mut answer)?;
     Ok(dns::addresses(1, &answer[..length]).is_ok_and(|found| !found.is_empty()))

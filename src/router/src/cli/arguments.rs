@@ -16,6 +16,7 @@ Lango: the gate of a prepaid Wi-Fi router.
 
   lango run                     run the gateway, in the foreground
   lango check                   look for mistakes in the configuration
+  lango garden                  print what dnsmasq needs for the walled garden
 
 Of the running gateway (add --json for programs):
   lango status                  how it is
@@ -54,6 +55,8 @@ pub enum Job {
     Run,
     /// Look at the configuration.
     Check,
+    /// Print dnsmasq's lines for the walled garden.
+    Garden,
     /// Ask the daemon.
     Ask(Ask),
 }
@@ -102,6 +105,7 @@ fn job(words: &[&str]) -> Result<Job, String> {
         [] | ["help"] => Job::Help,
         ["run"] => Job::Run,
         ["check"] => Job::Check,
+        ["garden"] => Job::Garden,
         ["status"] => ask(Request::Status),
         ["sessions"] => ask(Request::Sessions),
         ["accounts"] => ask(Request::Accounts),
@@ -122,7 +126,7 @@ fn job(words: &[&str]) -> Result<Job, String> {
         }
         ["grant", ..] => return Err("it is `lango grant MAC PACKAGE`".to_owned()),
         ["kick", ..] => return Err("it is `lango kick MAC|USERNAME`".to_owned()),
-        [known @ ("run" | "check" | "status" | "sessions" | "accounts" | "payments" | "packages" | "flush"), ..] => {
+        [known @ ("run" | "check" | "garden" | "status" | "sessions" | "accounts" | "payments" | "packages" | "flush"), ..] => {
             return Err(format!("`lango {known}` takes no more words"));
         }
         [unknown, ..] => return Err(format!("there is no command `{unknown}`; `lango --help` lists them")),
@@ -142,6 +146,7 @@ mod tests {
         assert_eq!(typed("run").unwrap(), Arguments { config: DEFAULT_CONFIG.into(), json: false, job: Job::Run });
         assert_eq!(typed("run --config /tmp/x").unwrap().config, PathBuf::from("/tmp/x"));
         assert_eq!(typed("--config=/tmp/x check").unwrap().job, Job::Check);
+        assert_eq!(typed("garden -c /tmp/x").unwrap().job, Job::Garden);
         assert_eq!(typed("").unwrap().job, Job::Help);
         assert_eq!(typed("run --help").unwrap().job, Job::Help);
         assert!(typed("sessions --json").unwrap().json);

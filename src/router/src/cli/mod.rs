@@ -5,10 +5,11 @@ mod tables;
 
 pub use arguments::{Arguments, Ask, Job, USAGE, parse};
 
-use crate::config::{self, LoadError};
+use crate::config::{self, Config, LoadError};
 use crate::control::client::{self, ClientError};
 use crate::control::wire::{Command, DaemonCommand};
 use lango_core::request::{Answer, Refusal};
+use std::net::Ipv4Addr;
 use std::path::Path;
 
 /// Exit codes of sysexits.
@@ -72,13 +73,35 @@ pub fn check(path: &Path) -> Outcome {
     if code == exit::OK { Outcome { out: text, ..Outcome::default() } } else { Outcome { error: text, code, out: String::new() } }
 }
 
+/// `lango garden`: a line of dnsmasq's configuration for each name of the walled garden, with no daemon asked.
+#[must_use]
+pub fn garden(path: &Path) -> Outcome {
+    let config = match configured(path) {
+        Ok(config) => config,
+        Err(outcome) => return outcome,
+    };
+    Outcome { out: garden_lines(&config), ..Outcome::default() }
+}
+
+fn garden_lines(config: &Config) -> String {
+    // An address is nothing that anybody asks DNS for: the daemon alone lets it in.
+    let names = config.gateway.allow.iter().filter(|host| host.as_str().parse::<Ipv4Addr>().is_err());
+    names.map(|host| crate::gate::dnsmasq_line(host.as_str()) + "\n").collect()
+}
+
+fn configured(path: &Path) -> Result<Config, Outcome> {
+    config::load(path).map_err(|error| match error {
+        LoadError::Unreadable { .. } => Outcome::failed(exit::CONFIG, error),
+        LoadError::Mistakes { .. } => Outcome { error: format!("{error}\n"), code: exit::CONFIG, out: String::new() },
+    })
+}
+
 /// A command that the running daemon answers.
 #[must_use]
 pub fn ask(config_path: &Path, ask: &Ask, json: bool) -> Outcome {
-    let config = match config::load(config_path) {
+    let config = match configured(config_path) {
         Ok(config) => config,
-        Err(error @ LoadError::Unreadable { .. }) => return Outcome::failed(exit::CONFIG, error),
-        Err(error) => return Outcome { error: format!("{error}\n"), code: exit::CONFIG, out: String::new() },
+        Err(outcome) => return outcome,
     };
     match client::ask(&config.gateway.control, &ask.command) {
         Ok(Answer::Refused(refusal)) => Outcome::failed(exit::DATA, told(refusal, ask)),
@@ -115,5 +138,33 @@ fn flush_without_daemon() -> Outcome {
     match crate::gate::flush() {
         Ok(()) => Outcome { out: "The gate is removed from the kernel.\n".to_owned(), ..Outcome::default() },
         Err(error) => Outcome::failed(if nix::unistd::geteuid().is_root() { exit::SOFTWARE } else { exit::PERMISSION }, error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dnsmasq_gets_a_line_for_each_name_and_none_for_addresses() {
+        let text = "config gateway 'main'
+	option name 'kibera-7'
+	option lan 'br-lan'
+	option wan 'wan'
+	list allow 'Safaricom.co.ke'
+	list allow '192.0.2.1'
+	list allow 'pay.example.org'
+config package 'hour'
+	option label '1 hour'
+	option price '10'
+	option minutes '60'
+";
+        let lines = |text: &str| config::parse("lango", text.as_bytes()).map(|config| garden_lines(&config));
+        let sets = "4#inet#lango#garden4,6#inet#lango#garden6";
+        assert_eq!(lines(text).unwrap(), format!("nftset=/safaricom.co.ke/{sets}\nnftset=/pay.example.org/{sets}\n"));
+        // What would say something else to dnsmasq is no name.
+        for bad in ["a/b", "a#b", "a,b", "a b", "a\nserver=192.0.2.1", "#", "*.a", ""] {
+            assert!(lines(&text.replace("pay.example.org", bad)).is_err(), "{bad:?} was taken");
+        }
     }
 }

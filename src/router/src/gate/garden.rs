@@ -2,7 +2,7 @@
 //!
 //! What dnsmasq put in is never taken out and never made shorter: it knows the subdomains that customers ask for, we do not.
 
-use super::nft::{Request, delete_element, empty_set, ensure_element};
+use super::nft::{Request, TABLE, delete_element, empty_set, ensure_element};
 use super::set::{Key, Set};
 use super::{Gate, GateError, cannot};
 use lango_core::time::Monotonic;
@@ -19,6 +19,14 @@ const LONG_ENOUGH: Millis = Millis::from_seconds(12 * 60);
 
 /// The shortest timeout that is asked for: the kernel takes none for the set's own.
 const SHORTEST: Millis = Millis(20);
+
+/// The line of dnsmasq's configuration by which it puts the addresses of this host and of all hosts below it into the garden
+/// when they are asked for. The name is one that the configuration takes: letters, digits, hyphens and dots.
+#[must_use]
+pub fn dnsmasq_line(host: &str) -> String {
+    let (four, six) = (Set::Garden4.name(), Set::Garden6.name());
+    format!("nftset=/{host}/4#inet#{TABLE}#{four},6#inet#{TABLE}#{six}")
+}
 
 /// What puts these back into an empty table, each until its own end.
 pub(super) fn put_back(known: &BTreeMap<IpAddr, Option<Monotonic>>, now: Monotonic) -> impl Iterator<Item = Request> + '_ {
@@ -95,6 +103,11 @@ impl Gate {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn dnsmasq_is_told_both_sets() {
+        assert_eq!(dnsmasq_line("safaricom.co.ke"), "nftset=/safaricom.co.ke/4#inet#lango#garden4,6#inet#lango#garden6");
+    }
 
     #[test]
     fn what_is_put_back_has_its_own_end_and_what_ended_is_not() {

@@ -23,6 +23,7 @@ mod view;
 
 pub use conntrack::{Cleaning, Purged};
 pub use events::{GateEvent, GateEvents};
+pub use garden::dnsmasq_line;
 pub use learn::{Sender, Senders};
 pub use offload::SWITCH_OFFLOAD_OFF;
 pub use ruleset::{GateConfig, Whole};
