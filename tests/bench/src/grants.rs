@@ -15,7 +15,7 @@ use lango_lab::process::PATIENCE;
 use lango_lab::wait::{until, until_true};
 use std::fs::File;
 use std::io::{Seek as _, Write as _};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -23,8 +23,9 @@ use std::time::{Duration, Instant};
 const PACE: Duration = Duration::from_micros(150);
 /// So many are sent, and refused, before the grant.
 const BEFORE: u64 = 5;
-/// Addresses of device 0 that show that the daemon has heard all before them: those of devices that there are not.
-const FURTHER_ADDRESSES: u32 = 20_000;
+/// The net of device 0's further addresses, which show that the daemon has heard all before them. Link-local: a second address
+/// of any other kind would be held back until the first is known to be gone.
+const FURTHER_ADDRESSES: [u8; 2] = [169, 254];
 /// For thousands of devices at a time.
 pub const LONG: Duration = Duration::from_secs(120);
 /// Numbers of accounts that the daemon has not.
@@ -66,7 +67,8 @@ pub fn through_daemon(network: &Network, lango: &Lango, sink: &Sink, package: &P
 pub fn meet(network: &Network, control: &mut Control, devices: &[Device]) -> Result<()> {
     let last = devices.last().context("no device")?;
     let known = Device(0);
-    let further = Device(FURTHER_ADDRESSES + last.0).address();
+    let ([net, rest], [_, _, high, low]) = (FURTHER_ADDRESSES, last.0.to_be_bytes());
+    let further = Ipv4Addr::new(net, rest, high, low);
     network.neighbours(devices.iter().map(|device| (device.address(), device.mac())).chain([(further, known.mac())]))?;
     until_true("the daemon to have seen all devices", LONG, || {
         let shown = |session: &OnlineView| session.mac == known.mac() && session.addresses.contains(&further.into());
