@@ -160,7 +160,7 @@ fn a_thousand_sessions_are_taken_over_after_kill_9_without_a_loss() {
     let (lost, sent) = lost(&lab, &mut probe);
     assert_eq!((lost, online()), (0, Some(u64::from(SESSIONS))), "datagrams lost of {sent}, and devices online");
     figure(&format!("0 of {sent} datagrams of a stream of 1,000 a second were lost by {ROUNDS} kills and starts"));
-    // The fastest says how long it takes; the others, what else the machine did meanwhile.
-    assert!(times.iter().min() <= Some(&BACK_WITHIN), "it took {times:?} (a debug build takes far longer than what is shipped)");
+    times.sort_unstable();
+    assert!(times[times.len() / 2] <= BACK_WITHIN, "it took {times:?} (a debug build takes far longer than what is shipped)");
     until("the daemon to answer", SOON, || lab.lango.sessions().ok()).unwrap();
 }

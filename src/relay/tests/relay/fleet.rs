@@ -404,12 +404,8 @@ fn relay_took(relay: &Program) -> bool {
 /// Over a network the books travel by TLS: only a server that an authority vouches for is believed.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_database_proves_who_it_is() {
-    use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-    let authority = || {
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
-    };
+    use crate::relay::tls::authority;
+    use rcgen::{CertificateParams, KeyPair};
     let (ours, another) = (authority(), authority());
     let key = KeyPair::generate().unwrap();
     let certificate = CertificateParams::new(vec!["localhost".to_owned()]).unwrap().signed_by(&key, &ours).unwrap();

@@ -13,7 +13,7 @@ pub(crate) mod postgres;
 pub(crate) mod program;
 pub(crate) mod router;
 mod strangers;
-mod tls;
+pub mod tls;
 
 use broker::Broker;
 use daraja::{Daraja, Push};
