@@ -10,7 +10,7 @@ build_programs = cargo build --profile lab -p lango -p lango-relay
 cargo_test = cargo --config "target.'cfg(unix)'.runner = ['$(CURDIR)/tools/as-root.sh']" test
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-kernel bench lint router sizes clean setup
+.PHONY: help demo test test-kernel bench fuzz lint router sizes clean setup
 
 help: ## what there is
 	@echo 'Lango, the software inside a prepaid Wi-Fi router.'
@@ -38,6 +38,10 @@ test-kernel: ## the gate's tests on an emulated 64-bit ARM router with Linux 6.1
 	@tools/setup.sh build cross kernel
 	@tools/test-kernel.sh
 
+fuzz: ## every parser of bytes from outside, SECONDS_EACH=60 each; ONLY='…' for some of them
+	@tools/setup.sh build fuzz
+	@tools/fuzz.sh $(ONLY)
+
 lint: ## formatting, clippy, and what comes in from outside (licences, bans, sources)
 	@tools/setup.sh build lint
 	cargo fmt --all --check
@@ -55,7 +59,7 @@ sizes: ## sizes of the routers' programs that are built
 	@tools/sizes.sh
 
 setup: ## only installs what is missing, for all of these
-	@tools/setup.sh build lab lint cross kernel
+	@tools/setup.sh build lab lint cross kernel fuzz
 
 clean: ## removes what was built here; what is kept outside the repository stays (tools/paths.sh)
 	cargo clean

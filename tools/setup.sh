@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Installs what is missing on this machine, and nothing that is there. Quick when nothing is missing.
 #
-#   tools/setup.sh [build] [lab] [lint] [cross] [kernel]     (none: build and lab)
+#   tools/setup.sh [build] [lab] [lint] [cross] [kernel] [fuzz]     (none: build and lab)
 #
 #   build   what compiles Lango          lab     what the demo and the end-to-end tests run: real DHCP, DNS, MQTT, nftables
 #   lint    formatter, clippy, deny      cross   what builds for the routers' processors (tools/cross.sh)
-#   kernel  what emulates a router (tools/test-kernel.sh)
+#   kernel  what emulates a router (tools/test-kernel.sh)          fuzz   libFuzzer's compiler (tools/fuzz.sh)
 #
 # System packages come by apt-get on Debian and its kin, as root or through sudo. Elsewhere it says what is missing.
 set -euo pipefail
@@ -68,6 +68,11 @@ find_kernel() {
   want binutils readelf
   want cpio cpio
   want kmod depmod
+}
+
+find_fuzz() {
+  # LLVM's fuzzer comes as C++ source.
+  printf '#include <vector>\nint main() { return 0; }\n' | c++ -x c++ - -o /dev/null 2>/dev/null || missing+=(g++)
 }
 
 install_missing() {
@@ -167,8 +172,8 @@ install_deny() {
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 for part in "$@"; do
   case $part in
-    build | lab | lint | cross | kernel) "find_$part" ;;
-    *) die "there is no part '$part': build, lab, lint, cross and kernel are known" ;;
+    build | lab | lint | cross | kernel | fuzz) "find_$part" ;;
+    *) die "there is no part '$part': build, lab, lint, cross, kernel and fuzz are known" ;;
   esac
 done
 install_missing

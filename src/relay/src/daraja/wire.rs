@@ -244,7 +244,9 @@ pub fn read_token(body: &[u8]) -> Result<Token, Unreadable> {
         expires_in: Value,
     }
     let body: Body = serde_json::from_slice(body)?;
-    let text = body.access_token.filter(|token| !token.is_empty()).ok_or(Unreadable::Missing("access_token"))?;
+    // It goes into a header as it is.
+    let header = |token: &String| !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic());
+    let text = body.access_token.filter(header).ok_or(Unreadable::Missing("access_token"))?;
     let expires_in = scalar(&body.expires_in).and_then(|seconds| seconds.parse().ok()).ok_or(Unreadable::Missing("expires_in"))?;
     Ok(Token { text, expires_in })
 }

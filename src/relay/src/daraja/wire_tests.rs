@@ -103,7 +103,14 @@ fn tokens() {
         let token = read_token(body.as_bytes()).unwrap();
         assert_eq!((token.text.as_str(), token.expires_in), ("c9SQxWWhmdVRlyh0zh8gZDTkubVF", 3599));
     }
-    for body in ["", "{}", r#"{"access_token":"","expires_in":3599}"#, r#"{"access_token":"a"}"#, r#"{"errorCode":"400.008.01"}"#] {
+    for body in [
+        "",
+        "{}",
+        r#"{"access_token":"","expires_in":3599}"#,
+        r#"{"access_token":"a"}"#,
+        r#"{"access_token":"a\nb","expires_in":1}"#,
+        r#"{"errorCode":"400.008.01"}"#,
+    ] {
         assert!(read_token(body.as_bytes()).is_err(), "{body}");
     }
 }

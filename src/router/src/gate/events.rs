@@ -69,7 +69,7 @@ impl GateEvents {
 }
 
 /// The events in a datagram. What cannot be read is none of ours: the kernel is the sender.
-fn events_in(datagram: &[u8]) -> impl Iterator<Item = GateEvent> + '_ {
+pub fn events_in(datagram: &[u8]) -> impl Iterator<Item = GateEvent> + '_ {
     Messages::new(datagram).filter_map(Result::ok).flat_map(|message| events(&message).unwrap_or_default())
 }
 

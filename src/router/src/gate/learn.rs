@@ -110,7 +110,7 @@ fn listen() -> Result<Vec<u8>, NetlinkError> {
 }
 
 /// Who sent a logged packet; nothing where it is no such packet.
-fn sender(message: &Message<'_>) -> Result<Option<Sender>, Malformed> {
+pub fn sender(message: &Message<'_>) -> Result<Option<Sender>, Malformed> {
     if message.kind != PACKET {
         return Ok(None);
     }

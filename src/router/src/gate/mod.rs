@@ -4,15 +4,15 @@
 //! `garden`, `speeds` and `conntrack` speak with the kernel.
 //! What the table looks like and what it does is in docs/gate.md.
 
-mod answer;
-mod conntrack;
-mod events;
+pub mod answer;
+pub mod conntrack;
+pub mod events;
 mod garden;
 mod kernel;
-mod learn;
+pub mod learn;
 mod names;
 mod nft;
-mod offload;
+pub mod offload;
 mod plan;
 mod rule;
 mod ruleset;

@@ -2,7 +2,7 @@
 //!
 //! `message` and `table` are pure. Interfaces may come later, go, and come again under the same name.
 
-mod message;
+pub mod message;
 mod table;
 
 use crate::netlink::codec::{Malformed, Message, Messages, Writer};

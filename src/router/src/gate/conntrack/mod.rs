@@ -2,7 +2,7 @@
 //!
 //! `message` and `purge` are pure; `table` speaks with the kernel. Why it is done so is decision 11.
 
-mod message;
+pub mod message;
 mod purge;
 mod table;
 
