@@ -1,6 +1,6 @@
 //! What the store keeps, and its form there: one key and one JSON value a record, each with its version.
 
-use crate::account::Account;
+use crate::account::{Account, Checkpoint};
 use crate::ledger::LedgerEntry;
 use crate::message::Up;
 use crate::order::Order;
@@ -48,6 +48,8 @@ pub enum Record {
     Ledger(LedgerEntry),
     /// Numbers.
     Counters(Counters),
+    /// Until when the clocks that run are known to have run.
+    Checkpoint(Checkpoint),
 }
 
 /// Reads a store's records one after the other. They share what is the same in many of them.
@@ -66,6 +68,7 @@ impl Reader {
         match &mut record {
             Record::Account(account) => account.share(&mut self.boot),
             Record::Order(order) => order.boot.share(&mut self.boot),
+            Record::Checkpoint(checkpoint) => checkpoint.boot.share(&mut self.boot),
             Record::Device(_) | Record::Outbox(_) | Record::Ledger(_) | Record::Counters(_) => {}
         }
         Ok(record)
@@ -131,6 +134,7 @@ impl Record {
             Self::Outbox(up) => Self::outbox_key(up.seq),
             Self::Ledger(entry) => Key(format!("ledger/{}", entry.receipt)),
             Self::Counters(_) => Key("counters".to_owned()),
+            Self::Checkpoint(_) => Key("checkpoint".to_owned()),
         }
     }
 

@@ -18,8 +18,8 @@ pub(super) struct Accounts {
     names: BTreeMap<GateId, Username>,
     /// When the running purchase of each account that is online ends: of those that can end, the first first.
     ends: BTreeSet<(Monotonic, GateId)>,
-    /// Accounts that are online and whose time runs: what they used up of it is written down at each checkpoint.
-    running: BTreeSet<GateId>,
+    /// How many accounts are online and have their time running: as long as there is one, each checkpoint is noted.
+    running: usize,
     /// Accounts of which more was counted than is written down.
     unwritten: BTreeSet<GateId>,
     devices_online: usize,
@@ -113,10 +113,12 @@ impl Accounts {
         if let Some(at) = entry.ends {
             put(&mut self.ends, (at, id), there);
         }
-        if entry.running {
-            put(&mut self.running, id, there);
-        }
-        self.devices_online = if there { self.devices_online + entry.devices_online } else { self.devices_online - entry.devices_online };
+        let running = usize::from(entry.running);
+        (self.running, self.devices_online) = if there {
+            (self.running + running, self.devices_online + entry.devices_online)
+        } else {
+            (self.running - running, self.devices_online - entry.devices_online)
+        };
     }
 
     /// When the next running purchase ends.
@@ -147,9 +149,14 @@ impl Accounts {
         }
     }
 
-    /// The accounts of which a checkpoint has something to write down: their time ran, or something was counted.
-    pub(super) fn to_write(&self) -> Vec<Username> {
-        self.running.union(&self.unwritten).filter_map(|id| self.names.get(id).cloned()).collect()
+    /// The accounts that a checkpoint has to write down: something was counted. That their time ran is noted once for all.
+    pub(super) fn unwritten(&self) -> impl Iterator<Item = Username> {
+        self.unwritten.iter().filter_map(|id| self.names.get(id).cloned())
+    }
+
+    /// Whether any account's time runs.
+    pub(super) const fn clocks_running(&self) -> bool {
+        self.running > 0
     }
 
     /// Whether the indices are what a walk over all accounts gives.
@@ -159,7 +166,7 @@ impl Accounts {
         assert_eq!(self.names, all().map(|account| (account.id, account.username.clone())).collect());
         let online = || all().filter(|account| !account.online.is_empty());
         assert_eq!(self.ends, online().filter_map(|account| Some((account.ends_at()?, account.id))).collect());
-        assert_eq!(self.running, online().filter(|a| matches!(a.clock, Clock::Running { .. })).map(|account| account.id).collect());
+        assert_eq!(self.running, online().filter(|a| matches!(a.clock, Clock::Running { .. })).count());
         assert_eq!(self.devices_online, all().map(|account| account.online.len()).sum::<usize>());
         for at in self.ends.iter().map(|(at, _)| *at).chain([Monotonic(0), Monotonic(u64::MAX)]) {
             let mut ended = self.ended(at);

@@ -16,7 +16,7 @@ mod suspicions;
 #[cfg(test)]
 mod tests;
 
-use crate::account::{Account, Clock};
+use crate::account::{Account, Checkpoint, Clock};
 use crate::gate::{GateAccount, GateChange, GateDevice, GateId};
 use crate::ledger::LedgerEntry;
 use crate::limiter::Limiter;
@@ -50,6 +50,8 @@ pub struct Gateway {
     outbox: outbox::Outbox,
     ledger: BTreeMap<Receipt, LedgerEntry>,
     counters: Counters,
+    /// The last one, of this boot or of an earlier one.
+    last_checkpoint: Option<Checkpoint>,
 
     // What is learnt anew after each start.
     neighbours: neighbours::Neighbours,
@@ -75,6 +77,7 @@ struct Pending {
     outbox: BTreeSet<u64>,
     ledger: BTreeSet<Receipt>,
     counters: bool,
+    checkpoint: bool,
     gate: BTreeMap<GateId, Option<Username>>,
     read_usage: bool,
     probe: BTreeSet<(Mac, IpAddr)>,
@@ -101,6 +104,7 @@ impl Gateway {
             outbox: outbox::Outbox::default(),
             ledger: BTreeMap::new(),
             counters: Counters { next_gate: 1, next_seq: 1 },
+            last_checkpoint: None,
             neighbours: neighbours::Neighbours::default(),
             suspicions: suspicions::Suspicions::default(),
             link: link::Link::default(),
@@ -119,6 +123,7 @@ impl Gateway {
                 Record::Outbox(up) => gateway.outbox.insert(up),
                 Record::Ledger(entry) => drop(gateway.ledger.insert(entry.receipt.clone(), entry)),
                 Record::Counters(counters) => gateway.counters = counters,
+                Record::Checkpoint(checkpoint) => gateway.last_checkpoint = Some(checkpoint),
             }
         }
         gateway.wake_up_after_outage(now);
@@ -202,15 +207,18 @@ impl Gateway {
         let stopped: Vec<Username> = self.accounts.values().filter(of_another_boot).map(|account| account.username.clone()).collect();
         for username in stopped {
             let outage = self.settings.outage;
+            let last = self.last_checkpoint.as_ref();
             let stop = |account: &mut Account| {
-                if let Clock::Running { ends, as_of, as_of_wall, .. } = account.clock {
-                    let left = ends.since(as_of);
-                    let outage = match (outage, as_of_wall, now.wall) {
+                if let Some((until, until_wall)) = account.clock.ran_until(last) {
+                    account.clock.stop(until);
+                    let outage = match (outage, until_wall, now.wall) {
                         (Outage::Run, Some(then), Some(today)) => Millis(today.0.saturating_sub(then.0)),
                         // Where the clock does not tell how long it was, the customer is not made to pay for it.
                         (Outage::Run, _, _) | (Outage::Pause, _, _) => Millis::ZERO,
                     };
-                    account.clock = Clock::Stopped { left: left.minus(outage) };
+                    if let Clock::Stopped { left } = &mut account.clock {
+                        *left = left.minus(outage);
+                    }
                 }
                 std::mem::take(&mut account.online).into_keys()
             };
@@ -303,6 +311,10 @@ impl Gateway {
                 account.map_or(GateChange::Remove(id), GateChange::Set)
             })
             .collect();
+
+        if let (true, Some(checkpoint)) = (step.checkpoint, &self.last_checkpoint) {
+            changes.push(Change::Put(Box::new(Record::Checkpoint(checkpoint.clone()))));
+        }
 
         let mut effects = Vec::new();
         if !changes.is_empty() {

@@ -2,7 +2,7 @@
 
 use super::Gateway;
 use super::neighbours::Followed;
-use crate::account::{Account, Clock, Online};
+use crate::account::{Account, Checkpoint, Online};
 use crate::gate::{GateId, Traffic, Usage};
 use crate::limiter::Limiter;
 use crate::record::Device;
@@ -204,13 +204,10 @@ impl Gateway {
             }
         }
         if std::mem::take(&mut self.checkpoint_wanted) {
-            for name in self.accounts.to_write() {
-                self.accounts.change(&name, |account| {
-                    if let Clock::Running { as_of, as_of_wall, .. } = &mut account.clock {
-                        (*as_of, *as_of_wall) = (now.monotonic, now.wall);
-                    }
-                });
-                self.touch_account(&name);
+            self.step.accounts.extend(self.accounts.unwritten());
+            if self.accounts.clocks_running() {
+                self.last_checkpoint = Some(Checkpoint { boot: self.boot.clone(), at: now.monotonic, at_wall: now.wall });
+                self.step.checkpoint = true;
             }
         }
     }

@@ -4,9 +4,9 @@
 //! limits time alone, at every moment: minutes paid = minutes used while the gate was open + minutes left.
 
 use super::world::*;
-use crate::account::Clock;
 use crate::gateway::CHECKPOINT_EVERY;
 use crate::message::{DownBody, Outcome, PaymentUpdate, Reason};
+use crate::record::Record;
 use crate::request::{Answer, Request};
 use crate::step::Input;
 use crate::units::{Mac, OrderId, Shillings};
@@ -151,9 +151,15 @@ impl Story {
 
     /// What the customers get back: the time since it was last written down: a checkpoint long at most, while the daemon is there.
     fn forgotten_by_a_power_cut(&self) -> u64 {
-        let running = self.world.gateway.accounts.values().filter_map(|account| match account.clock {
-            Clock::Running { as_of, .. } => Some(self.world.now().monotonic.since(as_of).0),
-            Clock::Stopped { .. } | Clock::Unlimited => None,
+        // By what is stored, and nothing else: the rest is gone with the power.
+        let records = self.world.records();
+        let last = records.iter().find_map(|record| match record {
+            Record::Checkpoint(checkpoint) => Some(checkpoint),
+            _ => None,
+        });
+        let running = records.iter().filter_map(|record| match record {
+            Record::Account(account) => account.clock.ran_until(last).map(|(until, _)| self.world.now().monotonic.since(until).0),
+            _ => None,
         });
         running.inspect(|forgotten| assert!(*forgotten <= CHECKPOINT_EVERY.0 + self.dead)).sum()
     }

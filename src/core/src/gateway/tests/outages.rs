@@ -167,30 +167,77 @@ fn a_daemon_that_stops_writes_down_what_was_used() {
 }
 
 #[test]
-fn a_checkpoint_writes_down_what_changed_and_nothing_else() {
+fn a_checkpoint_writes_down_what_was_counted_and_once_that_time_ran() {
     let mut world = World::ready();
     world.arrives(BOB, 101);
     world.buys(ALICE, "hour", "NLJ7RT61SV"); // its time runs
     world.buys(BOB, "mega", "UJ22T8IYOU"); // only data counts
-    let written = |world: &mut World| {
+    let [alice, bob] = [ALICE, BOB].map(|device| format!("account/{}", world.session(device).unwrap().username));
+    let nothing = |_: &mut World| {};
+    for (what, happens, written) in [
+        ("nobody uses anything", nothing as fn(&mut World), &["checkpoint"][..]),
+        ("one uses something", |world| world.used(BOB, 1, 2), &[&bob, "checkpoint"]),
+        ("the same is counted again", |world| world.used(BOB, 1, 2), &["checkpoint"]),
+        ("the other uses something", |world| world.used(ALICE, 1, 0), &[&alice, "checkpoint"]),
+        ("nobody's time runs any more", |world| drop(world.ask(Request::Logout { device: ALICE })), &[]),
+        ("data alone is used", |world| world.used(BOB, 2, 2), &[&bob]),
+    ] {
+        happens(&mut world);
         let due = world.gateway.poll_timeout().expect("a checkpoint");
         world.pass(due.0 - world.at - 1);
         world.at += 1;
-        assert!(world.step(Input::Tick).contains(&Effect::ReadUsage));
+        assert!(world.step(Input::Tick).contains(&Effect::ReadUsage), "{what}");
         let effects = world.step(Input::Usage(Vec::new()));
-        let [Effect::Persist(changes)] = effects.as_slice() else { panic!("{effects:?}") };
-        let keys = changes.iter().map(|change| match change {
-            Change::Put(record) => record.key().0,
-            Change::Delete(key) => panic!("{key:?} is deleted"),
+        let changes = effects.iter().flat_map(|effect| match effect {
+            Effect::Persist(changes) => changes.as_slice(),
+            other => panic!("{what}: {other:?}"),
         });
-        keys.collect::<Vec<_>>()
-    };
-    let [alice, bob] = [ALICE, BOB].map(|device| format!("account/{}", world.session(device).unwrap().username));
-    assert_eq!(written(&mut world), std::slice::from_ref(&alice));
-    world.used(BOB, 1, 2);
-    let mut both = vec![alice.clone(), bob];
-    both.sort();
-    assert_eq!(written(&mut world), both);
-    world.used(BOB, 1, 2);
-    assert_eq!(written(&mut world), [alice]);
+        let keys = changes.map(|change| match change {
+            Change::Put(record) => record.key().0,
+            Change::Delete(key) => panic!("{what}: {key:?} is deleted"),
+        });
+        assert_eq!(keys.collect::<Vec<_>>(), written, "{what}");
+    }
+}
+
+#[test]
+fn what_a_power_cut_forgets() {
+    // Online from 0:00 on, away and back where the line says so, until the power goes.
+    let hour = 60 * 60;
+    for (what, minutes_online, away_for, seconds_more, left) in [
+        ("before the first checkpoint: all of it", 0, 0, 59, hour),
+        ("at a checkpoint: nothing", 10, 0, 0, hour - 600),
+        ("after one: what came since", 10, 0, 59, hour - 600),
+        ("back before the checkpoint: what came since it was back", 10, 1, 30, hour - 600),
+        ("back and gone on through a checkpoint", 10, 1, 150, hour - 600 - 120),
+        ("long away, back for a moment", 10, 300, 5, hour - 600),
+    ] {
+        let mut world = World::ready();
+        let view = world.buys(ALICE, "hour", "NLJ7RT61SV");
+        world.pass(minutes_online * MINUTE);
+        if away_for > 0 {
+            world.ask(Request::Logout { device: ALICE });
+            world.pass(away_for * MINUTE);
+            world.login(ALICE, &view);
+        }
+        world.pass(seconds_more * 1_000);
+        world.power_cut(HOUR, settings());
+        world.arrives(ALICE, 100);
+        assert_eq!(world.session(ALICE).unwrap().seconds_remaining, Some(Seconds(left)), "{what}");
+        // Gone again at once: what was noted in another boot says nothing of this one.
+        world.power_cut(HOUR, settings());
+        world.arrives(ALICE, 100);
+        assert_eq!(world.session(ALICE).unwrap().seconds_remaining, Some(Seconds(left)), "{what}, twice");
+    }
+}
+
+#[test]
+fn a_store_of_before_there_were_checkpoints_is_read_as_ever() {
+    let mut world = World::ready();
+    world.buys(ALICE, "hour", "NLJ7RT61SV");
+    world.pass(10 * MINUTE);
+    world.store.remove("checkpoint").expect("a checkpoint");
+    world.power_cut(HOUR, settings());
+    world.arrives(ALICE, 100);
+    assert_eq!(world.session(ALICE).unwrap().seconds_remaining, Some(Seconds(60 * 60)), "to the customer's favour");
 }
