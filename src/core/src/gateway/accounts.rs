@@ -149,9 +149,11 @@ impl Accounts {
         }
     }
 
-    /// The accounts that a checkpoint has to write down: something was counted. That their time ran is noted once for all.
-    pub(super) fn unwritten(&self) -> impl Iterator<Item = Username> {
-        self.unwritten.iter().filter_map(|id| self.names.get(id).cloned())
+    /// The accounts that a checkpoint has to write down, from that number on: something was counted. (That their time ran is noted
+    /// once for all.) So many at most, and with which it goes on.
+    pub(super) fn unwritten(&self, from: GateId, most: usize) -> (Vec<Username>, Option<GateId>) {
+        let mut ids = self.unwritten.range(from..);
+        (ids.by_ref().take(most).filter_map(|id| self.names.get(id).cloned()).collect(), ids.next().copied())
     }
 
     /// Whether any account's time runs.

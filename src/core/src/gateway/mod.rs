@@ -31,7 +31,7 @@ use crate::units::{Mac, Millis, OrderId, Receipt, Username};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-pub use sessions::CHECKPOINT_EVERY;
+pub use sessions::{CHECKPOINT_EVERY, WRITTEN_TOGETHER};
 
 /// Failed and forgotten orders are kept this long, for the operator.
 const KEEP_DEAD_ORDERS: Millis = Millis::from_minutes(24 * 60);
@@ -61,6 +61,9 @@ pub struct Gateway {
     login_tries: Limiter,
     next_checkpoint: Option<Monotonic>,
     checkpoint_wanted: bool,
+    /// The account with which the checkpoint that is being written goes on in the next step.
+    writing: Option<GateId>,
+    stopping: bool,
     /// Accounts that go on with their next purchase as soon as the counters are read, and how many readings said nothing of
     /// them since.
     awaited: BTreeMap<GateId, u8>,
@@ -112,6 +115,8 @@ impl Gateway {
             login_tries: sessions::tries(),
             next_checkpoint: None,
             checkpoint_wanted: false,
+            writing: None,
+            stopping: false,
             awaited: BTreeMap::new(),
             step: Pending::default(),
         };
@@ -134,6 +139,7 @@ impl Gateway {
     /// What follows from one thing that happened: effects, to be carried out in this order.
     pub fn handle(&mut self, input: Input, now: Now, entropy: &Entropy) -> Vec<Effect> {
         let mut counted = None;
+        let writes_down = matches!(input, Input::Tick | Input::Usage(_));
         match input {
             Input::Tick => {}
             Input::Ask(ask, request) => {
@@ -153,13 +159,19 @@ impl Gateway {
             }
             Input::Depleted(id) => self.depleted(id, now),
             Input::Reconfigured(settings) => self.settings = settings,
-            Input::Stopping => self.next_checkpoint = self.next_checkpoint.map(|_| now.monotonic),
+            Input::Stopping => {
+                self.stopping = true;
+                self.next_checkpoint = self.next_checkpoint.map(|_| now.monotonic);
+            }
         }
         // Time passed, whatever the input was: nothing that is due waits for a tick of its own.
         self.end_what_is_due(counted.as_deref(), now);
         self.expire_orders(now);
         self.look_at_doubts(now);
         self.checkpoint(now);
+        if writes_down {
+            self.write_down();
+        }
         self.say_hello_again(now, entropy);
         self.finish(now)
     }
@@ -168,7 +180,8 @@ impl Gateway {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Monotonic> {
         let (ends, orders, doubts) = (self.accounts.next_end(), self.orders.next_given_up(), self.neighbours.next_look());
-        let timers = [ends, orders, doubts, self.next_checkpoint, self.link.timeout()];
+        let at_once = self.writing.map(|_| Monotonic(0));
+        let timers = [at_once, ends, orders, doubts, self.next_checkpoint, self.link.timeout()];
         timers.into_iter().flatten().min()
     }
 

@@ -16,6 +16,10 @@ use std::net::IpAddr;
 /// customer's favour, and the flash is written at most this often.
 pub const CHECKPOINT_EVERY: Millis = Millis::from_seconds(60);
 
+/// Accounts that a checkpoint writes in one step, at most. Others go on being served between two of them, and what the store needs
+/// for a moment to write a thousand at once would stay with the program for good.
+pub const WRITTEN_TOGETHER: usize = 128;
+
 /// Failed logins of a device in each window.
 pub(super) const fn tries() -> Limiter {
     Limiter::new(8, Millis::from_minutes(2))
@@ -204,7 +208,7 @@ impl Gateway {
             }
         }
         if std::mem::take(&mut self.checkpoint_wanted) {
-            self.step.accounts.extend(self.accounts.unwritten());
+            self.writing = Some(GateId(0));
             if self.accounts.clocks_running() {
                 self.last_checkpoint = Some(Checkpoint { boot: self.boot.clone(), at: now.monotonic, at_wall: now.wall });
                 self.step.checkpoint = true;
@@ -291,6 +295,14 @@ impl Gateway {
             self.checkpoint_wanted = true;
             self.step.read_usage = true;
         }
+    }
+
+    /// Goes on with the checkpoint that is being written. Where the daemon stops there is no next step.
+    pub(super) fn write_down(&mut self) {
+        let Some(from) = self.writing else { return };
+        let (accounts, next) = self.accounts.unwritten(from, if self.stopping { usize::MAX } else { WRITTEN_TOGETHER });
+        self.step.accounts.extend(accounts);
+        self.writing = next;
     }
 
     pub(super) fn session_of(&self, device: Mac, now: Now) -> Option<SessionView> {

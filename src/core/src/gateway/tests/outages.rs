@@ -1,11 +1,12 @@
 //! Kills, power cuts, and phones that are away.
 
 use super::world::*;
-use crate::record::Change;
+use crate::gateway::WRITTEN_TOGETHER;
+use crate::record::{Change, Record};
 use crate::request::{Answer, PaymentStatus, Request};
 use crate::settings::Outage;
 use crate::step::{Effect, Input};
-use crate::units::{Bytes, Seconds};
+use crate::units::{Bytes, Mac, Seconds};
 
 #[test]
 fn a_daemon_that_starts_again_wants_the_gate_that_it_left() {
@@ -240,4 +241,39 @@ fn a_store_of_before_there_were_checkpoints_is_read_as_ever() {
     world.power_cut(HOUR, settings());
     world.arrives(ALICE, 100);
     assert_eq!(world.session(ALICE).unwrap().seconds_remaining, Some(Seconds(60 * 60)), "to the customer's favour");
+}
+
+#[test]
+fn a_checkpoint_of_many_is_written_in_steps_that_others_need_not_wait_for() {
+    let mac = |n: usize| Mac([2, 7, 0, 0, u8::try_from(n >> 8).unwrap(), u8::try_from(n & 0xff).unwrap()]);
+    let (most, more) = (WRITTEN_TOGETHER, WRITTEN_TOGETHER + 1);
+    for (what, used, stops, steps) in [
+        ("nobody used anything", 0, false, &[1][..]),
+        ("as many as go together", most, false, &[most + 1]),
+        ("one more", more, false, &[most + 1, 1]),
+        ("one more, and the daemon stops", more, true, &[more + 1]),
+    ] {
+        let mut world = World::ready();
+        for n in 0..used.max(1) {
+            let address = [10, 78, u8::try_from(n >> 8).unwrap(), u8::try_from(n & 0xff).unwrap()].into();
+            world.step(Input::Neighbour { mac: mac(n), address, present: true });
+            world.ask(Request::Grant { device: mac(n), package: "both".parse().unwrap() });
+        }
+        (0..used).for_each(|n| world.used(mac(n), 1, 1));
+        world.at += if stops { 1 } else { MINUTE };
+        assert_eq!(world.step(if stops { Input::Stopping } else { Input::Tick }), [Effect::ReadUsage], "{what}");
+        let written = |effects: Vec<Effect>| match effects.as_slice() {
+            [Effect::Persist(changes)] => changes.len(),
+            other => panic!("{what}: {other:?}"),
+        };
+        let mut seen = vec![written(world.step(Input::Usage(Vec::new())))];
+        while world.gateway.poll_timeout().is_some_and(|due| due.0 <= world.at) {
+            // Somebody else comes in between, and is served.
+            assert!(matches!(world.ask(Request::Packages), Answer::Packages(_)), "{what}");
+            seen.extend(world.gateway.poll_timeout().filter(|due| due.0 <= world.at).map(|_| written(world.step(Input::Tick))));
+        }
+        assert_eq!(seen, steps, "{what}");
+        let kept = world.records().into_iter().filter(|record| matches!(record, Record::Account(account) if account.used() == Bytes(2)));
+        assert_eq!(kept.count(), used, "{what}: all of it is stored");
+    }
 }
