@@ -1,19 +1,16 @@
 //! Maps and sets of a few entries, of which there are thousands: an account's devices, a device's addresses.
 //!
-//! A `BTreeMap` with one entry holds a node with room for eleven. These are sorted vectors with room for what is in them, and
-//! are read and stored as those of the standard library are. An insertion moves what comes behind it: for many entries they are slow.
+//! A `BTreeMap` with one entry holds a node with room for eleven. These are sorted slices with room for what is in them alone, and
+//! are read and stored as those of the standard library are. Each change of their length moves them: for many entries they are slow.
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Serialize, Serializer};
 use std::fmt;
 use std::marker::PhantomData;
 
-/// Up to so many entries, room is made for one at a time.
-const FEW: usize = 4;
-
 /// A map of a few entries, by key.
 #[derive(Clone, PartialEq, Eq)]
-pub struct FewMap<K, V>(Vec<(K, V)>);
+pub struct FewMap<K, V>(Box<[(K, V)]>);
 
 /// A set of a few values, in their order.
 #[derive(Clone, PartialEq, Eq)]
@@ -22,8 +19,8 @@ pub struct FewSet<T>(FewMap<T, ()>);
 impl<K: Ord, V> FewMap<K, V> {
     /// An empty one; it takes no memory.
     #[must_use]
-    pub const fn new() -> Self {
-        Self(Vec::new())
+    pub fn new() -> Self {
+        Self(Box::default())
     }
 
     /// How many entries there are.
@@ -43,11 +40,19 @@ impl<K: Ord, V> FewMap<K, V> {
         self.0.binary_search_by(|(other, _)| other.cmp(key))
     }
 
+    /// Changes which entries there are. Only as much memory is kept as they need.
+    fn refit<T>(&mut self, change: impl FnOnce(&mut Vec<(K, V)>) -> T) -> T {
+        let mut entries = std::mem::take(&mut self.0).into_vec();
+        let done = change(&mut entries);
+        self.0 = entries.into_boxed_slice();
+        done
+    }
+
     fn put(&mut self, at: usize, key: K, value: V) {
-        if self.0.len() < FEW {
-            self.0.reserve_exact(1);
-        }
-        self.0.insert(at, (key, value));
+        self.refit(|entries| {
+            entries.reserve_exact(1);
+            entries.insert(at, (key, value));
+        });
     }
 
     /// What is under a key.
@@ -89,17 +94,17 @@ impl<K: Ord, V> FewMap<K, V> {
 
     /// Takes out what is under a key.
     pub fn remove(&mut self, key: &K) -> Option<V> {
-        self.find(key).ok().map(|at| self.0.remove(at).1)
+        self.find(key).ok().map(|at| self.refit(|entries| entries.remove(at).1))
     }
 
     /// Takes out everything of which `keep` says no.
     pub fn retain(&mut self, mut keep: impl FnMut(&K, &mut V) -> bool) {
-        self.0.retain_mut(|(key, value)| keep(key, value));
+        self.refit(|entries| entries.retain_mut(|(key, value)| keep(key, value)));
     }
 
     /// Takes out everything.
     pub fn clear(&mut self) {
-        self.0.clear();
+        *self = Self::new();
     }
 
     /// All entries, by key.
@@ -124,14 +129,14 @@ impl<K: Ord, V> FewMap<K, V> {
 
     /// All keys, in their order, without the values.
     pub fn into_keys(self) -> impl DoubleEndedIterator<Item = K> {
-        self.0.into_iter().map(|(key, _)| key)
+        self.into_iter().map(|(key, _)| key)
     }
 }
 
 impl<T: Ord> FewSet<T> {
     /// An empty one; it takes no memory.
     #[must_use]
-    pub const fn new() -> Self {
+    pub fn new() -> Self {
         Self(FewMap::new())
     }
 
@@ -237,7 +242,7 @@ impl<K, V> IntoIterator for FewMap<K, V> {
     type Item = (K, V);
     type IntoIter = std::vec::IntoIter<(K, V)>;
     fn into_iter(self) -> Self::IntoIter {
-        self.0.into_iter()
+        self.0.into_vec().into_iter()
     }
 }
 
@@ -360,13 +365,9 @@ mod tests {
     }
 
     #[test]
-    fn a_few_take_no_more_room_than_they_need() {
-        let mut map = FewMap::new();
-        for n in 1..=FEW {
-            map.insert(n, n);
-            assert_eq!(map.0.capacity(), n);
-        }
-        map.insert(0, 0);
-        assert!(map.0.capacity() > FEW, "from here on it is made for several at once");
+    fn they_are_two_words_and_what_is_in_them() {
+        assert_eq!(size_of::<FewMap<u64, u64>>(), 2 * size_of::<usize>());
+        let mut set = FewSet::from([1, 2, 3]);
+        assert!(set.remove(&2) && set.0.0.len() == 2);
     }
 }

@@ -16,5 +16,6 @@ pub mod record;
 pub mod request;
 pub mod settings;
 pub mod step;
+mod text;
 pub mod time;
 pub mod units;

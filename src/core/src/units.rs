@@ -1,7 +1,9 @@
 //! The quantities of the field, one type each, parsed at the edge and valid ever after.
 
+use crate::text::Text;
 use serde::{Deserialize, Serialize, de};
 use std::fmt;
+use std::num::NonZeroU64;
 use std::str::FromStr;
 
 /// Why a text is not the quantity that it should be. The message says what would be right.
@@ -146,7 +148,7 @@ as_text!(Mac);
 /// Sub-prefixes are not checked: numbers are portable between networks.
 /// `Debug` and `Display` show it masked, so that no log holds a customer's number; [`Msisdn::digits`] gives it whole.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Msisdn(u64);
+pub struct Msisdn(NonZeroU64);
 
 impl Msisdn {
     /// The twelve digits, with the country code and without a plus.
@@ -196,7 +198,7 @@ impl FromStr for Msisdn {
             return Err(RULE);
         }
         let number: u64 = subscriber.parse().map_err(|_| RULE)?;
-        Ok(Self(254_000_000_000 + number))
+        NonZeroU64::new(254_000_000_000 + number).map(Self).ok_or(RULE)
     }
 }
 
@@ -216,15 +218,15 @@ macro_rules! name {
     ($(#[$doc:meta])* $name:ident, $what:literal, $rule:literal, $max:literal, $accept:expr) => {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $name(String);
+        pub struct $name(Text);
 
         impl $name {
             /// The text itself.
             #[must_use]
-            pub fn as_str(&self) -> &str { &self.0 }
+            pub fn as_str(&self) -> &str { self.0.as_str() }
         }
         impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result { f.write_str(&self.0) }
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result { f.write_str(self.as_str()) }
         }
         impl FromStr for $name {
             type Err = Invalid;
@@ -233,7 +235,7 @@ macro_rules! name {
                 if text.is_empty() || text.len() > $max || !text.bytes().all(accept) {
                     return Err(invalid($what, $rule));
                 }
-                Ok(Self(text.to_owned()))
+                Ok(Self(text.into()))
             }
         }
         as_text!($name);
@@ -259,7 +261,7 @@ name! {
 impl OrderId {
     /// What sorts before every id: where a search for the ids of something begins. It is no id itself.
     pub(crate) const fn before_all() -> Self {
-        Self(String::new())
+        Self(Text::empty())
     }
 }
 
@@ -280,9 +282,8 @@ name! {
 }
 
 /// A password. `Debug` hides it; it has no `Display`.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Password(String);
+#[derive(Clone, PartialEq, Eq)]
+pub struct Password(Text);
 
 impl Password {
     /// Takes a password as typed.
@@ -293,19 +294,30 @@ impl Password {
         if text.is_empty() || text.len() > 128 {
             return Err(invalid("a password", "1 to 128 characters"));
         }
-        Ok(Self(text.to_owned()))
+        Ok(Self(text.into()))
     }
     /// The password in clear, for those who must show or send it. Never for a log.
     #[must_use]
     pub fn reveal(&self) -> &str {
-        &self.0
+        self.0.as_str()
     }
     /// Compares in a time that does not tell how much of it was right.
     #[must_use]
     pub fn matches(&self, other: &Self) -> bool {
-        let (a, b) = (self.0.as_bytes(), other.0.as_bytes());
+        let (a, b) = (self.reveal().as_bytes(), other.reveal().as_bytes());
         let differing = a.iter().zip(b).fold(0u8, |acc, (x, y)| acc | (x ^ y));
         a.len() == b.len() && differing == 0
+    }
+}
+
+impl Serialize for Password {
+    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.serialize_str(self.reveal())
+    }
+}
+impl<'de> Deserialize<'de> for Password {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        std::borrow::Cow::<'de, str>::deserialize(d).map(|text| Self(text.as_ref().into()))
     }
 }
 
