@@ -110,7 +110,7 @@ fn failed(doing: &'static str) -> impl Fn(Errno) -> NetlinkError {
 pub struct Socket {
     fd: OwnedFd,
     sequence: u32,
-    /// Made at the first answer: a socket that only hears events needs none.
+    /// Made at the first answer, and anew after a dump: a socket that only hears events needs none.
     buffer: Vec<u8>,
 }
 
@@ -200,7 +200,10 @@ impl Socket {
         mut each: impl FnMut(&Message<'_>) -> Result<bool, NetlinkError>,
         ours: &RangeInclusive<u32>,
     ) -> Result<(), NetlinkError> {
-        self.buffer.resize(RECEIVE_BUFFER, 0);
+        if self.buffer.is_empty() {
+            // Asked for as zeros, and not filled with them: a short answer touches one page of it.
+            self.buffer = vec![0; RECEIVE_BUFFER];
+        }
         loop {
             let length = match Self::receive(self.fd.as_raw_fd(), &mut self.buffer) {
                 Ok(length) => length,
@@ -255,6 +258,8 @@ impl Socket {
                 &(sequence..=sequence),
             )?;
             if !interrupted {
+                // It was filled by that. What follows are short answers, for hours maybe.
+                self.buffer = Vec::new();
                 return Ok(found);
             }
         }
