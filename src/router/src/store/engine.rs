@@ -11,6 +11,7 @@ use nix::libc::c_ulong;
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
+use std::iter;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Enough for the pages that are written again and again; all records are read once, at the start.
@@ -76,7 +77,7 @@ impl Engine {
 
         let mut engine = Self { tree, file, digest, folder };
         if marker.is_none() {
-            engine.write(BTreeMap::new(), true).and_then(|()| engine.sync()).map_err(|cause| StoreError::Write { cause })?;
+            engine.write(iter::empty(), true).and_then(|()| engine.sync()).map_err(|cause| StoreError::Write { cause })?;
         }
         engine.folder.sync()?;
         if made.is_none() {
@@ -102,20 +103,23 @@ impl Engine {
     ///
     /// # Errors
     /// What failed. Nobody knows then what is in the store: use it no more.
-    pub fn apply(&mut self, changes: &[Change]) -> Result<(), String> {
-        let mut last = BTreeMap::new();
-        for change in changes {
-            match change {
-                Change::Put(record) => last.insert(record.key().0, Some(record.encode())),
-                Change::Delete(key) => last.insert(key.0.clone(), None),
-            };
-        }
-        self.write(last, false)
+    pub fn apply(&mut self, changes: Vec<Change>) -> Result<(), String> {
+        let key = |change: &Change| match change {
+            Change::Put(record) => record.key().0,
+            Change::Delete(key) => key.0.clone(),
+        };
+        let last: BTreeMap<String, Change> = changes.into_iter().map(|change| (key(&change), change)).collect();
+        // Each is encoded when its turn comes, and gone after it: a checkpoint may be of thousands.
+        let values = last.into_iter().map(|(key, change)| match change {
+            Change::Put(record) => (key, Some(record.encode())),
+            Change::Delete(_) => (key, None),
+        });
+        self.write(values, false)
     }
 
     /// Writes these values (nothing: deletes them), and the marker with them. What is there already is not written again,
     /// to spare the flash; `changed` says that the marker is to be written in any case.
-    fn write(&mut self, values: BTreeMap<String, Option<Vec<u8>>>, mut changed: bool) -> Result<(), String> {
+    fn write(&mut self, values: impl Iterator<Item = (String, Option<Vec<u8>>)>, mut changed: bool) -> Result<(), String> {
         guarded(|| {
             let mut batch = sled::Batch::default();
             let mut digest = self.digest;

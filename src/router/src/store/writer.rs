@@ -35,7 +35,7 @@ pub fn run(engine: &mut Engine, jobs: &Receiver<Job>) {
         for job in iter::once(first).chain(jobs.try_iter()) {
             match job {
                 Job::Commit { changes, durable, done } => {
-                    writer.apply(&changes);
+                    writer.apply(changes);
                     if durable {
                         waiting.push(done);
                     } else {
@@ -70,7 +70,7 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    fn apply(&mut self, changes: &[Change]) {
+    fn apply(&mut self, changes: Vec<Change>) {
         if self.failed.is_none() {
             self.unsynced = true;
             self.failed = self.engine.apply(changes).err();
