@@ -60,6 +60,14 @@ pub enum Input {
         /// False where the kernel forgot it.
         present: bool,
     },
+    /// What the kernel knows of the LAN, told once to rules that begin anew: after a start, or from a store that was lost. In no
+    /// order: which of it is taken in first is for the rules to say.
+    Lan {
+        /// Who is there now, by the kernel's neighbour table.
+        here: Vec<(Mac, IpAddr)>,
+        /// By which addresses the gate in force lets devices be reached, whether they are there or sleep.
+        served: Vec<(Mac, IpAddr)>,
+    },
     /// A bridge of the customers' saw a device come in by this port, by another than before.
     Port {
         /// The device.

@@ -150,6 +150,7 @@ impl Gateway {
             Input::Link { connected } => self.link_changed(connected, now, entropy),
             Input::RelayPresence { online } => self.relay_presence(online, now, entropy),
             Input::Neighbour { mac, address, present } => self.neighbour(mac, address, present, now),
+            Input::Lan { here, served } => self.lan(here, served, now),
             Input::NewAddress { mac, address } => self.sent_from(mac, address, now),
             Input::ForeignAddress { mac, address } => self.sends_as_another(mac, address, now),
             Input::Port { mac, port } => self.came_by(mac, &port, now),
@@ -189,6 +190,15 @@ impl Gateway {
     #[must_use]
     pub fn desired_gate(&self) -> Vec<GateAccount> {
         self.accounts.values().filter_map(|account| self.gate_account(account)).collect()
+    }
+
+    /// The same while nothing can be stored: what the rules hold may not be durable, so that nobody is in it who was not let in
+    /// before.
+    #[must_use]
+    pub fn desired_gate_unstored(&self, in_force: impl Fn(GateId) -> bool) -> Vec<GateAccount> {
+        let mut desired = self.desired_gate();
+        desired.retain(|account| in_force(account.id));
+        desired
     }
 
     /// The settings in force.

@@ -3,7 +3,7 @@
 use crate::few::FewSet;
 use crate::time::Monotonic;
 use crate::units::{Mac, Millis};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 /// Addresses remembered at most; the kernel's own neighbour table is far smaller (gc_thresh3: 1024).
@@ -56,6 +56,33 @@ pub(super) struct Due {
     /// The first one: it is to be asked again.
     pub(super) first: IpAddr,
     pub(super) held: bool,
+}
+
+/// A device under an address, there or not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Sight {
+    pub(super) mac: Mac,
+    pub(super) address: IpAddr,
+    pub(super) present: bool,
+}
+
+/// What the kernel knew before the rules did, in the order in which it is to be taken in: of two devices with the same MAC, or of
+/// two addresses of one, the first that is told is the one that the other has to wait for.
+///
+/// Each address is told once: it is thousands. But a device that was served at several IPv4 addresses goes on so, and for that
+/// all of them must be known before the first is there.
+pub(super) fn sights(here: Vec<(Mac, IpAddr)>, served: Vec<(Mac, IpAddr)>) -> impl Iterator<Item = Sight> {
+    let (here, served) = (BTreeSet::from_iter(here), BTreeSet::from_iter(served));
+    let mut several: BTreeMap<Mac, bool> = BTreeMap::new();
+    for (mac, _) in served.iter().filter(|(_, address)| only_one(*address)) {
+        several.entry(*mac).and_modify(|several| *several = true).or_insert(false);
+    }
+    let before = |known: &&(Mac, IpAddr)| !here.contains(known) || several.get(&known.0).is_some_and(|several| *several);
+    let asleep = served.iter().filter(before).map(|known| (*known, false));
+    // Whoever was served comes before a newcomer.
+    let present = here.intersection(&served).chain(here.difference(&served)).map(|known| (*known, true));
+    let all: Vec<_> = asleep.chain(present).collect();
+    all.into_iter().map(|((mac, address), present)| Sight { mac, address, present })
 }
 
 /// What follows from a sight.
@@ -366,6 +393,45 @@ mod tests {
             };
             assert_eq!(hosts(&mut probed.into_iter()), asked, "{sights}");
             assert_eq!(hosts(&mut lan.addresses_of(A).into_iter()), has, "{sights}");
+        }
+    }
+
+    #[test]
+    fn what_the_kernel_knew_is_taken_in_so_that_everybody_goes_on_as_before() {
+        // Who is there and who was served, as letter and host; the sights in their order; what A and B have then.
+        for (what, here, served, order, a, b) in [
+            ("nothing", "", "", "", "", ""),
+            ("a device that is there", "a1", "a1", "+a1", "1", ""),
+            ("one that sleeps", "", "a1", "-a1", "1", ""),
+            ("one that has not paid", "b1", "", "+b1", "", "1"),
+            ("a new lease while nobody looked", "a2", "a1", "-a1 +a2", "1 2", ""),
+            ("who was served first comes first", "a1 a2", "a2", "+a2 +a1", "2", ""),
+            ("in whatever order it is told", "a2 a1", "a2", "+a2 +a1", "2", ""),
+            ("served at two, and at one of them now", "a1", "a1 a2", "-a1 -a2 +a1", "1 2", ""),
+            ("served at two that both are there", "a1 a2", "a1 a2", "-a1 -a2 +a1 +a2", "1 2", ""),
+            ("a third one waits", "a1 a2 a3", "a1 a2", "-a1 -a2 +a1 +a2 +a3", "1 2", ""),
+            ("an address that became another's", "b1", "a1", "-a1 +b1", "", "1"),
+            ("two devices", "b2 a1", "a1 b2", "+a1 +b2", "1", "2"),
+            ("link-local ones are any number", "a1 a200", "a1 a200 a201", "-a201 +a1 +a200", "1 200 201", ""),
+        ] {
+            let known = |text: &str| -> Vec<(Mac, IpAddr)> {
+                let one = |word: &str| {
+                    let host: u8 = word[1..].parse().unwrap();
+                    (if word.starts_with('a') { A } else { B }, if host < 200 { at(host) } else { [169, 254, 0, host].into() })
+                };
+                text.split_whitespace().map(one).collect()
+            };
+            let host = |address: IpAddr| address.to_string().rsplit('.').next().unwrap().to_owned();
+            let mut lan = Neighbours::default();
+            let mut told = Vec::new();
+            for Sight { mac, address, present } in sights(known(here), known(served)) {
+                let (sign, letter) = (if present { '+' } else { '-' }, if mac == A { 'a' } else { 'b' });
+                told.push(format!("{sign}{letter}{}", host(address)));
+                lan.seen(mac, address, present, true, Monotonic(0));
+                whole(&lan);
+            }
+            let has = |mac| lan.addresses_of(mac).into_iter().map(host).collect::<Vec<_>>().join(" ");
+            assert_eq!((told.join(" ").as_str(), has(A).as_str(), has(B).as_str()), (order, a, b), "{what}");
         }
     }
 

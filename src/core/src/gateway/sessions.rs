@@ -1,7 +1,7 @@
 //! Sessions: devices that go online and offline on accounts, and what is left of those.
 
 use super::Gateway;
-use super::neighbours::Followed;
+use super::neighbours::{Followed, Sight, sights};
 use crate::account::{Account, Checkpoint, Online};
 use crate::gate::{GateId, Traffic, Usage};
 use crate::limiter::Limiter;
@@ -162,6 +162,13 @@ impl Gateway {
         let waiting = self.devices.get(&mac).filter(|device| present && device.waiting).and_then(|device| device.account.clone());
         if let Some(username) = waiting {
             self.welcome_back(&username, mac, now);
+        }
+    }
+
+    /// What the kernel knew before the rules did.
+    pub(super) fn lan(&mut self, here: Vec<(Mac, IpAddr)>, served: Vec<(Mac, IpAddr)>, now: Now) {
+        for Sight { mac, address, present } in sights(here, served) {
+            self.neighbour(mac, address, present, now);
         }
     }
 

@@ -175,3 +175,13 @@ fn a_copy_that_sends_gets_no_further_than_one_that_is_seen() {
     sent(&mut world, 102);
     assert_eq!(served(&world, ALICE).len(), 3);
 }
+
+#[test]
+fn a_copy_gains_nothing_by_a_daemon_that_starts_again() {
+    let mut world = online();
+    world.arrives(ALICE, 99); // the copy; its address sorts before the owner's
+    assert_eq!(served(&world, ALICE), [at(100)]);
+    world.killed();
+    assert_eq!(served(&world, ALICE), [at(100)]);
+    assert_eq!(world.gateway.desired_gate(), world.gate.values().cloned().collect::<Vec<_>>(), "nothing is changed in the kernel");
+}

@@ -48,6 +48,8 @@ fn a_step_that_was_not_stored_did_not_happen() {
     let order = world.pay(ALICE, "hour");
     let store = world.store.clone();
     world.paid(&order, "hour", ALICE, "NLJ7RT61SV", 10);
+    assert_eq!(world.gateway.desired_gate_unstored(|_| false), [], "nor is anybody let in by it meanwhile");
+    assert_eq!(world.gateway.desired_gate_unstored(|_| true), world.gateway.desired_gate());
     world.store = store; // the disk was full: the daemon throws the gateway away and loads what is there
     world.killed();
     assert_eq!(world.status(ALICE, &order).status, PaymentStatus::Pending);

@@ -296,9 +296,11 @@ impl World {
         self.sent.clear();
         self.step(Input::Tick);
         // The daemon hands in what the gate and the neighbour table of the kernel still know.
-        for (host, (mac, present)) in self.neighbours.clone() {
-            self.seen(mac, host, present);
-        }
+        let present = self.neighbours.iter().filter(|(_, (_, present))| *present);
+        let here = present.map(|(host, (mac, _))| (*mac, [10, 77, 0, *host].into())).collect();
+        let devices = self.gate.values().flat_map(|account| account.devices.iter());
+        let served = devices.flat_map(|(mac, device)| device.addresses.iter().map(|address| (*mac, *address))).collect();
+        self.step(Input::Lan { here, served });
     }
 
     /// The daemon is gone for so long: time passes, the kernel goes on with what it holds, and nobody listens.
