@@ -9,6 +9,7 @@ mod cleaning;
 mod front;
 mod garden;
 mod offload;
+mod portions;
 mod recovery;
 mod start;
 mod takeover;
@@ -77,6 +78,8 @@ enum Event {
     Garden(garden::Found),
     Cleaned(cleaning::Outcome),
     Due,
+    /// There is nothing else to do.
+    Idle,
 }
 
 struct Daemon {
@@ -91,6 +94,7 @@ struct Daemon {
     /// The whole gate is compared next: single changes need not be made before.
     gate_compared_next: bool,
     cleaner: cleaning::Cleaner,
+    portions: portions::Portions,
     /// Flow offload as last told.
     offload: Option<FlowOffload>,
     /// Until when the counters as read are fresh enough for a page.
@@ -170,7 +174,7 @@ impl Daemon {
     /// The next thing that happens. Where several have, the first named here comes first: what stops or limits access
     /// before what asks for it, and the clock before questions, so that no flood of them holds back an end that is due.
     async fn next(&mut self, sources: &mut Sources) -> Event {
-        let due = self.wake_up_at();
+        let (due, when_idle) = (self.wake_up_at(), self.portions.when_idle(self.gate.as_ref()));
         tokio::select! {
             biased;
             _ = sources.terminate.recv() => Event::Stop("told to stop"),
@@ -185,6 +189,7 @@ impl Daemon {
             Some((request, asker)) = sources.portal.recv() => Event::Portal(request, asker),
             Some(found) = sources.garden.recv() => Event::Garden(found),
             outcome = self.cleaner.done() => Event::Cleaned(outcome),
+            () = sleep_until(when_idle) => Event::Idle,
         }
     }
 
@@ -193,7 +198,9 @@ impl Daemon {
             .then(|| self.gateway.poll_timeout())
             .flatten()
             .map(|at| Instant::now() + Duration::from_millis(at.since(clock::now().monotonic).0));
-        rules.into_iter().chain(self.gate_again).chain(self.storage.due()).chain(self.cleaner.due(self.gate.as_ref())).min()
+        let gate = self.gate.as_ref();
+        let others = [self.gate_again, self.storage.due(), self.cleaner.due(gate), self.portions.at_last(gate)];
+        rules.into_iter().chain(others.into_iter().flatten()).min()
     }
 
     /// Turns an event into inputs of the rules; what concerns the daemon alone is done here.
@@ -205,8 +212,12 @@ impl Daemon {
                     self.restore_gate(inputs);
                 }
                 self.cleaner.start(self.gate.as_mut());
+                if self.portions.at_last(self.gate.as_ref()).is_some_and(|at| at <= Instant::now()) {
+                    self.portions.go_on(self.gate.as_mut());
+                }
                 inputs.push_back(Input::Tick);
             }
+            Event::Idle => self.portions.go_on(self.gate.as_mut()),
             Event::Gate(GateEvent::Depleted(id)) => {
                 // The counters first: they tell how far the account really got.
                 self.read_usage(inputs);

@@ -2,7 +2,7 @@
 
 use super::front::Front;
 use super::recovery::Storage;
-use super::{Daemon, Sources, cleaning, garden};
+use super::{Daemon, Sources, cleaning, garden, portions};
 use crate::clock;
 use crate::config::Config;
 use crate::control;
@@ -72,6 +72,7 @@ pub(super) async fn start(config_path: &Path, config: Config) -> anyhow::Result<
         gate_again: None,
         gate_compared_next: true,
         cleaner: cleaning::Cleaner::default(),
+        portions: portions::Portions::default(),
         offload: None,
         usage_fresh: None,
         neighbours,

@@ -1,9 +1,11 @@
 //! Speeds: a class of HTB for each account that has one, on the way to its devices and on the way out.
 //!
-//! `message` and `plan` are pure; `kernel` speaks with the kernel. Our table's maps mark packets with their class
-//! (docs/gate.md); here the classes are made, changed and removed. Access is never refused because a speed cannot be held:
-//! what fails is told in the log, and tried again at the next occasion.
+//! `message`, `plan` and `backlog` are pure; `kernel` speaks with the kernel. Our table's maps mark packets with their class
+//! (docs/gate.md); here the classes are made, changed and removed, some at a time. What a class is to be is looked up when its
+//! turn comes, and compared with what the kernel has: whatever happened meanwhile, it becomes what it should be then. Access is
+//! never refused because a speed cannot be held: what fails is told in the log, and tried again when the counters are read.
 
+mod backlog;
 mod kernel;
 mod message;
 mod plan;
@@ -12,16 +14,17 @@ mod tests;
 
 pub use plan::Class;
 
-use super::GateConfig;
 use super::view::View;
-use crate::netlink::socket::{Family, NetlinkError, Refusal, Socket};
+use super::{Gate, GateConfig};
+use crate::netlink::socket::{Family, NetlinkError, Socket};
+use backlog::Backlog;
 use kernel::Root;
 use lango_core::gate::{GateAccount, GateId};
 use lango_core::time::Monotonic;
 use lango_core::units::Kbps;
-use message::Change;
-use plan::{Book, Kind, Rates};
+use plan::{Book, Kind, Rates, Shape};
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
 
 /// Which way an interface carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +39,37 @@ struct Interface {
     name: String,
     towards: Towards,
     root: Root,
+    /// What went wrong since the backlog was empty.
+    trouble: Option<Trouble>,
+}
+
+/// What cannot be done on an interface: it is told once, however many classes it is about.
+#[derive(Debug)]
+struct Trouble {
+    first: String,
+    others: usize,
+}
+
+impl Interface {
+    fn fails(&mut self, times: usize, what: impl FnOnce() -> String) {
+        match &mut self.trouble {
+            Some(trouble) => trouble.others += times,
+            None => self.trouble = Some(Trouble { first: what(), others: times.saturating_sub(1) }),
+        }
+    }
+
+    /// Whether this class is not as it should be here.
+    fn differs(&self, book: &Book, class: Class) -> bool {
+        let wanted = book.rates(class).and_then(|rates| speed(rates, self.towards));
+        match (&self.root, wanted) {
+            (Root::Absent | Root::Off { .. }, _) | (Root::Unknown | Root::Default { .. }, None) => false,
+            (Root::Unknown | Root::Default { .. }, Some(_)) => true,
+            (Root::Ours { classes, .. }, None) => classes.contains_key(&class) && unused(book, class, self.towards),
+            (Root::Ours { classes, .. }, Some(speed)) => {
+                !classes.get(&class).is_some_and(|made| made.leaf && made.rate == Shape::of(speed).rate)
+            }
+        }
+    }
 }
 
 /// The classes, and who has which.
@@ -46,6 +80,9 @@ pub struct Speeds {
     interfaces: Vec<Interface>,
     /// The kind of queue that this kernel has, once a class showed it.
     queue: Option<Kind>,
+    backlog: Backlog,
+    /// Classes that could not be set.
+    failed: BTreeSet<Class>,
 }
 
 impl Speeds {
@@ -55,10 +92,11 @@ impl Speeds {
     /// When the system gives no socket.
     pub fn connect(config: &GateConfig) -> Result<Self, NetlinkError> {
         let lan: BTreeSet<&String> = config.lan.iter().collect();
-        let interface = |(name, towards): (&String, Towards)| Interface { name: name.clone(), towards, root: Root::Unknown };
+        let interface = |(name, towards): (&String, Towards)| Interface { name: name.clone(), towards, root: Root::Unknown, trouble: None };
         let lan = lan.into_iter().map(|name| (name, Towards::Customers));
         let interfaces = lan.chain([(&config.wan, Towards::Internet)]).map(interface).collect();
-        Ok(Self { socket: Socket::open(Family::Route)?, book: Book::default(), interfaces, queue: None })
+        let socket = Socket::open(Family::Route)?;
+        Ok(Self { socket, book: Book::default(), interfaces, queue: None, backlog: Backlog::default(), failed: BTreeSet::new() })
     }
 
     /// The same as [`flush`], over the socket that is there.
@@ -66,6 +104,7 @@ impl Speeds {
     /// # Errors
     /// When the kernel refuses.
     pub fn flush(&mut self) -> Result<(), NetlinkError> {
+        self.backlog.clear();
         kernel::flush(&mut self.socket)
     }
 
@@ -85,33 +124,40 @@ impl Speeds {
         self.book.want(targets, now)
     }
 
-    /// Makes, changes and removes these classes as they are wanted. To be called when the table's maps are as they shall
-    /// be: who paid does not wait for it (a packet whose class is not there yet passes without one), and what is removed
-    /// is not in use any more.
+    /// Makes, changes and removes these classes as they are wanted, before all others that wait. To be called when the table's
+    /// maps are as they shall be: who paid does not wait for it (a packet whose class is not there yet passes without one), and
+    /// what is removed is not in use any more. What takes too long is left for [`Self::go_on`].
     pub fn settle(&mut self, touched: &BTreeSet<Class>) {
-        self.add(touched);
-        for at in 0..self.interfaces.len() {
-            self.remove(at, touched);
-        }
+        self.backlog.add_first(touched);
+        self.do_portion(true);
     }
 
     /// The same for all classes, with the kernel looked at anew: those that are as they should be are not touched, and those
     /// that nobody has are removed.
     pub fn settle_all(&mut self) {
         self.interfaces.iter_mut().for_each(|interface| interface.root = Root::Unknown);
-        self.look();
-        let mut all = self.book.all();
-        all.extend(self.interfaces.iter().flat_map(|interface| interface.root.classes()));
-        self.settle(&all);
+        self.look_again();
+        self.go_on();
+    }
+
+    /// Whether some classes are not yet as they should be.
+    #[must_use]
+    pub fn busy(&self) -> bool {
+        !self.backlog.is_empty()
+    }
+
+    /// Deals with some of the classes that wait; it takes some milliseconds.
+    pub fn go_on(&mut self) {
+        self.do_portion(false);
     }
 
     /// Looks whether the interfaces are still those that were set up. One that was made anew, or lost our root, gets it again
-    /// with all its classes.
+    /// with all its classes. What failed is tried again.
     pub fn look_after(&mut self) {
-        let all = self.book.all();
-        if all.is_empty() {
+        if self.book.is_empty() {
             return;
         }
+        self.backlog.add(std::mem::take(&mut self.failed));
         let mut changed = false;
         for interface in &mut self.interfaces {
             let link = match kernel::link(&mut self.socket, &interface.name) {
@@ -133,78 +179,102 @@ impl Speeds {
             }
         }
         if changed {
-            self.add(&all);
+            self.look_again();
         }
     }
 
-    /// Brings what is known of the interfaces up to date.
+    /// Brings what is known of the interfaces up to date, and notes which classes are not as they should be there.
+    fn look_again(&mut self) {
+        self.look();
+        let mut all = self.book.all();
+        all.extend(self.interfaces.iter().flat_map(|interface| interface.root.classes()));
+        all.retain(|class| self.interfaces.iter().any(|interface| interface.differs(&self.book, *class)));
+        self.backlog.add(all);
+    }
+
     fn look(&mut self) {
         for interface in self.interfaces.iter_mut().filter(|interface| interface.root == Root::Unknown) {
-            interface.root = match kernel::look_at(&mut self.socket, &interface.name) {
-                Ok(root) => root,
-                Err(error) => {
-                    log::error!("speeds: cannot look at {}: {error}; speeds are not held there", interface.name);
-                    continue;
-                }
-            };
+            match kernel::look_at(&mut self.socket, &interface.name) {
+                Ok(root) => interface.root = root,
+                Err(error) => interface.fails(1, || format!("it cannot be looked at: {error}")),
+            }
         }
     }
 
-    fn add(&mut self, touched: &BTreeSet<Class>) {
-        // Nothing of the operator's system is changed before the first account has a speed.
-        if touched.iter().all(|class| self.book.rates(*class).is_none()) {
+    fn do_portion(&mut self, hurry: bool) {
+        let began = Instant::now();
+        let portion = self.backlog.take(hurry);
+        if portion.is_empty() {
             return;
         }
-        self.look();
-        for at in 0..self.interfaces.len() {
-            let outcome = self.add_to(at, touched);
-            let Some(interface) = self.interfaces.get_mut(at) else { continue };
-            let name = &interface.name;
-            match outcome.as_deref() {
-                Ok([]) => continue,
-                Ok([(first, refusal), others @ ..]) => {
-                    let (class, more) = (first.class(), others.len());
-                    log::error!("speeds: class {class} cannot be set on {name}, and {more} others: {refusal}; it is tried again");
-                }
-                Err(error) => log::error!("speeds: cannot be set on {name}: {error}; it is tried again"),
-            }
+        // Nothing of the operator's system is changed before the first account has a speed.
+        if portion.iter().any(|class| self.book.rates(*class).is_some()) {
+            self.look();
+            (0..self.interfaces.len()).for_each(|at| self.add(at, &portion));
+        }
+        (0..self.interfaces.len()).for_each(|at| self.remove(at, &portion));
+        self.backlog.took(portion.len(), began.elapsed());
+        if self.backlog.is_empty() {
+            self.tell();
+        }
+    }
+
+    /// Says what went wrong. What is known of an interface where something did is not relied on any more.
+    fn tell(&mut self) {
+        for interface in &mut self.interfaces {
+            let Some(Trouble { first, others }) = interface.trouble.take() else { continue };
+            let more = if others > 0 { format!(", and {others} more like this") } else { String::new() };
+            log::error!("speeds: not all are held on {}: {first}{more}; it is tried again", interface.name);
             interface.root = Root::Unknown;
         }
     }
 
-    /// Sets these classes on an interface; gives what the kernel refused.
-    fn add_to(&mut self, at: usize, touched: &BTreeSet<Class>) -> Result<Vec<(Change, Refusal)>, NetlinkError> {
-        let Some(interface) = self.interfaces.get_mut(at) else { return Ok(Vec::new()) };
-        let towards = interface.towards;
-        let wanted = |class: &Class| Some((*class, speed(self.book.rates(*class)?, towards)?));
-        let mut wanted: Vec<(Class, Kbps)> = touched.iter().filter_map(wanted).collect();
-        if let (Root::Default { index }, false) = (&interface.root, wanted.is_empty()) {
-            let index = *index;
+    /// Sets these classes on an interface.
+    fn add(&mut self, at: usize, portion: &BTreeSet<Class>) {
+        let Some(interface) = self.interfaces.get_mut(at) else { return };
+        let (book, towards) = (&self.book, interface.towards);
+        let wanted = |class: &Class| Some((*class, speed(book.rates(*class)?, towards)?));
+        let wanted: Vec<(Class, Kbps)> = portion.iter().filter_map(wanted).collect();
+        if wanted.is_empty() {
+            return;
+        }
+        if let Root::Default { index } = interface.root {
             if let Err(error) = kernel::make_root(&mut self.socket, index) {
                 let name = &interface.name;
                 log::error!("speeds: not held on {name}: {error}; the kernel needs HTB (kmod-sched-core on OpenWrt), then restart lango");
                 interface.root = Root::Off { index };
-                return Ok(Vec::new());
+                return;
             }
             interface.root = Root::Ours { index, classes: BTreeMap::new() };
             // Those that came while there was nothing to hold them.
-            let all = self.book.all();
-            wanted = all.iter().filter_map(|class| Some((*class, speed(self.book.rates(*class)?, towards)?))).collect();
+            self.backlog.add(book.all().into_iter().filter(|class| !portion.contains(class)));
         }
-        let Root::Ours { index, classes } = &mut interface.root else { return Ok(Vec::new()) };
-        kernel::set(&mut self.socket, (*index, classes), &wanted, &mut self.queue)
+        let (index, classes) = match &mut interface.root {
+            Root::Ours { index, classes } => (*index, classes),
+            Root::Unknown => return self.failed.extend(portion),
+            _ => return,
+        };
+        match kernel::set(&mut self.socket, (index, classes), &wanted, &mut self.queue) {
+            Ok(refused) => {
+                self.failed.extend(refused.iter().map(|(change, _)| change.class()));
+                if let Some((change, refusal)) = refused.first() {
+                    interface.fails(refused.len(), || format!("class {} cannot be set: {refusal}", change.class()));
+                }
+            }
+            Err(error) => {
+                self.failed.extend(portion);
+                interface.fails(1, || format!("classes cannot be set: {error}"));
+                interface.root = Root::Unknown; // what the kernel did of it is not known
+            }
+        }
     }
 
-    fn remove(&mut self, at: usize, touched: &BTreeSet<Class>) {
+    fn remove(&mut self, at: usize, portion: &BTreeSet<Class>) {
         let Some(interface) = self.interfaces.get_mut(at) else { return };
         let towards = interface.towards;
         let Root::Ours { index, classes } = &mut interface.root else { return };
-        let unused = |class: &&Class| match self.book.rates(**class) {
-            None => true,
-            // Adopted, and not yet told how fast.
-            Some(rates) => rates != Rates::default() && speed(rates, towards).is_none(),
-        };
-        let gone: Vec<Class> = touched.iter().filter(|class| classes.contains_key(class)).filter(unused).copied().collect();
+        let gone = portion.iter().filter(|class| classes.contains_key(class) && unused(&self.book, **class, towards));
+        let gone: Vec<Class> = gone.copied().collect();
         match kernel::remove(&mut self.socket, *index, &gone) {
             Ok(stay) => {
                 if let Some((class, refusal)) = stay.first_key_value() {
@@ -221,6 +291,27 @@ impl Speeds {
             }
         }
     }
+}
+
+impl Gate {
+    /// Whether classes of some accounts' speeds are still to be made, changed or removed: [`Gate::go_on_with_speeds`] does some of
+    /// them, until there are none.
+    #[must_use]
+    pub fn busy_with_speeds(&self) -> bool {
+        self.speeds.busy()
+    }
+
+    /// Sets some of the speeds that wait, within some milliseconds. What fails is told in the log, and tried again when the
+    /// counters are read.
+    pub fn go_on_with_speeds(&mut self) {
+        self.speeds.go_on();
+    }
+}
+
+/// Whether nobody needs a class this way.
+fn unused(book: &Book, class: Class, towards: Towards) -> bool {
+    // Adopted, and not yet told how fast: it is needed.
+    book.rates(class).is_none_or(|rates| rates != Rates::default() && speed(rates, towards).is_none())
 }
 
 const fn speed(rates: Rates, towards: Towards) -> Option<Kbps> {

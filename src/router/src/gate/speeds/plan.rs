@@ -180,6 +180,12 @@ impl Book {
         self.rates.get(&class).map(|rates| rates.unwrap_or_default())
     }
 
+    /// Whether nobody has a class.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rates.is_empty()
+    }
+
     /// All classes that somebody has.
     #[must_use]
     pub fn all(&self) -> BTreeSet<Class> {
@@ -233,6 +239,12 @@ impl Book {
             touched.insert(class);
         }
         touched
+    }
+
+    /// Looks for free classes from this one on.
+    #[cfg(test)]
+    pub fn go_on_at(&mut self, next: u16) {
+        self.next = next;
     }
 
     fn free(&mut self) -> Option<Class> {

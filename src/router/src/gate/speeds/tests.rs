@@ -1,18 +1,28 @@
 //! Classes on the real kernel: what is refused, and what thousands of them cost. Needs root; each test works in a network
 //! namespace of its own. To measure: `cargo test --profile lab -p lango --lib -- --ignored --nocapture speeds::tests`.
 
+use super::Speeds;
 use super::kernel::{self, Root};
 use super::message::Change;
 use super::plan::{Class, Kind, Leaf, Shape};
+use crate::gate::set::Key;
+use crate::gate::view::{Pass, View};
+use crate::gate::{GateConfig, Whole};
 use crate::netlink::socket::{Family, Socket};
-use lango_core::units::Kbps;
+use lango_core::gate::{GateAccount, GateDevice, GateId};
+use lango_core::time::Monotonic;
+use lango_core::units::{Bytes, Kbps, Mac};
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, unshare};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 const SPEED: Kbps = Kbps(2_000);
+
+fn ip(arguments: &str) {
+    assert!(Command::new("ip").args(arguments.split(' ')).status().unwrap().success(), "ip {arguments}");
+}
 
 /// A bridge with our root on it, in a namespace that ends with the thread.
 struct Bridge {
@@ -24,9 +34,8 @@ struct Bridge {
 impl Bridge {
     fn new() -> Self {
         unshare(CloneFlags::CLONE_NEWNET).expect("needs root");
-        for arguments in ["link add br-lan type bridge", "link set br-lan up"] {
-            assert!(Command::new("ip").args(arguments.split(' ')).status().unwrap().success(), "ip {arguments}");
-        }
+        ip("link add br-lan type bridge");
+        ip("link set br-lan up");
         let mut bridge = Self { socket: Socket::open(Family::Route).unwrap(), index: 0, queue: None };
         bridge.index = kernel::link(&mut bridge.socket, "br-lan").unwrap().unwrap().index;
         // Which queue the kernel has is none of what is measured.
@@ -93,6 +102,226 @@ fn a_refusal_is_told_of_its_class_and_keeps_no_other_from_being_done() {
     let refused = kernel::set(&mut bridge.socket, (9_999, &mut classes), &wanted, &mut queue).unwrap();
     assert_eq!((refused.len(), classes.len(), queue), (300, 0, None));
     assert!(refused.iter().all(|(change, refusal)| matches!(change, Change::Class(..)) && refusal.errno == Errno::ENODEV));
+}
+
+/// Speeds on a router of two bridges, and what the rules want.
+struct Router {
+    speeds: Speeds,
+    accounts: BTreeMap<u32, GateAccount>,
+    kernel: Socket,
+}
+
+const INTERFACES: [&str; 2] = ["br-lan", "wan"];
+
+impl Router {
+    fn new() -> Self {
+        unshare(CloneFlags::CLONE_NEWNET).expect("needs root");
+        for name in INTERFACES {
+            ip(&format!("link add {name} type bridge"));
+            ip(&format!("link set {name} up"));
+        }
+        Self { speeds: Self::connect(), accounts: BTreeMap::new(), kernel: Socket::open(Family::Route).unwrap() }
+    }
+
+    fn connect() -> Speeds {
+        let [lan, wan] = INTERFACES.map(str::to_owned);
+        let config = GateConfig { lan: vec![lan], wan, portal_port: 8088, isolate: true, learn: false, whole: Whole::No };
+        Speeds::connect(&config).unwrap()
+    }
+
+    /// These accounts shall have these speeds, down and up.
+    fn want(&mut self, ids: std::ops::Range<u32>, speeds: Option<(u64, u64)>) -> BTreeSet<Class> {
+        for id in ids.clone() {
+            let Some((down, up)) = speeds else {
+                self.accounts.remove(&id);
+                continue;
+            };
+            let account = GateAccount {
+                id: GateId(id),
+                until: None,
+                data_end: None,
+                used: Bytes::ZERO,
+                down: Some(Kbps(down)),
+                up: Some(Kbps(up)),
+                devices: [(Mac([2; 6]), GateDevice::default())].into(),
+            };
+            self.accounts.insert(id, account);
+        }
+        self.speeds.want(ids.map(|id| (GateId(id), self.accounts.get(&id))), Monotonic(1_000))
+    }
+
+    /// The same, and what waits for nothing is done.
+    fn set(&mut self, ids: std::ops::Range<u32>, speeds: Option<(u64, u64)>) {
+        let touched = self.want(ids, speeds);
+        self.speeds.settle(&touched);
+    }
+
+    /// How many classes the kernel has towards the customers.
+    fn made(&mut self) -> usize {
+        self.look("br-lan").len()
+    }
+
+    fn look(&mut self, name: &str) -> BTreeMap<Class, super::message::Made> {
+        match kernel::look_at(&mut self.kernel, name).unwrap() {
+            Root::Ours { classes, .. } => classes,
+            _ => BTreeMap::new(),
+        }
+    }
+
+    /// Goes on until this is so, and with nothing else; gives how often.
+    fn go_on_until(&mut self, done: impl Fn(&mut Self) -> bool) -> u32 {
+        let mut times = 0;
+        while !done(self) {
+            assert!(self.speeds.busy(), "nothing is left to be done");
+            self.speeds.go_on();
+            times += 1;
+        }
+        times
+    }
+
+    fn finish(&mut self) -> u32 {
+        self.go_on_until(|router| !router.speeds.busy())
+    }
+
+    /// The kernel has what is wanted, and nothing else.
+    fn assert_whole(&mut self) {
+        assert!(!self.speeds.busy());
+        for (name, down) in [("br-lan", true), ("wan", false)] {
+            let wanted: BTreeMap<Class, u32> = self
+                .accounts
+                .values()
+                .map(|account| {
+                    let speed = if down { account.down } else { account.up };
+                    (self.speeds.book.class(account.id).expect("a class"), Shape::of(speed.unwrap()).rate)
+                })
+                .collect();
+            let found = self.look(name);
+            assert!(found.values().all(|made| made.leaf), "{name}");
+            assert_eq!(found.into_iter().map(|(class, made)| (class, made.rate)).collect::<BTreeMap<_, _>>(), wanted, "{name}");
+        }
+    }
+
+    /// The table's maps, as a daemon that starts reads them.
+    fn maps(&self) -> View {
+        let mut view = View::default();
+        for (id, account) in &self.accounts {
+            let [_, a, b, c] = id.to_be_bytes();
+            let key = Key::Mac(Mac([2, 0, 0, a, b, c]));
+            let quota = Some(format!("q{id}.0").parse().unwrap());
+            view.insert_pass(key, Pass { quota, until: None });
+            view.classes.insert(key, self.speeds.book.class(account.id).unwrap());
+        }
+        view
+    }
+}
+
+#[test]
+fn thousands_are_set_in_portions_and_nobody_waits_for_them() {
+    let mut router = Router::new();
+    router.set(0..1_500, Some((2_000, 500)));
+    assert!(router.speeds.busy() && router.made() < 500, "the caller is back before that");
+    // Whoever comes now has a class at once.
+    router.set(5_000..5_001, Some((3_000, 700)));
+    let newest = router.speeds.book.class(GateId(5_000)).unwrap();
+    assert_eq!(router.look("br-lan").get(&newest).map(|made| made.rate), Some(Shape::of(Kbps(3_000)).rate));
+    assert!(router.finish() > 3);
+    router.assert_whole();
+    // Nothing is done twice.
+    router.speeds.settle_all();
+    router.assert_whole();
+    // All go at once: the same.
+    router.set(0..1_500, None);
+    assert!(router.speeds.busy());
+    router.finish();
+    router.assert_whole();
+}
+
+#[test]
+fn what_happens_while_classes_are_made_is_what_counts() {
+    let mut router = Router::new();
+    let touched = router.want(0..1_000, Some((2_000, 500)));
+    router.speeds.backlog.add(touched);
+    router.go_on_until(|router| router.made() >= 100);
+    // Ended, changed and come while they wait, and after they were made.
+    for (ids, speeds) in [
+        (10..20, None),
+        (20..30, Some((4_000, 900))),
+        (900..910, None),
+        (910..920, Some((4_000, 900))),
+        (2_000..2_010, Some((64, 64))),
+        (2_005..2_010, None),
+    ] {
+        let touched = router.want(ids, speeds);
+        router.speeds.backlog.add(touched);
+    }
+    // Numbers of those that went are somebody's again, before the kernel heard of it.
+    router.speeds.book.go_on_at(0);
+    let touched = router.want(3_000..3_010, Some((8_000, 8_000)));
+    assert!(touched.contains(&Class::nth(10)), "{touched:?}");
+    router.speeds.backlog.add(touched);
+    router.finish();
+    router.assert_whole();
+}
+
+#[test]
+fn what_fails_in_the_middle_is_made_whole() {
+    let mut router = Router::new();
+    let touched = router.want(0..600, Some((2_000, 500)));
+    router.speeds.backlog.add(touched);
+    router.go_on_until(|router| router.made() >= 50);
+    // Somebody takes the root away, and the interface with it; its name comes again.
+    ip("link del br-lan");
+    ip("link add br-lan type bridge");
+    ip("link set br-lan up");
+    router.finish();
+    assert_eq!(router.made(), 0);
+    router.speeds.look_after();
+    router.finish();
+    router.assert_whole();
+    // One that cannot be set keeps no other from it, and is tried again.
+    let odd = router.speeds.book.class(GateId(300)).unwrap();
+    let child = format!("class add dev br-lan parent {odd} classid 4c61:7 htb rate 1mbit");
+    router.set(300..301, None);
+    assert!(
+        Command::new("tc")
+            .args(format!("class add dev br-lan parent 4c61: classid {odd} htb rate 1mbit").split(' '))
+            .status()
+            .unwrap()
+            .success()
+    );
+    assert!(Command::new("tc").args(child.split(' ')).status().unwrap().success());
+    router.speeds.book.go_on_at(300);
+    router.set(700..800, Some((1_000, 1_000)));
+    router.finish();
+    assert_eq!(router.speeds.book.class(GateId(700)), Some(odd));
+    assert_eq!(router.speeds.failed, [odd].into());
+    for name in ["classid 4c61:7", &format!("classid {odd}")] {
+        assert!(Command::new("tc").args(format!("class del dev br-lan {name}").split(' ')).status().unwrap().success());
+    }
+    router.speeds.look_after();
+    router.finish();
+    router.assert_whole();
+}
+
+#[test]
+fn a_daemon_that_is_killed_in_the_middle_goes_on_where_it_was() {
+    let mut router = Router::new();
+    let touched = router.want(0..800, Some((2_000, 500)));
+    router.speeds.backlog.add(touched);
+    router.go_on_until(|router| router.made() >= 100);
+    let (made, maps) = (router.look("br-lan"), router.maps());
+    assert!(made.len() < 800);
+    router.speeds = Router::connect();
+    router.speeds.adopt(&maps);
+    // One ended, one changed while nobody was there.
+    router.want(5..6, None);
+    router.want(6..7, Some((9_000, 500)));
+    router.want(7..800, Some((2_000, 500)));
+    router.want(0..5, Some((2_000, 500)));
+    router.speeds.settle_all();
+    assert!(router.speeds.busy());
+    router.finish();
+    router.assert_whole();
 }
 
 fn timed<T>(act: impl FnOnce() -> T) -> (Duration, T) {
