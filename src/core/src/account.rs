@@ -72,7 +72,7 @@ pub enum Clock {
         ends: Monotonic,
         /// When it began to run: what a power cut may forget begins here or at the last [`Checkpoint`], whichever is later.
         as_of: Monotonic,
-        /// The same by the wall clock, for outages through which paid time goes on.
+        /// The same by the wall clock, right or wrong: for people. Nothing is reckoned with it.
         as_of_wall: Option<Wall>,
     },
 }
@@ -85,8 +85,6 @@ pub struct Checkpoint {
     pub boot: BootId,
     /// That moment.
     pub at: Monotonic,
-    /// The same by the wall clock.
-    pub at_wall: Option<Wall>,
 }
 
 /// A device online on an account.
@@ -133,18 +131,28 @@ impl Clock {
         }
     }
 
-    /// The last moment of which it is written down that it ran, by either clock: when the power went, it was no earlier.
+    /// The boot in which it runs, and the last moment of which it is written down that it ran: when the power went, it was no
+    /// earlier. Nothing where no time runs.
     #[must_use]
-    pub fn ran_until(&self, last: Option<&Checkpoint>) -> Option<(Monotonic, Option<Wall>)> {
-        let Self::Running { boot, as_of, as_of_wall, .. } = self else { return None };
+    pub fn ran_until(&self, last: Option<&Checkpoint>) -> Option<(&BootId, Monotonic)> {
+        let Self::Running { boot, as_of, .. } = self else { return None };
         let later = last.filter(|last| last.boot == *boot && last.at > *as_of);
-        Some(later.map_or((*as_of, *as_of_wall), |last| (last.at, last.at_wall)))
+        Some((boot, later.map_or(*as_of, |last| last.at)))
     }
 
     /// Stops it at `at`.
     pub fn stop(&mut self, at: Monotonic) {
         if let Self::Running { ends, .. } = *self {
             *self = Self::Stopped { left: ends.since(at) };
+        }
+    }
+
+    /// Takes time off it, running or not.
+    pub fn take(&mut self, time: Millis) {
+        match self {
+            Self::Unlimited => {}
+            Self::Stopped { left } => *left = left.minus(time),
+            Self::Running { ends, .. } => *ends = Monotonic(ends.0.saturating_sub(time.0)),
         }
     }
 

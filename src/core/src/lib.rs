@@ -11,6 +11,7 @@ pub mod ledger;
 pub mod limiter;
 pub mod message;
 pub mod order;
+pub mod outage;
 pub mod package;
 pub mod record;
 pub mod request;

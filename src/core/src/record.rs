@@ -4,6 +4,7 @@ use crate::account::{Account, Checkpoint};
 use crate::ledger::LedgerEntry;
 use crate::message::Up;
 use crate::order::Order;
+use crate::outage::{Owed, TrueTime};
 use crate::time::BootId;
 use crate::units::{Mac, Username};
 use serde::{Deserialize, Serialize};
@@ -50,6 +51,10 @@ pub enum Record {
     Counters(Counters),
     /// Until when the clocks that run are known to have run.
     Checkpoint(Checkpoint),
+    /// What the time was in the last boot in which anybody knew.
+    TrueTime(TrueTime),
+    /// What an account owes for an outage whose length is not known yet.
+    Owed(Owed),
 }
 
 /// Reads a store's records one after the other. They share what is the same in many of them.
@@ -69,7 +74,7 @@ impl Reader {
             Record::Account(account) => account.share(&mut self.boot),
             Record::Order(order) => order.boot.share(&mut self.boot),
             Record::Checkpoint(checkpoint) => checkpoint.boot.share(&mut self.boot),
-            Record::Device(_) | Record::Outbox(_) | Record::Ledger(_) | Record::Counters(_) => {}
+            Record::Device(_) | Record::Outbox(_) | Record::Ledger(_) | Record::Counters(_) | Record::TrueTime(_) | Record::Owed(_) => {}
         }
         Ok(record)
     }
@@ -135,7 +140,15 @@ impl Record {
             Self::Ledger(entry) => Key(format!("ledger/{}", entry.receipt)),
             Self::Counters(_) => Key("counters".to_owned()),
             Self::Checkpoint(_) => Key("checkpoint".to_owned()),
+            Self::TrueTime(_) => Key("true_time".to_owned()),
+            Self::Owed(owed) => Self::owed_key(&owed.username),
         }
+    }
+
+    /// The key of what an account owes.
+    #[must_use]
+    pub fn owed_key(username: &Username) -> Key {
+        Key(format!("owed/{username}"))
     }
 
     /// The key of the outbox entry with this sequence number; as text they sort as they were made.

@@ -80,6 +80,8 @@ pub enum Request {
         /// Whose.
         target: Target,
     },
+    /// Operator, or the script that sets the clock: the router's clock is right now.
+    ClockIsSet,
 }
 
 impl Request {
@@ -159,6 +161,9 @@ pub enum Refusal {
     /// The one to be kicked is not online.
     #[error("no such device or account is online")]
     NotOnline,
+    /// The clock is said to be right, and plainly is not.
+    #[error("the router's clock stands before 2026: set it first")]
+    ClockNotSet,
     /// The record could not be stored, so nothing was done.
     #[error("the router could not store it, so nothing was changed; try again")]
     NotStored,

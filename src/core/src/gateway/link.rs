@@ -132,10 +132,11 @@ impl Gateway {
         let clock = RelayClock { theirs: down.at, ours: now.monotonic };
         match down.body {
             DownBody::Welcome { nonce } => {
-                if self.link.hello.as_ref().is_none_or(|hello| hello.nonce != nonce) {
+                let Some(hello) = self.link.hello.take_if(|hello| hello.nonce == nonce) else {
                     return; // an answer to an earlier hello: its time is old
-                }
-                self.link.hello = None;
+                };
+                // It was made after the hello was sent: so long ago at most.
+                self.time_is_known(down.at, HELLO_AGAIN.minus(hello.again_at.since(now.monotonic)), now);
                 self.link.welcomed = true;
                 self.link.absent = false;
                 self.link.clock = Some(clock);

@@ -9,6 +9,7 @@ mod link;
 mod neighbours;
 mod operator;
 mod orders;
+mod outage;
 mod outbox;
 mod payments;
 mod sessions;
@@ -16,15 +17,15 @@ mod suspicions;
 #[cfg(test)]
 mod tests;
 
-use crate::account::{Account, Checkpoint, Clock};
+use crate::account::{Account, Checkpoint};
 use crate::gate::{GateAccount, GateChange, GateDevice, GateId};
 use crate::ledger::LedgerEntry;
 use crate::limiter::Limiter;
 use crate::message::Up;
-use crate::order::OrderState;
+use crate::outage::{Owed, TrueTime};
 use crate::record::{Change, Counters, Device, Key, Record};
 use crate::request::{Answer, AskId, Request};
-use crate::settings::{Outage, Settings};
+use crate::settings::Settings;
 use crate::step::{Effect, Entropy, Input};
 use crate::time::{BootId, Monotonic, Now};
 use crate::units::{Mac, Millis, OrderId, Receipt, Username};
@@ -52,6 +53,10 @@ pub struct Gateway {
     counters: Counters,
     /// The last one, of this boot or of an earlier one.
     last_checkpoint: Option<Checkpoint>,
+    /// What the time was in this boot, or in the last one in which anybody knew.
+    true_time: Option<TrueTime>,
+    /// What accounts owe for an outage whose length is not known yet.
+    owed: BTreeMap<Username, Owed>,
 
     // What is learnt anew after each start.
     neighbours: neighbours::Neighbours,
@@ -81,6 +86,8 @@ struct Pending {
     ledger: BTreeSet<Receipt>,
     counters: bool,
     checkpoint: bool,
+    true_time: bool,
+    owed: BTreeSet<Username>,
     gate: BTreeMap<GateId, Option<Username>>,
     read_usage: bool,
     probe: BTreeSet<(Mac, IpAddr)>,
@@ -108,6 +115,8 @@ impl Gateway {
             ledger: BTreeMap::new(),
             counters: Counters { next_gate: 1, next_seq: 1 },
             last_checkpoint: None,
+            true_time: None,
+            owed: BTreeMap::new(),
             neighbours: neighbours::Neighbours::default(),
             suspicions: suspicions::Suspicions::default(),
             link: link::Link::default(),
@@ -129,6 +138,8 @@ impl Gateway {
                 Record::Ledger(entry) => drop(gateway.ledger.insert(entry.receipt.clone(), entry)),
                 Record::Counters(counters) => gateway.counters = counters,
                 Record::Checkpoint(checkpoint) => gateway.last_checkpoint = Some(checkpoint),
+                Record::TrueTime(time) => gateway.true_time = Some(time),
+                Record::Owed(owed) => drop(gateway.owed.insert(owed.username.clone(), owed)),
             }
         }
         gateway.wake_up_after_outage(now);
@@ -222,42 +233,7 @@ impl Gateway {
             Request::Payments => Answer::Payments(self.payment_views()),
             Request::Grant { device, package } => self.grant(device, &package, now, entropy),
             Request::Kick { target } => self.kick(&target, now),
-        }
-    }
-
-    fn wake_up_after_outage(&mut self, now: Now) {
-        let of_another_boot = |account: &&Account| account.online.values().any(|online| online.boot != self.boot);
-        let stopped: Vec<Username> = self.accounts.values().filter(of_another_boot).map(|account| account.username.clone()).collect();
-        for username in stopped {
-            let outage = self.settings.outage;
-            let last = self.last_checkpoint.as_ref();
-            let stop = |account: &mut Account| {
-                if let Some((until, until_wall)) = account.clock.ran_until(last) {
-                    account.clock.stop(until);
-                    let outage = match (outage, until_wall, now.wall) {
-                        (Outage::Run, Some(then), Some(today)) => Millis(today.0.saturating_sub(then.0)),
-                        // Where the clock does not tell how long it was, the customer is not made to pay for it.
-                        (Outage::Run, _, _) | (Outage::Pause, _, _) => Millis::ZERO,
-                    };
-                    if let Clock::Stopped { left } = &mut account.clock {
-                        *left = left.minus(outage);
-                    }
-                }
-                std::mem::take(&mut account.online).into_keys()
-            };
-            for mac in self.accounts.change(&username, stop).into_iter().flatten() {
-                self.bind(mac, Some(&username), true);
-            }
-            self.touch_account(&username);
-        }
-        let orders: Vec<OrderId> = self.orders.values().filter(|order| order.boot != self.boot).map(|order| order.id.clone()).collect();
-        for id in orders {
-            self.orders.change(&id, |order| {
-                order.boot = self.boot.clone();
-                // Whatever was shown for a while after it was decided has been shown long enough.
-                order.since = if order.state == OrderState::Pending { now.monotonic } else { Monotonic(0) };
-            });
-            self.step.orders.insert(id);
+            Request::ClockIsSet => self.clock_is_set(now),
         }
     }
 
@@ -326,6 +302,11 @@ impl Gateway {
         if step.counters {
             changes.push(Change::Put(Box::new(Record::Counters(self.counters.clone()))));
         }
+        if let (true, Some(time)) = (step.true_time, &self.true_time) {
+            changes.push(Change::Put(Box::new(Record::TrueTime(time.clone()))));
+        }
+        let owed = |name: &Username| self.owed.get(name).cloned().map(Record::Owed).ok_or_else(|| Record::owed_key(name));
+        changes.extend(step.owed.iter().map(|name| change(owed(name))));
         let gate: Vec<GateChange> = step
             .gate
             .into_iter()

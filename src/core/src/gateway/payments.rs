@@ -207,6 +207,7 @@ impl Gateway {
                 account.clock.start(now.monotonic, now.wall, boot);
             }
         });
+        self.bought_after_outage(username, package.limits.time);
         self.touch_account(username);
         self.touch_gate(username);
         if self.neighbours.is_here(device) {

@@ -217,7 +217,7 @@ impl Gateway {
         if std::mem::take(&mut self.checkpoint_wanted) {
             self.writing = Some(GateId(0));
             if self.accounts.clocks_running() {
-                self.last_checkpoint = Some(Checkpoint { boot: self.boot.clone(), at: now.monotonic, at_wall: now.wall });
+                self.last_checkpoint = Some(Checkpoint { boot: self.boot.clone(), at: now.monotonic });
                 self.step.checkpoint = true;
             }
         }

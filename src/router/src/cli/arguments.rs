@@ -26,6 +26,7 @@ Of the running gateway (add --json for programs):
   lango packages                what is sold
   lango grant MAC PACKAGE       let a device online, as if it had bought the package
   lango kick MAC|USERNAME       take a device, or all of an account's, offline
+  lango clock-is-set            say that the router's clock is right, for the script that sets it
   lango flush                   remove the gate from the kernel, for uninstalling
 
 Options:
@@ -111,6 +112,7 @@ fn job(words: &[&str]) -> Result<Job, String> {
         ["accounts"] => ask(Request::Accounts),
         ["payments"] => ask(Request::Payments),
         ["packages"] => ask(Request::Packages),
+        ["clock-is-set"] => ask(Request::ClockIsSet),
         ["flush"] => Job::Ask(Ask { command: Command::Daemon(DaemonCommand::Flush), subject: String::new() }),
         ["grant", mac, package] => {
             let device = mac.parse().map_err(|cause| format!("{mac}: {cause}"))?;
@@ -126,7 +128,10 @@ fn job(words: &[&str]) -> Result<Job, String> {
         }
         ["grant", ..] => return Err("it is `lango grant MAC PACKAGE`".to_owned()),
         ["kick", ..] => return Err("it is `lango kick MAC|USERNAME`".to_owned()),
-        [known @ ("run" | "check" | "garden" | "status" | "sessions" | "accounts" | "payments" | "packages" | "flush"), ..] => {
+        [
+            known @ ("run" | "check" | "garden" | "status" | "sessions" | "accounts" | "payments" | "packages" | "clock-is-set" | "flush"),
+            ..,
+        ] => {
             return Err(format!("`lango {known}` takes no more words"));
         }
         [unknown, ..] => return Err(format!("there is no command `{unknown}`; `lango --help` lists them")),

@@ -1,5 +1,6 @@
 //! The rules, told as stories: given, when, then.
 
+mod clocks;
 mod copies;
 mod following;
 mod limits;

@@ -158,7 +158,7 @@ impl Story {
             _ => None,
         });
         let running = records.iter().filter_map(|record| match record {
-            Record::Account(account) => account.clock.ran_until(last).map(|(until, _)| self.world.now().monotonic.since(until).0),
+            Record::Account(account) => account.clock.ran_until(last).map(|(_, until)| self.world.now().monotonic.since(until).0),
             _ => None,
         });
         running.inspect(|forgotten| assert!(*forgotten <= CHECKPOINT_EVERY.0 + self.dead)).sum()

@@ -4,7 +4,6 @@ use super::world::*;
 use crate::gateway::WRITTEN_TOGETHER;
 use crate::record::{Change, Record};
 use crate::request::{Answer, PaymentStatus, Request};
-use crate::settings::Outage;
 use crate::step::{Effect, Input};
 use crate::units::{Bytes, Mac, Seconds};
 
@@ -85,21 +84,6 @@ fn a_power_cut_forgets_at_most_a_checkpoint_and_in_the_customer_s_favour() {
     let left = world.session(ALICE).unwrap().seconds_remaining.unwrap().0;
     assert!((49 * 60..=50 * 60).contains(&left), "{left}");
     assert!(left > 49 * 60, "not less than what was left when the power went");
-}
-
-#[test]
-fn paid_time_goes_on_where_the_operator_wants_it() {
-    let run = crate::settings::Settings { outage: Outage::Run, ..settings() };
-    let mut world = World::ready();
-    world.step(Input::Reconfigured(run.clone()));
-    world.buys(ALICE, "hour", "NLJ7RT61SV");
-    world.pass(10 * MINUTE);
-    world.power_cut(20 * MINUTE, run.clone());
-    world.arrives(ALICE, 100);
-    assert_eq!(world.session(ALICE).unwrap().seconds_remaining, Some(Seconds(30 * 60)));
-    world.power_cut(40 * MINUTE, run);
-    world.arrives(ALICE, 100);
-    assert_eq!(world.session(ALICE), None, "it ended meanwhile");
 }
 
 #[test]

@@ -25,7 +25,10 @@ pub struct World {
     pub sent: Vec<Up>,
     pub log: Vec<String>,
     pub at: u64,
+    /// The router's own clock, right or wrong.
     pub wall: Option<u64>,
+    /// What time it is: the relay's clock.
+    pub truth: u64,
     pub boot: BootId,
     /// The kernel's neighbour table.
     neighbours: BTreeMap<u8, (Mac, bool)>,
@@ -84,6 +87,7 @@ impl World {
             log: Vec::new(),
             at: 10_000,
             wall: Some(1_795_340_000_000),
+            truth: 1_900_000_010_000, // the relay's clock is not ours
             boot,
             neighbours: BTreeMap::new(),
             asks: 0,
@@ -175,6 +179,7 @@ impl World {
 
     fn jump_to(&mut self, at: u64) {
         self.wall = self.wall.map(|wall| wall + (at - self.at));
+        self.truth += at - self.at;
         self.at = at;
     }
 
@@ -204,12 +209,21 @@ impl World {
 
     /// The broker connects, and the relay answers the hello.
     pub fn connect(&mut self) {
+        self.connect_slowly(0);
+    }
+
+    /// The same, but the answer takes so long, and tells the time at which it was made: at once.
+    pub fn connect_slowly(&mut self, milliseconds: u64) {
         let effects = self.step(Input::Link { connected: true });
         let nonce = effects.iter().find_map(|effect| match effect {
             Effect::Publish(Up { body: UpBody::Hello { nonce, .. }, .. }) => Some(nonce.clone()),
             _ => None,
         });
+        let made = self.truth;
+        self.pass(milliseconds);
+        let now = std::mem::replace(&mut self.truth, made);
         self.relay(DownBody::Welcome { nonce: nonce.expect("a hello at each connection") });
+        self.truth = now;
     }
 
     pub fn relay(&mut self, body: DownBody) -> Vec<Effect> {
@@ -219,7 +233,7 @@ impl World {
             id: format!("m-{}", self.relay_seq).parse().unwrap(),
             seq: self.relay_seq,
             router: "kibera-7".parse().unwrap(),
-            at: Wall(1_900_000_000_000 + self.at), // the relay's clock is not ours
+            at: Wall(self.truth),
             body,
         };
         self.step(Input::Relay(down))
@@ -312,7 +326,8 @@ impl World {
     /// The power goes, and comes back after so long: another boot, an empty kernel, nobody seen yet.
     pub fn power_cut(&mut self, milliseconds: u64, settings: Settings) {
         self.wall = self.wall.map(|wall| wall + milliseconds);
-        self.at = 5_000;
+        self.truth += milliseconds;
+        self.at = 5_000; // with what the machine needed until the daemon ran
         self.boot = BootId::from(format!("{}+", self.boot.as_str()).as_str());
         self.gate.clear();
         self.neighbours.clear();
