@@ -1,5 +1,6 @@
 //! What customers (portal) and operators (control socket) ask, and what they are told.
 
+use crate::ledger::Unserved;
 use crate::message::Reason;
 use crate::package::Package;
 use crate::time::Wall;
@@ -80,6 +81,15 @@ pub enum Request {
         /// Whose.
         target: Target,
     },
+    /// Operator: serve money that waits.
+    Serve {
+        /// Which.
+        receipt: Receipt,
+        /// As what; what it pays for by the price list, otherwise.
+        package: Option<PackageId>,
+        /// To whom; to the device that asked, or else to the account of the phone that paid, otherwise.
+        device: Option<Mac>,
+    },
     /// Operator, or the script that sets the clock: the router's clock is right now.
     ClockIsSet,
 }
@@ -126,6 +136,8 @@ pub enum Answer {
     Accounts(Vec<AccountView>),
     /// To [`Request::Payments`].
     Payments(Vec<OperatorPaymentView>),
+    /// To [`Request::Serve`].
+    Served(ServedView),
     /// It cannot be done; nothing was changed.
     Refused(Refusal),
 }
@@ -161,6 +173,15 @@ pub enum Refusal {
     /// The one to be kicked is not online.
     #[error("no such device or account is online")]
     NotOnline,
+    /// No money came with this receipt.
+    #[error("no money came here with this receipt")]
+    UnknownReceipt,
+    /// The money is service already.
+    #[error("this payment is served already")]
+    AlreadyServed,
+    /// The price list has nothing for this amount.
+    #[error("no package costs what was paid")]
+    NoPackageFits,
     /// The clock is said to be right, and plainly is not.
     #[error("the router's clock stands before 2026: set it first")]
     ClockNotSet,
@@ -330,7 +351,7 @@ pub struct OperatorPaymentView {
     pub device: Option<Mac>,
     /// Who pays.
     pub phone: Msisdn,
-    /// What is bought.
+    /// What is bought; where the operator served it later, as what.
     pub package: PackageId,
     /// Its price then; null where the router does not know the order.
     pub price: Option<Shillings>,
@@ -344,6 +365,28 @@ pub struct OperatorPaymentView {
     pub amount: Option<Shillings>,
     /// The account that it went to; null for money that arrived and is not served yet.
     pub username: Option<Username>,
+    /// Why money that arrived is not served; null where it is, or none came.
+    pub unserved: Option<Unserved>,
+    /// When the operator served what had waited, by the router's clock.
+    #[serde(with = "rfc3339")]
+    pub served_at: Option<Wall>,
+}
+
+/// Money that was served by the operator: what the customer must be told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServedView {
+    /// Which.
+    pub receipt: Receipt,
+    /// The account that has it.
+    pub username: Username,
+    /// Its password.
+    pub password: Password,
+    /// What was served.
+    pub package: PackageId,
+    /// The device that it is for, where one is known.
+    pub device: Option<Mac>,
+    /// Whether that is online now; otherwise it goes online as soon as it is seen.
+    pub online: bool,
 }
 
 /// Times as people and programs read them: RFC 3339, or null.

@@ -1,7 +1,7 @@
 //! What the operator configured, as far as rules depend on it.
 
 use crate::package::Package;
-use crate::units::{PackageId, RouterName};
+use crate::units::{PackageId, RouterName, Shillings};
 use serde::{Deserialize, Serialize};
 
 /// What happens to paid time while the router is off.
@@ -35,5 +35,14 @@ impl Settings {
     #[must_use]
     pub fn package(&self, id: &PackageId) -> Option<&Package> {
         self.packages.iter().find(|package| package.id == *id)
+    }
+
+    /// What money buys of which no order tells any more, but the name of a package perhaps: that package at its price; else the
+    /// first in the list that costs just this; else the named one, if it costs less by now. Anything else would be a guess.
+    #[must_use]
+    pub fn package_paid(&self, named: Option<&PackageId>, amount: Shillings) -> Option<&Package> {
+        let named = named.and_then(|id| self.package(id));
+        let at_price = |package: &&Package| package.price == amount;
+        named.filter(at_price).or_else(|| self.packages.iter().find(at_price)).or_else(|| named.filter(|package| package.price < amount))
     }
 }

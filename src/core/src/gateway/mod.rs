@@ -12,6 +12,7 @@ mod orders;
 mod outage;
 mod outbox;
 mod payments;
+mod serving;
 mod sessions;
 mod suspicions;
 #[cfg(test)]
@@ -233,6 +234,7 @@ impl Gateway {
             Request::Payments => Answer::Payments(self.payment_views()),
             Request::Grant { device, package } => self.grant(device, &package, now, entropy),
             Request::Kick { target } => self.kick(&target, now),
+            Request::Serve { receipt, package, device } => self.serve(&receipt, package.as_ref(), device, now, entropy),
             Request::ClockIsSet => self.clock_is_set(now),
         }
     }

@@ -1,13 +1,20 @@
 //! What operators see.
 
 use super::Gateway;
+use crate::ledger::LedgerEntry;
 use crate::order::OrderState;
 use crate::request::{AccountView, OnlineView, OperatorPaymentView, PaymentStatus, SessionView, StatusView};
-use crate::time::Now;
-use crate::units::Millis;
+use crate::time::{Now, Wall};
+use crate::units::{Millis, PackageId};
 
 fn count(n: usize) -> u32 {
     u32::try_from(n).unwrap_or(u32::MAX)
+}
+
+/// When the operator served an entry, and as what.
+fn served_later(entry: &LedgerEntry) -> Option<(Option<Wall>, PackageId)> {
+    let waited = entry.waited.as_ref()?;
+    Some((waited.served_at, waited.served_as.clone()?))
 }
 
 impl Gateway {
@@ -25,7 +32,7 @@ impl Gateway {
             accounts_open: count(self.accounts.values().filter(|account| account.open(now.monotonic)).count()),
             payments_pending: count(self.orders.pending()),
             outbox: count(self.outbox.len()),
-            unserved: count(self.ledger.values().filter(|entry| entry.account.is_none()).count()),
+            unserved: count(self.ledger.values().filter(|entry| entry.unserved().is_some()).count()),
             suspicions: self.suspicions.count(),
         }
     }
@@ -81,6 +88,8 @@ impl Gateway {
                     receipt: None,
                     amount: None,
                     username: None,
+                    unserved: None,
+                    served_at: None,
                 };
                 match &order.state {
                     OrderState::Pending => {}
@@ -89,9 +98,13 @@ impl Gateway {
                     OrderState::Paid { receipt, amount, account } => {
                         (view.status, view.receipt, view.amount) = (PaymentStatus::Paid, Some(receipt.clone()), Some(*amount));
                         view.username = Some(account.clone());
+                        if let Some((at, package)) = self.ledger.get(receipt).and_then(served_later) {
+                            (view.served_at, view.package) = (at, package);
+                        }
                     }
                     OrderState::Unserved { receipt, amount } => {
                         (view.status, view.receipt, view.amount) = (PaymentStatus::Paid, Some(receipt.clone()), Some(*amount));
+                        view.unserved = self.ledger.get(receipt).and_then(LedgerEntry::unserved);
                     }
                 }
                 view
@@ -102,15 +115,17 @@ impl Gateway {
         views.extend(self.ledger.values().filter(|entry| !shown.contains(&entry.receipt)).map(|entry| OperatorPaymentView {
             payment: entry.order.clone(),
             created_at: entry.at,
-            device: None,
+            device: entry.waited.as_ref().and_then(|waited| waited.device),
             phone: entry.phone,
-            package: entry.package.clone(),
+            package: served_later(entry).map_or_else(|| entry.package.clone(), |(_, package)| package),
             price: None,
             status: PaymentStatus::Paid,
             reason: None,
             receipt: Some(entry.receipt.clone()),
             amount: Some(entry.amount),
             username: entry.account.clone(),
+            unserved: entry.unserved(),
+            served_at: served_later(entry).and_then(|(at, _)| at),
         }));
         views.sort_by(|a, b| b.created_at.cmp(&a.created_at).then_with(|| a.payment.cmp(&b.payment)));
         views

@@ -5,7 +5,7 @@ use crate::account::{Account, Clock};
 use crate::credentials;
 use crate::few::FewMap;
 use crate::gate::GateId;
-use crate::ledger::LedgerEntry;
+use crate::ledger::{LedgerEntry, Unserved, Waited};
 use crate::limiter::Limiter;
 use crate::message::{Outcome, PaymentRequest, PaymentUpdate, Reason, UpBody};
 use crate::order::{CREDENTIALS_SHOWN_FOR, Order, OrderState};
@@ -97,14 +97,29 @@ impl Gateway {
 
     fn money_arrived(&mut self, update: &PaymentUpdate, receipt: Receipt, amount: Shillings, now: Now, entropy: &Entropy) {
         let known = self.orders.get(&update.order).cloned();
+        let wanted = match &known {
+            // What was bought is what was offered then, whatever has become of the price list.
+            Some(order) if amount >= order.package.price => Ok(order.package.clone()),
+            Some(order) => Err(Unserved::Underpaid { price: order.package.price }),
+            None => self.settings.package_paid(Some(&update.package), amount).cloned().ok_or_else(|| {
+                let price = self.settings.package(&update.package).map(|package| package.price);
+                price.map_or(Unserved::NoPackage, |price| Unserved::Underpaid { price })
+            }),
+        };
+        let device = known.as_ref().map_or(update.device, |order| order.device);
+        let served = wanted.and_then(|package| {
+            let username = self.account_to_credit(device, Some(update.phone), &package, entropy).ok_or(Unserved::NoAccount)?;
+            self.credit(&username, device, Some(update.phone), &package, now);
+            Ok((username, package))
+        });
         // An order that this router forgot, or never had: the relay says what was bought, for which device and number.
         let order = known.or_else(|| {
-            let package = self.settings.package(&update.package)?.clone();
+            let (_, package) = served.as_ref().ok()?;
             Some(Order {
                 id: update.order.clone(),
-                device: update.device,
+                device,
                 phone: update.phone,
-                package,
+                package: package.clone(),
                 created: now.wall,
                 boot: self.boot.clone(),
                 since: now.monotonic,
@@ -112,20 +127,16 @@ impl Gateway {
                 state: OrderState::Pending,
             })
         });
-        let served = order.as_ref().filter(|order| amount >= order.package.price);
-        let account = served.and_then(|order| {
-            let username = self.account_to_credit(order.device, Some(order.phone), &order.package, entropy)?;
-            self.credit(&username, order.device, Some(order.phone), &order.package, now);
-            Some(username)
-        });
+        let account = served.as_ref().ok().map(|(username, _)| username.clone());
         let entry = LedgerEntry {
             receipt: receipt.clone(),
             order: update.order.clone(),
             phone: update.phone,
-            package: update.package.clone(),
+            package: served.as_ref().map_or_else(|_| update.package.clone(), |(_, package)| package.id.clone()),
             amount,
             at: now.wall,
             account: account.clone(),
+            waited: served.err().map(|why| Box::new(Waited { why, device: Some(device), served_at: None, served_as: None })),
         };
         self.step.ledger.insert(receipt.clone());
         self.ledger.insert(receipt.clone(), entry);
@@ -151,7 +162,7 @@ impl Gateway {
         }
     }
 
-    fn set_order(&mut self, id: &OrderId, state: OrderState, now: Now) {
+    pub(super) fn set_order(&mut self, id: &OrderId, state: OrderState, now: Now) {
         let boot = &self.boot;
         let set = |order: &mut Order| (order.state, order.since, order.boot) = (state, now.monotonic, boot.clone());
         if self.orders.change(id, set).is_some() {
@@ -177,6 +188,11 @@ impl Gateway {
         if let Some(account) = last.filter(|account| account.phone == phone) {
             return Some(account.username.clone());
         }
+        self.new_account(phone, package, entropy)
+    }
+
+    /// A new account with nothing on it yet.
+    pub(super) fn new_account(&mut self, phone: Option<Msisdn>, package: &Package, entropy: &Entropy) -> Option<Username> {
         let username = credentials::username(entropy, |name| self.accounts.get(name).is_some())?;
         let account = Account {
             username: username.clone(),
@@ -198,6 +214,18 @@ impl Gateway {
 
     /// Puts a purchase on an account, and its buyer online: now if it is here, else as soon as it is seen.
     pub(super) fn credit(&mut self, username: &Username, device: Mac, phone: Option<Msisdn>, package: &Package, now: Now) {
+        self.credit_account(username, phone, package, now);
+        if self.neighbours.is_here(device) {
+            self.make_room(username, device, now);
+            self.open_session(username, device, now);
+        } else {
+            self.bind(device, Some(username), true);
+            self.log(format!("session: {device} is away; it goes online on {username} when it is seen"));
+        }
+    }
+
+    /// Puts a purchase on an account, and lets who is online on it go on.
+    pub(super) fn credit_account(&mut self, username: &Username, phone: Option<Msisdn>, package: &Package, now: Now) {
         let boot = &self.boot;
         self.accounts.change(username, |account| {
             account.buy(package.id.clone(), package.limits, now.monotonic);
@@ -210,13 +238,6 @@ impl Gateway {
         self.bought_after_outage(username, package.limits.time);
         self.touch_account(username);
         self.touch_gate(username);
-        if self.neighbours.is_here(device) {
-            self.make_room(username, device, now);
-            self.open_session(username, device, now);
-        } else {
-            self.bind(device, Some(username), true);
-            self.log(format!("session: {device} is away; it goes online on {username} when it is seen"));
-        }
     }
 
     pub(super) fn expire_orders(&mut self, now: Now) {

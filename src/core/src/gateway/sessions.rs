@@ -5,6 +5,7 @@ use super::neighbours::{Followed, Sight, sights};
 use crate::account::{Account, Checkpoint, Online};
 use crate::gate::{GateId, Traffic, Usage};
 use crate::limiter::Limiter;
+use crate::order::OrderState;
 use crate::record::Device;
 use crate::request::{Answer, Refusal, SessionView, Target};
 use crate::step::Entropy;
@@ -195,9 +196,23 @@ impl Gateway {
         let free = self.accounts.get(username).filter(|account| account.open(now.monotonic));
         match free.map(|account| account.online.len() < usize::from(account.device_limit())) {
             Some(true) => self.open_session(username, mac, now),
+            Some(false) if self.paid_last(username, mac) => {
+                self.make_room(username, mac, now);
+                self.open_session(username, mac, now);
+            }
             // Another device took its place, or nothing is left: it may log in again itself.
             Some(false) | None => self.bind(mac, Some(username), false),
         }
+    }
+
+    /// Whether the device paid for the account after everybody who is online on it went online: who has just paid has a place.
+    fn paid_last(&self, username: &Username, mac: Mac) -> bool {
+        let paid = self.orders.of_device(mac).filter(|order| order.boot == self.boot).filter_map(|order| match &order.state {
+            OrderState::Paid { account, .. } if account == username => Some(order.since),
+            _ => None,
+        });
+        let online = self.accounts.get(username).and_then(|account| account.online.values().map(|online| online.since).max());
+        paid.max() > online
     }
 
     pub(super) fn usage(&mut self, usage: &[Usage], now: Now) {

@@ -25,6 +25,8 @@ Of the running gateway (add --json for programs):
   lango payments                all payments, newest first
   lango packages                what is sold
   lango grant MAC PACKAGE       let a device online, as if it had bought the package
+  lango serve RECEIPT [PACKAGE] [--device MAC]
+                                serve money that waits, once; without PACKAGE: as what it pays for
   lango kick MAC|USERNAME       take a device, or all of an account's, offline
   lango clock-is-set            say that the router's clock is right, for the script that sets it
   lango flush                   remove the gate from the kernel, for uninstalling
@@ -78,11 +80,15 @@ pub struct Ask {
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Arguments, String> {
     let mut parser = lexopt::Parser::from_args(arguments);
     let (mut config, mut json, mut words) = (PathBuf::from(DEFAULT_CONFIG), false, Vec::new());
-    let mut early = None;
+    let (mut device, mut early) = (None, None);
     while let Some(argument) = parser.next().map_err(|cause| cause.to_string())? {
         match argument {
             Long("config") | Short('c') => config = parser.value().map_err(|cause| cause.to_string())?.into(),
             Long("json") => json = true,
+            Long("device") => {
+                let mac = parser.value().and_then(|mac| mac.string()).map_err(|cause| cause.to_string())?;
+                device = Some(mac.parse::<Mac>().map_err(|cause| format!("{mac}: {cause}"))?);
+            }
             Long("help") | Short('h') => early = Some(Job::Help),
             Long("version") | Short('V') => early = early.or(Some(Job::Version)),
             Value(word) => words.push(word.string().map_err(|cause| cause.to_string())?),
@@ -92,15 +98,18 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Arguments,
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let job = match early {
         Some(job) => job,
-        None => job(&words)?,
+        None => job(&words, device)?,
     };
+    if device.is_some() && !matches!(&job, Job::Ask(Ask { command: Command::Rules(Request::Serve { .. }), .. })) {
+        return Err("--device goes with `lango serve`".to_owned());
+    }
     if json && !matches!(job, Job::Ask(_)) {
         return Err("--json goes with the commands that ask the running gateway".to_owned());
     }
     Ok(Arguments { config, json, job })
 }
 
-fn job(words: &[&str]) -> Result<Job, String> {
+fn job(words: &[&str], device: Option<Mac>) -> Result<Job, String> {
     let ask = |request: Request| Job::Ask(Ask { command: Command::Rules(request), subject: String::new() });
     Ok(match words {
         [] | ["help"] => Job::Help,
@@ -126,6 +135,13 @@ fn job(words: &[&str]) -> Result<Job, String> {
             };
             Job::Ask(Ask { command: Command::Rules(Request::Kick { target }), subject: (*whom).to_owned() })
         }
+        ["serve", receipt, package @ ..] if package.len() < 2 => {
+            let subject = receipt.to_ascii_uppercase(); // typed from a message, as people type
+            let receipt = subject.parse().map_err(|cause| format!("{subject}: {cause}"))?;
+            let package = package.first().map(|id| id.parse().map_err(|cause| format!("{id}: {cause}"))).transpose()?;
+            Job::Ask(Ask { command: Command::Rules(Request::Serve { receipt, package, device }), subject })
+        }
+        ["serve", ..] => return Err("it is `lango serve RECEIPT [PACKAGE] [--device MAC]`".to_owned()),
         ["grant", ..] => return Err("it is `lango grant MAC PACKAGE`".to_owned()),
         ["kick", ..] => return Err("it is `lango kick MAC|USERNAME`".to_owned()),
         [
@@ -158,6 +174,11 @@ mod tests {
         let Job::Ask(ask) = typed("grant 02:00:00:00:00:0A hour").unwrap().job else { panic!() };
         let request = Request::Grant { device: Mac([2, 0, 0, 0, 0, 10]), package: "hour".parse().unwrap() };
         assert_eq!(ask.command, Command::Rules(request));
+        let Job::Ask(ask) = typed("serve nlj7rt61sv hour --device 02:00:00:00:00:0A").unwrap().job else { panic!() };
+        let (receipt, device) = ("NLJ7RT61SV".parse().unwrap(), Some(Mac([2, 0, 0, 0, 0, 10])));
+        assert_eq!(ask.command, Command::Rules(Request::Serve { receipt, package: Some("hour".parse().unwrap()), device }));
+        let Job::Ask(ask) = typed("serve NLJ7RT61SV").unwrap().job else { panic!() };
+        assert!(matches!(ask.command, Command::Rules(Request::Serve { package: None, device: None, .. })));
         let Job::Ask(ask) = typed("kick k7m2p9qr").unwrap().job else { panic!() };
         assert_eq!(ask.command, Command::Rules(Request::Kick { target: Target::Account("k7m2p9qr".parse().unwrap()) }));
     }
@@ -168,6 +189,10 @@ mod tests {
             ("fly", "there is no command `fly`; `lango --help` lists them"),
             ("grant", "it is `lango grant MAC PACKAGE`"),
             ("grant nonsense hour", "nonsense: a MAC address must be six pairs of hex digits, as 02:00:5e:10:00:01"),
+            ("serve", "it is `lango serve RECEIPT [PACKAGE] [--device MAC]`"),
+            ("serve NLJ7RT61SV hour day", "it is `lango serve RECEIPT [PACKAGE] [--device MAC]`"),
+            ("serve nope!", "NOPE!: an M-Pesa receipt must be 8 to 12 capital letters and digits, as NLJ7RT61SV"),
+            ("kick k7m2p9qr --device 02:00:00:00:00:0a", "--device goes with `lango serve`"),
             ("status now", "`lango status` takes no more words"),
             ("run --json", "--json goes with the commands that ask the running gateway"),
             ("status --loud", "invalid option '--loud'"),

@@ -121,6 +121,14 @@ pub fn ask(config_path: &Path, ask: &Ask, json: bool) -> Outcome {
 fn told(refusal: Refusal, ask: &Ask) -> String {
     match refusal {
         Refusal::UnknownPackage => "there is no such package; `lango packages` lists them".to_owned(),
+        Refusal::UnknownReceipt => format!("no money came here with the receipt {}; `lango payments` lists what came", ask.subject),
+        Refusal::AlreadyServed => format!("{} is served already; `lango payments` says to which account", ask.subject),
+        Refusal::NoPackageFits => {
+            format!(
+                "no package costs what was paid: say which it shall be, `lango serve {} PACKAGE`; `lango packages` lists them",
+                ask.subject
+            )
+        }
         Refusal::NotOnline => format!("{} is not online; `lango sessions` lists who is", ask.subject),
         other => other.to_string(),
     }

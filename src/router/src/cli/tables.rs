@@ -5,7 +5,7 @@ use crate::control::wire::{Command, DaemonCommand};
 use crate::gate::SWITCH_OFFLOAD_OFF;
 use lango_core::package::{Listed, Package};
 use lango_core::request::{
-    AccountView, Answer, FlowOffload, OnlineView, OperatorPaymentView, PaymentStatus, Request, SessionView, StatusView,
+    AccountView, Answer, FlowOffload, OnlineView, OperatorPaymentView, PaymentStatus, Request, ServedView, SessionView, StatusView,
 };
 use lango_core::units::{Bytes, Kbps, Millis, Seconds};
 
@@ -18,6 +18,7 @@ pub fn json(answer: &Answer) -> serde_json::Result<String> {
         Answer::Sessions(sessions) => serde_json::to_string_pretty(sessions),
         Answer::Accounts(accounts) => serde_json::to_string_pretty(accounts),
         Answer::Payments(payments) => serde_json::to_string_pretty(payments),
+        Answer::Served(served) => serde_json::to_string_pretty(served),
         Answer::Done => Ok("{}".to_owned()),
         other => serde_json::to_string_pretty(other),
     }?;
@@ -34,8 +35,9 @@ pub fn text(answer: &Answer, ask: &Ask) -> String {
         Answer::Accounts(accounts) if accounts.is_empty() => "There is no account yet.\n".to_owned(),
         Answer::Accounts(accounts) => accounts_table(accounts),
         Answer::Payments(payments) if payments.is_empty() => "There is no payment yet.\n".to_owned(),
-        Answer::Payments(payments) => payments_table(payments),
+        Answer::Payments(payments) => payments_table(payments) + &what_waits(payments),
         Answer::Session(session) => granted(session, &ask.subject),
+        Answer::Served(served) => told_of_service(served),
         Answer::Done => match &ask.command {
             Command::Daemon(DaemonCommand::Flush) => {
                 "The gate is removed from the kernel, and stays out until lango starts again: everyone passes.\n".to_owned()
@@ -207,7 +209,7 @@ fn payments_table(payments: &[OperatorPaymentView]) -> String {
                 or_none(payment.created_at, lango_core::time::Wall::to_rfc3339),
                 payment.phone.to_string(),
                 payment.package.to_string(),
-                or_none(payment.amount.or(payment.price), |amount| format!("KSh {amount}")),
+                amount(payment),
                 status,
                 or_none(payment.receipt.as_ref(), ToString::to_string),
                 or_none(payment.username.as_ref(), ToString::to_string),
@@ -217,6 +219,40 @@ fn payments_table(payments: &[OperatorPaymentView]) -> String {
         })
         .collect();
     table(&["TIME", "PHONE", "PACKAGE", "AMOUNT", "STATUS", "RECEIPT", "ACCOUNT", "DEVICE", "PAYMENT"], &rows)
+}
+
+fn amount(payment: &OperatorPaymentView) -> String {
+    match (payment.amount, payment.price) {
+        (Some(amount), Some(price)) if amount > price => format!("KSh {amount}, {} too much", amount.minus(price)),
+        (amount, price) => or_none(amount.or(price), |amount| format!("KSh {amount}")),
+    }
+}
+
+/// What is not served, why, and what can be done about it.
+fn what_waits(payments: &[OperatorPaymentView]) -> String {
+    let waiting = payments.iter().filter_map(|payment| Some((payment.receipt.as_ref()?, payment.unserved?)));
+    let lines: String = waiting.map(|(receipt, why)| format!("  {receipt}: {why}\n")).collect();
+    if lines.is_empty() {
+        return lines;
+    }
+    format!(
+        "\nNot served:\n{lines}Serve each with `lango serve RECEIPT PACKAGE`: it goes to the device that asked, or to another with \
+         `--device MAC`.\n"
+    )
+}
+
+fn told_of_service(served: &ServedView) -> String {
+    let ServedView { receipt, username, password, package, device, online } = served;
+    let whom = match (device, online) {
+        (Some(device), true) => format!("{device} is online"),
+        (Some(device), false) => format!("{device} is away, and goes online as soon as it is seen"),
+        (None, _) => "it waits on the account".to_owned(),
+    };
+    // Nobody else tells the customer: the page of this payment is long closed.
+    format!(
+        "{receipt} is served as {package} on account {username}: {whom}.\nOther devices log in with {username} and {}.\n",
+        password.reveal()
+    )
 }
 
 const fn plain(reason: lango_core::message::Reason) -> &'static str {
@@ -241,6 +277,8 @@ fn granted(session: &SessionView, device: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use lango_core::ledger::Unserved;
+    use lango_core::units::Shillings;
 
     #[test]
     fn columns_line_up() {
@@ -260,6 +298,48 @@ mod tests {
         assert_eq!(offload_text(Some(&on(false, true))), "on for lan1, wan; customers' connections are kept out of it");
         let told = offload_text(Some(&on(true, false)));
         assert!(told.starts_with("on for lan1, wan, in hardware: LIMITS ARE NOT EXACT; switch it off: `uci set firewall."), "{told}");
+    }
+
+    fn payment(amount: u64, unserved: Option<Unserved>) -> OperatorPaymentView {
+        OperatorPaymentView {
+            payment: "0123456789bcdfghjkmnpqrstv".parse().unwrap(),
+            created_at: None,
+            device: None,
+            phone: "0712345678".parse().unwrap(),
+            package: "hour".parse().unwrap(),
+            price: Some(Shillings(10)),
+            status: PaymentStatus::Paid,
+            reason: None,
+            receipt: Some("NLJ7RT61SV".parse().unwrap()),
+            amount: Some(Shillings(amount)),
+            username: unserved.is_none().then(|| "k7m2p9qr".parse().unwrap()),
+            unserved,
+            served_at: None,
+        }
+    }
+
+    #[test]
+    fn money_that_waits_is_told_with_why_and_what_to_do() {
+        let price = Shillings(10);
+        for (amount, unserved, shown) in [
+            (10, None, &["KSh 10  paid "][..]),
+            (12, None, &["KSh 12, 2 too much  paid "]),
+            (
+                9,
+                Some(Unserved::Underpaid { price }),
+                &["KSh 9 ", "NOT SERVED", "NLJ7RT61SV: too little: the package costs KSh 10\n", "lango serve"],
+            ),
+            (10, Some(Unserved::NoPackage), &["NLJ7RT61SV: the price list has no such package, and none at this price\n"]),
+        ] {
+            let payments = vec![payment(amount, unserved)];
+            let ask = Ask { command: Command::Rules(Request::Payments), subject: String::new() };
+            let told = text(&Answer::Payments(payments.clone()), &ask);
+            assert!(shown.iter().all(|shown| told.contains(shown)), "{told}");
+            assert_eq!(told.contains("Not served:"), unserved.is_some(), "{told}");
+            let json: serde_json::Value = serde_json::from_str(&json(&Answer::Payments(payments)).unwrap()).unwrap();
+            let why = unserved.map(|_| json[0]["unserved"]["why"].as_str().unwrap());
+            assert_eq!(json[0]["unserved"].is_null(), why.is_none(), "{json}");
+        }
     }
 
     #[test]

@@ -78,6 +78,9 @@ impl From<Refusal> for Problem {
             Refusal::DeviceLimit => Self::new(403, "device_limit", "as many devices as the package allows are online already"),
             Refusal::Expired => Self::new(403, "expired", "the time or the data of this account is used up"),
             Refusal::NotOnline => Self::new(404, "not_online", "the device is not online"),
+            Refusal::UnknownReceipt => Self::new(404, "unknown_receipt", "no money came here with this receipt"),
+            Refusal::AlreadyServed => Self::new(409, "already_served", "this payment is served already"),
+            Refusal::NoPackageFits => Self::new(409, "no_package_fits", "no package costs what was paid"),
             Refusal::ClockNotSet => Self::new(409, "clock_not_set", "the router's clock is not set"),
             Refusal::NotStored => Self::new(503, "not_stored", "the router could not store it, so nothing was changed; try again"),
         }

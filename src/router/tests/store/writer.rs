@@ -82,6 +82,7 @@ pub fn ledger_entry(n: u64) -> LedgerEntry {
         amount: Shillings(10),
         at: None,
         account: Some(format!("user{n}").parse().unwrap()),
+        waited: None,
     }
 }
 

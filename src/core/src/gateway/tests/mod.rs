@@ -3,6 +3,7 @@
 mod clocks;
 mod copies;
 mod following;
+mod late;
 mod limits;
 mod model;
 mod money;

@@ -145,7 +145,7 @@ fn money_for_an_order_that_the_router_forgot_becomes_an_account() {
 
 #[test]
 fn money_that_cannot_be_served_is_seen_by_the_operator() {
-    for (package, amount, why) in [("gone", 10, "an unknown package"), ("hour", 9, "too little")] {
+    for (package, amount, why) in [("gone", 11, "an unknown package, and none at this price"), ("hour", 9, "too little")] {
         let mut world = World::ready();
         let order = "0123456789bcdfghjkmnpqrstv".parse().unwrap();
         world.paid(&order, package, ALICE, "NLJ7RT61SV", amount);
