@@ -86,6 +86,7 @@ impl Bench {
             name: "bench".parse().unwrap(),
             packages: vec![package()],
             outage: Outage::Pause,
+            checkpoint: Millis::from_seconds(60),
             relay: true,
             version: "0".to_owned(),
         };

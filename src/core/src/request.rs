@@ -285,6 +285,22 @@ pub struct StatusView {
     /// How often a paid device's address was suspected to be copied, or taken by another, since the daemon started: the log
     /// says which.
     pub suspicions: u32,
+    /// What failed since the daemon started. The rules know nothing of it: the daemon says so here.
+    pub failures: Failures,
+}
+
+/// What failed outside, counted since the daemon started; the log says more of each. All of it is tried again but what was
+/// refused.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failures {
+    /// Changes of the gate that the kernel did not take.
+    pub gate: u32,
+    /// Changes that could not be stored, and did not happen.
+    pub store: u32,
+    /// Messages that could not be handed to the broker.
+    pub unsent: u32,
+    /// Messages from the broker that were refused: not the relay's, not for this router, or not understood.
+    pub refused: u32,
 }
 
 /// Flow offload: connections that are on it pass by the firewall, and by the gate's counting and limits.

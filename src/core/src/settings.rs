@@ -1,7 +1,7 @@
 //! What the operator configured, as far as rules depend on it.
 
 use crate::package::Package;
-use crate::units::{PackageId, RouterName, Shillings};
+use crate::units::{Millis, PackageId, RouterName, Shillings};
 use serde::{Deserialize, Serialize};
 
 /// What happens to paid time while the router is off.
@@ -24,6 +24,9 @@ pub struct Settings {
     pub packages: Vec<Package>,
     /// What a power cut does to paid time.
     pub outage: Outage,
+    /// How often what was used is made durable while somebody is online: a power cut forgets at most this much, in the
+    /// customer's favour.
+    pub checkpoint: Millis,
     /// Whether there is a relay in the config at all.
     pub relay: bool,
     /// The program's version, told to the relay and to operators.

@@ -171,7 +171,11 @@ impl Gateway {
                 counted = Some(usage);
             }
             Input::Depleted(id) => self.depleted(id, now),
-            Input::Reconfigured(settings) => self.settings = settings,
+            Input::Reconfigured(settings) => {
+                // The next one is as soon as the new settings promise.
+                self.next_checkpoint = self.next_checkpoint.map(|at| at.min(now.monotonic.after(settings.checkpoint)));
+                self.settings = settings;
+            }
             Input::Stopping => {
                 self.stopping = true;
                 self.next_checkpoint = self.next_checkpoint.map(|_| now.monotonic);

@@ -3,7 +3,7 @@
 use super::Gateway;
 use crate::ledger::LedgerEntry;
 use crate::order::OrderState;
-use crate::request::{AccountView, OnlineView, OperatorPaymentView, PaymentStatus, SessionView, StatusView};
+use crate::request::{AccountView, Failures, OnlineView, OperatorPaymentView, PaymentStatus, SessionView, StatusView};
 use crate::time::{Now, Wall};
 use crate::units::{Millis, PackageId};
 
@@ -34,6 +34,7 @@ impl Gateway {
             outbox: count(self.outbox.len()),
             unserved: count(self.ledger.values().filter(|entry| entry.unserved().is_some()).count()),
             suspicions: self.suspicions.count(),
+            failures: Failures::default(),
         }
     }
 

@@ -13,8 +13,8 @@ use crate::time::{Monotonic, Now};
 use crate::units::{Mac, Millis, PackageId, Password, Username};
 use std::net::IpAddr;
 
-/// How often what was used is made durable while somebody is online: a power cut forgets at most this much, in the
-/// customer's favour, and the flash is written at most this often.
+/// How often what was used is made durable while somebody is online, where the operator says nothing else
+/// ([`crate::settings::Settings::checkpoint`]): the flash is written at most this often.
 pub const CHECKPOINT_EVERY: Millis = Millis::from_seconds(60);
 
 /// Accounts that a checkpoint writes in one step, at most. Others go on being served between two of them, and what the store needs
@@ -308,12 +308,12 @@ impl Gateway {
 
     pub(super) fn schedule_checkpoint(&mut self, now: Now) {
         let somebody = self.accounts.devices_online() > 0;
-        self.next_checkpoint = somebody.then(|| self.next_checkpoint.unwrap_or(now.monotonic.after(CHECKPOINT_EVERY)));
+        self.next_checkpoint = somebody.then(|| self.next_checkpoint.unwrap_or(now.monotonic.after(self.settings.checkpoint)));
     }
 
     pub(super) fn checkpoint(&mut self, now: Now) {
         if self.next_checkpoint.is_some_and(|at: Monotonic| at <= now.monotonic) {
-            self.next_checkpoint = Some(now.monotonic.after(CHECKPOINT_EVERY));
+            self.next_checkpoint = Some(now.monotonic.after(self.settings.checkpoint));
             self.checkpoint_wanted = true;
             self.step.read_usage = true;
         }

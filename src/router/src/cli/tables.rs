@@ -5,7 +5,8 @@ use crate::control::wire::{Command, DaemonCommand};
 use crate::gate::SWITCH_OFFLOAD_OFF;
 use lango_core::package::{Listed, Package};
 use lango_core::request::{
-    AccountView, Answer, FlowOffload, OnlineView, OperatorPaymentView, PaymentStatus, Request, ServedView, SessionView, StatusView,
+    AccountView, Answer, Failures, FlowOffload, OnlineView, OperatorPaymentView, PaymentStatus, Request, ServedView, SessionView,
+    StatusView,
 };
 use lango_core::units::{Bytes, Kbps, Millis, Seconds};
 
@@ -137,9 +138,18 @@ fn status_text(status: &StatusView) -> String {
             "Unserved money",
             if status.unserved == 0 { "none".to_owned() } else { format!("{} payments: see `lango payments`", status.unserved) },
         ),
+        ("Failures", failures_text(status.failures)),
         ("Suspicions", if status.suspicions == 0 { "none".to_owned() } else { format!("{}: see the log", status.suspicions) }),
     ];
     lines.iter().map(|(name, value)| format!("{name:<17} {value}\n")).collect()
+}
+
+fn failures_text(failures: Failures) -> String {
+    let Failures { gate, store, unsent, refused } = failures;
+    let counts =
+        [(gate, "changes of the gate"), (store, "changes not stored"), (unsent, "messages not sent"), (refused, "messages refused")];
+    let told: Vec<String> = counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{what}: {count}")).collect();
+    if told.is_empty() { "none".to_owned() } else { format!("{}; see the log", told.join(", ")) }
 }
 
 fn offload_text(offload: Option<&FlowOffload>) -> String {
@@ -339,6 +349,21 @@ mod tests {
             let json: serde_json::Value = serde_json::from_str(&json(&Answer::Payments(payments)).unwrap()).unwrap();
             let why = unserved.map(|_| json[0]["unserved"]["why"].as_str().unwrap());
             assert_eq!(json[0]["unserved"].is_null(), why.is_none(), "{json}");
+        }
+    }
+
+    #[test]
+    fn failures_are_told_by_their_kind() {
+        let none = Failures::default();
+        for (failures, told) in [
+            (none, "none"),
+            (Failures { gate: 2, ..none }, "changes of the gate: 2; see the log"),
+            (
+                Failures { store: 1, unsent: 3, refused: 4, ..none },
+                "changes not stored: 1, messages not sent: 3, messages refused: 4; see the log",
+            ),
+        ] {
+            assert_eq!(failures_text(failures), told);
         }
     }
 

@@ -84,6 +84,9 @@ fn gateway(section: &Section) -> Outcome<Gateway> {
     let control = options.optional("control", Shown::Yes, values::socket_path).unwrap_or_else(|| PathBuf::from("/var/run/lango.sock"));
     let leases = options.optional("leases", Shown::Yes, values::path).unwrap_or_else(|| PathBuf::from("/tmp/dhcp.leases"));
     let outage = options.optional("outage", Shown::Yes, outage).unwrap_or_default();
+    let checkpoint = options.optional("checkpoint", Shown::Yes, |text| {
+        values::number(text, 10..=3_600).map(Seconds).ok_or("whole seconds from 10 to 3600, in digits")
+    });
     let isolate = options.optional("isolate", Shown::Yes, values::switch).unwrap_or(true);
     let allow = options.list("allow", values::host_name);
 
@@ -109,6 +112,7 @@ fn gateway(section: &Section) -> Outcome<Gateway> {
             control,
             leases,
             outage,
+            checkpoint: checkpoint.unwrap_or(Seconds(60)),
             isolate,
             allow,
         })

@@ -3,7 +3,7 @@
 use super::values::{Broker, Endpoint, HostName, Interface, Secret};
 use lango_core::package::Package;
 use lango_core::settings::{Outage, Settings};
-use lango_core::units::{RouterName, Seconds};
+use lango_core::units::{Millis, RouterName, Seconds};
 use std::path::PathBuf;
 
 /// A whole configuration.
@@ -40,6 +40,8 @@ pub struct Gateway {
     pub leases: PathBuf,
     /// What a power cut does to paid time.
     pub outage: Outage,
+    /// How often what was used is made durable; a power cut forgets at most this much.
+    pub checkpoint: Seconds,
     /// Whether customers are kept from reaching each other through the router.
     pub isolate: bool,
     /// The walled garden: hosts that a captive device reaches.
@@ -86,6 +88,7 @@ impl Config {
             name: self.gateway.name.clone(),
             packages: self.packages.clone(),
             outage: self.gateway.outage,
+            checkpoint: Millis::from_seconds(self.gateway.checkpoint.0),
             relay: self.relay.is_some(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         }

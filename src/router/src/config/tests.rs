@@ -107,6 +107,9 @@ fn what_is_left_out_has_its_default() {
     };
     assert_eq!(same(&config.gateway), same(&given.gateway), "the example shows the defaults");
     assert!(config.gateway.isolate);
+    assert_eq!((config.gateway.checkpoint, config.settings().checkpoint), (Seconds(60), lango_core::gateway::CHECKPOINT_EVERY));
+    let rarely = read(&SMALL.replacen("option wan", "option checkpoint '600'\n\toption wan", 1));
+    assert_eq!(rarely.settings().checkpoint, Millis(600_000));
     assert!(!read(&SMALL.replacen("option wan", "option isolate '0'\n\toption wan", 1)).gateway.isolate);
     assert_eq!((config.gateway.allow.len(), &config.relay, &config.radius), (0, &None, &None));
     assert_eq!(config.packages[0].limits, Limits { time: Some(Millis(86_400_000)), data: None, down: None, up: None, devices: 1 });
@@ -211,6 +214,7 @@ fn every_wrong_value_is_told_with_what_would_be_right() {
             "outage 'stop'",
             "10: 'outage' is \"stop\"; it must be 'pause' (paid time stands still while the router is off) or 'run' (it goes on)",
         ),
+        ("outage 'pause'", "checkpoint '5'", "10: 'checkpoint' is \"5\"; it must be whole seconds from 10 to 3600, in digits"),
         ("outage 'pause'", "isolate 'no'", "10: 'isolate' is \"no\"; it must be '1' (yes) or '0' (no)"),
         (
             "allow 'safaricom.co.ke'",

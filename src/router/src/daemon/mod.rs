@@ -25,7 +25,7 @@ use anyhow::Context as _;
 use batch::Batch;
 use lango_core::gate::Usage;
 use lango_core::gateway::Gateway;
-use lango_core::request::{Answer, AskId, FlowOffload, Request};
+use lango_core::request::{Answer, AskId, Failures, FlowOffload, Request};
 use lango_core::step::Input;
 use lango_core::time::BootId;
 use lango_core::units::OrderId;
@@ -95,6 +95,8 @@ struct Daemon {
     gate_compared_next: bool,
     cleaner: cleaning::Cleaner,
     portions: portions::Portions,
+    /// What failed so far, but for what the sync counts.
+    failures: Failures,
     /// Flow offload as last told.
     offload: Option<FlowOffload>,
     /// Until when the counters as read are fresh enough for a page.
@@ -255,6 +257,7 @@ impl Daemon {
                 let Some(addresses) = self.garden.resolved(found) else { return };
                 if let Some(Err(cause)) = self.gate.as_mut().map(|gate| gate.renew_garden(addresses, clock::monotonic())) {
                     log::warn!("gate: the walled garden could not be changed: {cause}");
+                    self.failures.gate += 1;
                     self.gate_again = Some(Instant::now() + AGAIN);
                 }
             }
@@ -338,6 +341,7 @@ impl Daemon {
                 Some(Err(cause)) => {
                     // It is durable, and must become true: the whole gate is compared and put right, now or a little later.
                     log::error!("gate: {cause}; comparing it with what should be");
+                    self.failures.gate += 1;
                     self.restore_gate(inputs);
                 }
             }
@@ -357,6 +361,7 @@ impl Daemon {
             if let Answer::Status(status) = &mut answer {
                 status.gate = self.gate.is_some();
                 status.flow_offload.clone_from(&self.offload);
+                status.failures = self.failures();
             }
             if let Some(asker) = self.askers.remove(&ask) {
                 asker.tell(answer);
@@ -380,6 +385,11 @@ impl Daemon {
         }
     }
 
+    fn failures(&self) -> Failures {
+        let (unsent, refused) = self.sync.as_ref().map_or((0, 0), SyncHandle::failures);
+        Failures { unsent: self.failures.unsent + unsent, refused: self.failures.refused + refused, ..self.failures }
+    }
+
     async fn reload(&mut self, sync: Option<mpsc::Receiver<SyncEvent>>) -> anyhow::Result<Option<mpsc::Receiver<SyncEvent>>> {
         let config = match config::load(&self.config_path) {
             Ok(config) => config,
@@ -397,6 +407,7 @@ impl Daemon {
         let fewer = self.garden.set_hosts(&self.config.gateway.allow);
         if fewer && let Some(Err(cause)) = self.gate.as_mut().map(Gate::empty_garden) {
             log::warn!("gate: {cause}");
+            self.failures.gate += 1;
             self.gate_again = Some(Instant::now() + AGAIN);
         }
         let mut inputs = VecDeque::from([Input::Reconfigured(self.config.settings())]);
@@ -408,6 +419,8 @@ impl Daemon {
             }
             (None, Some(config)) => (self.sync, events) = Some(Sync::start(config)).unzip(),
             (Some(running), None) => {
+                let (unsent, refused) = running.failures();
+                (self.failures.unsent, self.failures.refused) = (self.failures.unsent + unsent, self.failures.refused + refused);
                 running.stop().await;
                 (self.connected, events) = (false, None);
                 inputs.push_back(Input::Link { connected: false });

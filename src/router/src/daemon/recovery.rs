@@ -41,6 +41,7 @@ impl Daemon {
     /// A commit failed: the engine promises nothing any more, so it is closed and opened anew.
     pub(super) async fn lose_store(&mut self, cause: &StoreError, inputs: &mut VecDeque<Input>) {
         log::error!("store: {cause}; nothing of this step happens");
+        self.failures.store += 1;
         inputs.clear();
         let lost = std::mem::replace(&mut self.storage, Storage::Lost { again: Instant::now(), told: false });
         if let Storage::Open(store) = lost {

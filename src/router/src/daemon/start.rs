@@ -13,6 +13,7 @@ use crate::store::Store;
 use crate::sync::{Broker, Sync, SyncConfig};
 use anyhow::Context as _;
 use lango_core::gateway::Gateway;
+use lango_core::request::Failures;
 use lango_core::step::Input;
 use lango_core::units::Password;
 use std::collections::{BTreeMap, VecDeque};
@@ -73,6 +74,7 @@ pub(super) async fn start(config_path: &Path, config: Config) -> anyhow::Result<
         gate_compared_next: true,
         cleaner: cleaning::Cleaner::default(),
         portions: portions::Portions::default(),
+        failures: Failures::default(),
         offload: None,
         usage_fresh: None,
         neighbours,

@@ -50,6 +50,7 @@ impl Daemon {
             }
             Err(cause) => {
                 log::error!("gate: it cannot be put right: {cause}; trying again");
+                self.failures.gate += 1;
                 self.gate_again = Some(Instant::now() + AGAIN);
             }
         }

@@ -3,11 +3,11 @@
 //! rumqttc is used for one connection only and then thrown away, with what it had queued: it would send it again by
 //! itself, before the core has said what is still wanted, and forgets it where the broker forgot the session.
 
-use super::SyncEvent;
 use super::cause::explain;
 use super::config::SyncConfig;
 use super::poll::{Failure, unpanicked};
-use super::task::{Command, Task, dropped};
+use super::task::{Command, Task};
+use super::{SyncEvent, count};
 use super::{letter, tls, topics};
 use lango_core::message::{MAX_PAYLOAD, Up};
 use lango_core::time::Wall;
@@ -165,10 +165,11 @@ impl Task {
     /// Hands a message on, or keeps it as the next.
     fn publish(&self, live: &mut Live, up: Up) {
         if live.since.is_none() {
-            return dropped(&up);
+            return self.dropped(&up);
         }
         let payload = up.to_json();
         if payload.len() > MAX_PAYLOAD {
+            count(&self.failures.unsent);
             log::error!("sync: message {} has {} bytes; the relay would not read it, and it is not sent", up.id, payload.len());
             return;
         }
@@ -216,7 +217,7 @@ impl Task {
         live.resync_from = Instant::now() + RESYNC_EVERY;
         // What was meant for the last connection the core sends again for this one.
         while let Ok(up) = self.publishes.try_recv() {
-            dropped(&up);
+            self.dropped(&up);
         }
         self.overflowed.set(false);
         self.presence(live, topics::ONLINE).map_err(|cause| self.broken(live, cause))?;
@@ -248,6 +249,7 @@ impl Task {
             Err("it came under a topic that was not asked for".to_owned())
         };
         read.map_err(|why| {
+            count(&self.failures.refused);
             if let Some(kept_back) = self.refusals.may_say(std::time::Instant::now()) {
                 let more = if kept_back > 0 { format!(" ({kept_back} more were refused before it)") } else { String::new() };
                 log::warn!("sync: a message was refused: {why}{more}");

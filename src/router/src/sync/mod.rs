@@ -57,9 +57,21 @@ impl Sync {
         let (command, commands) = mpsc::unbounded_channel();
         let (event, events) = mpsc::channel(EVENTS);
         let overflowed = Rc::new(Cell::new(false));
-        tokio::task::spawn_local(Task::new(config, publishes, commands, event, Rc::clone(&overflowed)).run());
-        (SyncHandle { publish, command, overflowed }, events)
+        let failures = Rc::new(Failures::default());
+        tokio::task::spawn_local(Task::new(config, publishes, commands, event, Rc::clone(&overflowed), Rc::clone(&failures)).run());
+        (SyncHandle { publish, command, overflowed, failures }, events)
     }
+}
+
+/// What went wrong since the start, counted.
+#[derive(Debug, Default)]
+struct Failures {
+    unsent: Cell<u32>,
+    refused: Cell<u32>,
+}
+
+fn count(failures: &Cell<u32>) {
+    failures.set(failures.get().saturating_add(1));
 }
 
 /// What the core's side holds of it.
@@ -68,15 +80,25 @@ pub struct SyncHandle {
     publish: mpsc::Sender<Up>,
     command: mpsc::UnboundedSender<Command>,
     overflowed: Rc<Cell<bool>>,
+    failures: Rc<Failures>,
 }
 
 impl SyncHandle {
+    /// How many messages could not be handed to the broker, and how many that came from it were refused.
+    #[must_use]
+    pub fn failures(&self) -> (u32, u32) {
+        (self.failures.unsent.get(), self.failures.refused.get())
+    }
+
     /// Publishes in the order of the calls; never waits. Without a connection it is dropped: [`SyncEvent::Connected`] asks
     /// for all that matters. Where too much waits it is dropped, and [`SyncEvent::Resync`] follows.
     pub fn publish(&self, up: Up) {
         match self.publish.try_send(up) {
             Ok(()) => {}
-            Err(mpsc::error::TrySendError::Full(_)) => self.overflowed.set(true),
+            Err(mpsc::error::TrySendError::Full(_)) => {
+                count(&self.failures.unsent);
+                self.overflowed.set(true);
+            }
             Err(mpsc::error::TrySendError::Closed(_)) => log::debug!("sync: it has ended; a message is not sent"),
         }
     }

@@ -1,9 +1,9 @@
 //! The task around the connections: when to try again, and what the program tells it meanwhile.
 
-use super::SyncEvent;
 use super::config::SyncConfig;
 use super::connection::End;
 use super::quiet::Quiet;
+use super::{Failures, SyncEvent, count};
 use crate::retry::Retry;
 use lango_core::message::Up;
 use ring::rand::{SecureRandom, SystemRandom};
@@ -36,6 +36,7 @@ pub struct Task {
     pub(super) commands: mpsc::UnboundedReceiver<Command>,
     pub(super) events: mpsc::Sender<SyncEvent>,
     pub(super) overflowed: Rc<Cell<bool>>,
+    pub(super) failures: Rc<Failures>,
     /// Lines about what was refused.
     pub(super) refusals: Quiet,
     /// Whether the broker is to forget what it kept for us: it keeps a packet that we cannot take, and would send it at
@@ -51,9 +52,10 @@ impl Task {
         commands: mpsc::UnboundedReceiver<Command>,
         events: mpsc::Sender<SyncEvent>,
         overflowed: Rc<Cell<bool>>,
+        failures: Rc<Failures>,
     ) -> Self {
         let refusals = Quiet::new(ABOUT_REFUSED);
-        Self { config, tls: None, publishes, commands, events, overflowed, refusals, forget: false }
+        Self { config, tls: None, publishes, commands, events, overflowed, failures, refusals, forget: false }
     }
 
     /// Connects, again and again, until told to stop.
@@ -89,7 +91,7 @@ impl Task {
         loop {
             tokio::select! {
                 () = sleep_until(end) => return None,
-                Some(up) = self.publishes.recv() => dropped(&up),
+                Some(up) = self.publishes.recv() => self.dropped(&up),
                 command = self.commands.recv() => match self.obey(command) {
                     Some(told) => return Some(told),
                     None => continue,
@@ -97,6 +99,12 @@ impl Task {
                 () = self.events.closed() => return Some(End::Abandoned),
             }
         }
+    }
+
+    /// Notes that a message is not sent.
+    pub(super) fn dropped(&self, up: &Up) {
+        count(&self.failures.unsent);
+        log::debug!("sync: not connected; message {} ({}) is not sent", up.id, up.body.topic());
     }
 
     /// What a command means; nothing where it changes nothing.
@@ -108,11 +116,6 @@ impl Task {
             None => Some(End::Abandoned),
         }
     }
-}
-
-/// Notes that a message is not sent.
-pub(super) fn dropped(up: &Up) {
-    log::debug!("sync: not connected; message {} ({}) is not sent", up.id, up.body.topic());
 }
 
 /// A number for [`Retry::failed`].

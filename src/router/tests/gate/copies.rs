@@ -28,8 +28,14 @@ impl Router {
     fn open() -> Self {
         let limits = Limits { time: Some(Millis::from_minutes(60)), data: None, down: None, up: None, devices: 1 };
         let hour = Package { id: "hour".parse().unwrap(), label: "1 hour".into(), price: Shillings(10), limits };
-        let settings =
-            Settings { name: "test".parse().unwrap(), packages: vec![hour], outage: Outage::Pause, relay: false, version: "0".into() };
+        let settings = Settings {
+            name: "test".parse().unwrap(),
+            packages: vec![hour],
+            outage: Outage::Pause,
+            checkpoint: lango_core::gateway::CHECKPOINT_EVERY,
+            relay: false,
+            version: "0".into(),
+        };
         let gateway = Gateway::load(settings, [], clock::boot_id().unwrap(), clock::now());
         let neighbours = Neighbours::open(&["br-lan".to_owned()]).unwrap();
         Self { gateway, neighbours, served: BTreeSet::new(), log: Vec::new(), ports: Vec::new() }

@@ -42,7 +42,14 @@ impl Router {
             package("data", false, true, false),
             package("data_slow", false, true, true),
         ];
-        let settings = Settings { name: "test".parse().unwrap(), packages, outage: Outage::Pause, relay: false, version: "0".into() };
+        let settings = Settings {
+            name: "test".parse().unwrap(),
+            packages,
+            outage: Outage::Pause,
+            checkpoint: lango_core::gateway::CHECKPOINT_EVERY,
+            relay: false,
+            version: "0".into(),
+        };
         let gateway = Gateway::load(settings, [], clock::boot_id().unwrap(), clock::now());
         let mut router = Self { gateway, gate: world.gate(), changes: 0 };
         for address in addresses(1) {

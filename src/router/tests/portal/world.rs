@@ -5,7 +5,7 @@
 use lango::portal::{Backend, Limits, PortalConfig, serve};
 use lango_core::message::Reason;
 use lango_core::package::{self, Package};
-use lango_core::request::{Answer, PaymentStatus, PaymentView, Refusal, Request, SessionView, StatusView};
+use lango_core::request::{Answer, Failures, PaymentStatus, PaymentView, Refusal, Request, SessionView, StatusView};
 use lango_core::time::Wall;
 use lango_core::units::{Bytes, Kbps, Mac, Millis, OrderId, Password, Seconds, Shillings};
 use std::cell::{Cell, RefCell};
@@ -146,6 +146,7 @@ impl Shop {
                 outbox: 0,
                 unserved: 0,
                 suspicions: 0,
+                failures: Failures::default(),
             }),
             Request::Pay { .. } if !self.online.get() => Answer::Refused(Refusal::PaymentsOffline),
             Request::Pay { device, package, phone } => {

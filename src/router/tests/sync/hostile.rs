@@ -33,12 +33,14 @@ async fn what_the_relay_did_not_say_changes_nothing() {
             Sealed { seq: 9, ..good }.to_json(),
             sealed(&mathare).to_json(),
         ];
+        let refused = u32::try_from(payloads.len()).unwrap();
         for payload in payloads {
             relay.publish("lango/v1/kibera-7/down/welcome", false, payload).await;
         }
         // The broker keeps the order: when this one is there, the others were, and the connection is the same.
         relay.say(&down(4)).await;
         router.expect_message(down(4)).await;
+        assert_eq!(router.handle.failures(), (0, refused), "each is counted");
     })
     .await;
 }

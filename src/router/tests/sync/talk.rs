@@ -106,6 +106,7 @@ async fn an_unreadable_large_message_is_not_sent_and_hinders_none() {
         router.handle.publish(lango_core::message::Up { body: UpBody::Ack { of: ids }, ..up(1) });
         router.handle.publish(up(2));
         assert_eq!(relay.hear().await.1, up(2));
+        assert_eq!(router.handle.failures(), (1, 0), "it is counted");
     })
     .await;
 }

@@ -5,7 +5,7 @@ use crate::gateway::WRITTEN_TOGETHER;
 use crate::record::{Change, Record};
 use crate::request::{Answer, PaymentStatus, Request};
 use crate::step::{Effect, Input};
-use crate::units::{Bytes, Mac, Seconds};
+use crate::units::{Bytes, Mac, Millis, Seconds};
 
 #[test]
 fn a_daemon_that_starts_again_wants_the_gate_that_it_left() {
@@ -84,6 +84,30 @@ fn a_power_cut_forgets_at_most_a_checkpoint_and_in_the_customer_s_favour() {
     let left = world.session(ALICE).unwrap().seconds_remaining.unwrap().0;
     assert!((49 * 60..=50 * 60).contains(&left), "{left}");
     assert!(left > 49 * 60, "not less than what was left when the power went");
+}
+
+#[test]
+fn how_much_a_power_cut_forgets_is_the_operator_s_to_say() {
+    for (checkpoint, online_for, left) in [(10, 605, 3_000), (60, 605, 3_000), (60, 659, 3_000), (600, 1_190, 3_000), (3_600, 600, 3_600)] {
+        let settings = crate::settings::Settings { checkpoint: Millis::from_seconds(checkpoint), ..settings() };
+        let mut world = World::ready();
+        world.step(Input::Reconfigured(settings.clone()));
+        world.buys(ALICE, "hour", "NLJ7RT61SV");
+        world.pass(online_for * 1_000);
+        world.power_cut(HOUR, settings);
+        world.arrives(ALICE, 100);
+        assert_eq!(world.session(ALICE).unwrap().seconds_remaining, Some(Seconds(left)), "every {checkpoint} s, cut after {online_for} s");
+    }
+    // Said while somebody is online, it holds from then on.
+    let mut world = World::ready();
+    let every = |seconds| crate::settings::Settings { checkpoint: Millis::from_seconds(seconds), ..settings() };
+    world.step(Input::Reconfigured(every(3_600)));
+    world.buys(ALICE, "hour", "NLJ7RT61SV");
+    world.step(Input::Reconfigured(every(30)));
+    world.pass(31_000);
+    world.power_cut(HOUR, every(30));
+    world.arrives(ALICE, 100);
+    assert_eq!(world.session(ALICE).unwrap().seconds_remaining, Some(Seconds(3_570)));
 }
 
 #[test]

@@ -69,6 +69,7 @@ pub fn settings() -> Settings {
             slow(package("slow_both", 10, Some(60), Some(100), 1)),
         ],
         outage: Outage::Pause,
+        checkpoint: crate::gateway::CHECKPOINT_EVERY,
         relay: true,
         version: "0.1.0".to_owned(),
     }
