@@ -45,6 +45,7 @@ find_lab() {
   want iputils-ping ping
   want openssl openssl
   want e2fsprogs mkfs.ext4
+  want faketime faketime
   # Debian keeps the server's programs off everybody's PATH.
   compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || missing+=(postgresql)
 }

@@ -10,6 +10,7 @@ pub mod lab;
 pub mod net;
 pub mod phone;
 pub mod portal;
+pub mod power;
 pub mod process;
 pub mod programs;
 pub mod relay;

@@ -21,6 +21,7 @@ pub struct Program {
     path: PathBuf,
     args: Vec<String>,
     log: PathBuf,
+    under: Mutex<Vec<String>>,
     child: Mutex<Option<Child>>,
 }
 
@@ -29,7 +30,19 @@ impl Program {
     #[must_use]
     pub fn new(namespace: &Namespace, path: &Path, args: &[&str], log: &Path) -> Self {
         let args = args.iter().map(|&a| a.to_owned()).collect();
-        Self { namespace: namespace.clone(), path: path.to_owned(), args, log: log.to_owned(), child: Mutex::new(None) }
+        Self {
+            namespace: namespace.clone(),
+            path: path.to_owned(),
+            args,
+            log: log.to_owned(),
+            under: Mutex::default(),
+            child: Mutex::new(None),
+        }
+    }
+
+    /// From its next start on it is started by these words, which must end by becoming it. None: by itself, as at first.
+    pub fn under(&self, words: Vec<String>) {
+        *self.under.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = words;
     }
 
     /// Starts it. Wait for its readiness by a condition afterwards.
@@ -42,7 +55,10 @@ impl Program {
             bail!("{} runs already", self.path.display());
         }
         let log = OpenOptions::new().create(true).append(true).open(&self.log).with_context(|| format!("{}", self.log.display()))?;
-        let mut command = self.namespace.command(&self.path, &self.args)?;
+        let mut words = self.under.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+        words.push(self.path.to_str().context("its path is text")?.to_owned());
+        words.extend(self.args.iter().cloned());
+        let mut command = self.namespace.command(Path::new(&words[0]), &words[1..])?;
         // A group of its own: Ctrl-C in the terminal is for the lab, which then ends its programs in order.
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).process_group(0);
         *child = Some(command.spawn().with_context(|| format!("{} could not be started", self.path.display()))?);

@@ -100,6 +100,15 @@ impl Lango {
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
+    /// Changes its configuration; it reads it at its next start, or when it is told to.
+    ///
+    /// # Errors
+    /// When the file cannot be read or written.
+    pub fn configure(&self, change: impl FnOnce(&str) -> String) -> Result<()> {
+        let text = std::fs::read_to_string(&self.config)?;
+        Ok(std::fs::write(&self.config, change(&text))?)
+    }
+
     fn json(&self, what: &str) -> Result<Value> {
         let text = self.command(&[what, "--json"])?;
         serde_json::from_str(&text).with_context(|| format!("lango {what} --json printed {text:?}"))

@@ -18,6 +18,9 @@ pub const NEEDED: &[(&str, &str)] = &[
     ("udhcpc", "udhcpc"),
     ("ping", "iputils-ping"),
     ("unshare", "util-linux"),
+    ("conntrack", "conntrack"),
+    ("mkfs.ext4", "e2fsprogs"),
+    ("faketime", "faketime"),
 ];
 
 /// The program's full path. An ordinary user's PATH often lacks the `sbin` directories, where most of them are.
