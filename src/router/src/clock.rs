@@ -5,7 +5,7 @@ use lango_core::time::{BootId, Monotonic, Now, Wall};
 use nix::time::{ClockId, clock_gettime};
 use ring::rand::{SecureRandom, SystemRandom};
 use std::io;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The system gave no randomness.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -16,8 +16,14 @@ pub struct NoEntropy;
 #[must_use]
 pub fn monotonic() -> Monotonic {
     // It cannot fail: Linux has this clock since 2.6.39, and the address is the library's own.
-    let since_boot = clock_gettime(ClockId::CLOCK_BOOTTIME).map(std::time::Duration::from).unwrap_or_default();
+    let since_boot = clock_gettime(ClockId::CLOCK_BOOTTIME).map(Duration::from).unwrap_or_default();
     Monotonic(u64::try_from(since_boot.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// The processor time that the calling thread has used (`CLOCK_THREAD_CPUTIME_ID`): what others do meanwhile is not in it.
+#[must_use]
+pub fn processor() -> Duration {
+    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map(Duration::from).unwrap_or_default()
 }
 
 /// This moment, by both clocks.

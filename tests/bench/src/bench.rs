@@ -9,7 +9,7 @@ use crate::network::{Memory, Network};
 use crate::plan::Plan;
 use crate::report::{Report, count};
 use crate::traffic::Sink;
-use crate::{rest, restart};
+use crate::{installing, rest, restart};
 use anyhow::{Context as _, Result};
 use lango_core::request::OnlineView;
 use lango_core::units::PackageId;
@@ -126,7 +126,30 @@ impl Bench {
             self.report.set("grant-speeds", online, median_and_99(&grants.first_packet));
             let ids = ["speeds-tcp-down", "speeds-tcp-up", "speeds-packets-down", "speeds-packets-up"];
             self.forwarding(online, ids)?;
+            self.installing(online)?;
         }
+        Ok(())
+    }
+
+    /// Only how long thousands of speeds hold up others.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub fn run_installing(mut self) -> Result<()> {
+        let package: PackageId = "fast".parse()?;
+        let store = self.memory.path().join("fast");
+        self.lango.start(&store)?;
+        for online in self.plan.fills.iter().copied().filter(|online| *online > 1) {
+            self.fill(online, &package)?;
+            self.installing(online)?;
+        }
+        Ok(())
+    }
+
+    fn installing(&mut self, online: u32) -> Result<()> {
+        let seen = installing::anew(&self.gated, &self.lango, online).context("setting all speeds anew")?;
+        let [longest, own] = [seen.longest, seen.longest_own].map(|time| time.as_secs_f64() * 1e3);
+        self.report.set("installing", online, format!("{longest:.0} ms, {own:.0} ms ({:.1} s)", seen.took.as_secs_f64()));
         Ok(())
     }
 

@@ -6,7 +6,7 @@ mod device;
 mod figures;
 mod forwarding;
 mod grants;
-
+mod installing;
 mod network;
 mod plan;
 mod report;
@@ -28,15 +28,18 @@ const END: &str = "<!-- make bench: end -->";
 const LIMIT: Duration = Duration::from_secs(15 * 60);
 
 fn main() -> Result<()> {
-    let (mut plan, mut page, mut readme) = (Plan::FULL, None, None);
+    let (mut plan, mut page, mut readme, mut installing) = (Plan::FULL, None, None, false);
     let mut parser = lexopt::Parser::from_env();
     while let Some(argument) = parser.next()? {
         match argument {
             Long("quick") => plan = Plan::QUICK,
+            Long("installing") => installing = true,
             Long("page") => page = Some(PathBuf::from(parser.value()?)),
             Long("readme") => readme = Some(PathBuf::from(parser.value()?)),
             Long("help") => {
-                println!("lango-bench [--quick] [--page FILE] [--readme FILE]\n\nFILE gets the table; README only between its marks.");
+                println!(
+                    "lango-bench [--quick] [--page FILE] [--readme FILE] | --installing\n\nFILE gets the table; README only between its marks.\n--installing: only how long thousands of speeds hold up others."
+                );
                 return Ok(());
             }
             other => bail!(other.unexpected()),
@@ -52,7 +55,11 @@ fn main() -> Result<()> {
 
     let (begun, machine, load) = (Instant::now(), report::machine(), report::load());
     println!("  {machine}; load before: {load}");
-    let report = bench::Bench::new(plan)?.run()?;
+    let bench = bench::Bench::new(plan)?;
+    if installing {
+        return bench.run_installing();
+    }
+    let report = bench.run()?;
     let minutes = begun.elapsed().as_secs_f64() / 60.0;
     println!("\n{}\n  {minutes:.1} minutes", report.table(true));
     let about = format!("Measured by `make bench` in {minutes:.0} minutes on {machine}; load before: {load}.");

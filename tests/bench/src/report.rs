@@ -39,6 +39,7 @@ const LINES: &[Line] = &[
     line("speeds-tcp-up", "TCP up, with speeds", ""),
     line("speeds-packets-down", "small packets to all in turn, with speeds", ""),
     line("speeds-packets-up", "small packets from all in turn, with speeds", ""),
+    line("installing", "all speeds set anew: longest wait for an answer, processor time of it (until all are set)", "≤ 100 ms"),
     key("take-over", "`kill -9` → taken over, median (worst)", "≤ 100 ms at 1,000"),
     key("lost", "packets lost meanwhile, of a stream of 1,000 a second", "0"),
     line("list", "`lango sessions --json`: all listed, counters read", ""),

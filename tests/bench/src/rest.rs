@@ -55,6 +55,14 @@ pub fn activity(pid: u32, length: Duration) -> Result<Activity> {
     })
 }
 
+/// Processor time that a process's first thread has used so far.
+///
+/// # Errors
+/// When it is gone.
+pub fn processor(pid: u32) -> Result<Duration> {
+    Ok(Duration::from_nanos(field(&read_to_string(format!("/proc/{pid}/schedstat"))?, "")?))
+}
+
 /// Voluntary context switches and processor time (ns) of all threads that live.
 fn so_far(pid: u32) -> Result<(u64, u64)> {
     let mut sum = (0, 0);

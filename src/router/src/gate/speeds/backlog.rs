@@ -7,7 +7,7 @@ use super::plan::Class;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// How long a portion is to take, at most.
+/// The processor time that a portion is to take, at most.
 const PORTION_TAKES: Duration = Duration::from_millis(10);
 
 /// Classes of the first portion, when nothing is known yet of how fast this kernel is.
@@ -62,7 +62,7 @@ impl Backlog {
         portion
     }
 
-    /// Learns how long so many took.
+    /// Learns what processor time so many took.
     pub fn took(&mut self, classes: usize, time: Duration) {
         // A portion that is not full says little: what is there to be done for one class is done for many.
         if classes < self.portion && time < PORTION_TAKES {

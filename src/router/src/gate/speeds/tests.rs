@@ -324,6 +324,29 @@ fn a_daemon_that_is_killed_in_the_middle_goes_on_where_it_was() {
     router.assert_whole();
 }
 
+#[test]
+#[ignore = "measures; needs root"]
+fn how_long_a_portion_holds_up_others() {
+    for count in [1_000, 10_000] {
+        let mut router = Router::new();
+        let touched = router.want(0..count, Some((2_000, 500)));
+        router.speeds.backlog.add(touched);
+        let (mut portions, mut longest, mut all) = (0, Duration::ZERO, Duration::ZERO);
+        while router.speeds.busy() {
+            let before = crate::clock::processor();
+            router.speeds.go_on();
+            let portion = crate::clock::processor() - before;
+            (portions, longest, all) = (portions + 1, longest.max(portion), all + portion);
+        }
+        router.assert_whole();
+        println!("{count} accounts, two interfaces: {portions} portions, the longest {longest:.1?} of processor time, all {all:.1?}");
+        // One more, beside them all.
+        let before = crate::clock::processor();
+        router.set(count..count + 1, Some((2_000, 500)));
+        println!("one more: {:.1?}", crate::clock::processor() - before);
+    }
+}
+
 fn timed<T>(act: impl FnOnce() -> T) -> (Duration, T) {
     let begun = Instant::now();
     let done = act();
