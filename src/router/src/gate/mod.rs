@@ -107,6 +107,8 @@ pub struct Gate {
     kernel: Kernel,
     speeds: Speeds,
     table: Table,
+    /// Whether the rules mark packets with classes.
+    marked: bool,
     view: View,
     /// The walled garden as last known, and when each address ends.
     garden: BTreeMap<IpAddr, Option<Monotonic>>,
@@ -126,12 +128,13 @@ impl Gate {
     pub fn open(config: GateConfig) -> Result<Self, GateError> {
         let mut kernel = Kernel::connect().map_err(cannot("connect to the firewall"))?;
         let speeds = Speeds::connect(&config).map_err(cannot("connect to the interfaces' queues"))?;
-        let table = Self::look(&mut kernel, &config)?;
+        let (table, marked) = Self::look(&mut kernel, &config)?;
         let mut gate = Self {
             config,
             kernel,
             speeds,
             table,
+            marked,
             view: View::default(),
             garden: BTreeMap::new(),
             left: BTreeMap::new(),
@@ -175,14 +178,15 @@ impl Gate {
         }
     }
 
-    fn look(kernel: &mut Kernel, config: &GateConfig) -> Result<Table, GateError> {
+    /// How our table stands, and whether its rules mark packets with classes.
+    fn look(kernel: &mut Kernel, config: &GateConfig) -> Result<(Table, bool), GateError> {
         let found = kernel.find().map_err(cannot("look for our table"))?;
-        Ok(match found.frame {
-            None => Table::Missing,
-            Some(comment) if comment != ruleset::frame_comment() => Table::Foreign,
-            Some(_) => Table::Ours {
-                rules_current: found.comments.contains(&ruleset::rules_comment(config)) && found.rules == ruleset::rules_count(config),
-            },
+        let marked = found.comments.contains(ruleset::MARKING);
+        let current = || found.comments.contains(&ruleset::rules_comment(config)) && found.rules == ruleset::rules_count(config, marked);
+        Ok(match &found.frame {
+            None => (Table::Missing, false),
+            Some(comment) if *comment != ruleset::frame_comment() => (Table::Foreign, false),
+            Some(_) => (Table::Ours { rules_current: current() }, marked),
         })
     }
 
@@ -191,7 +195,12 @@ impl Gate {
         let mut requests = Vec::new();
         match self.table {
             Table::Ours { rules_current: true } => return requests,
-            Table::Ours { rules_current: false } => return ruleset::replace_rules(&self.config),
+            Table::Ours { rules_current: false } => {
+                requests.extend(ruleset::replace_rules(&self.config));
+                // There may be accounts with classes, which nothing is to change.
+                requests.extend(ruleset::marking());
+                return requests;
+            }
             Table::Foreign => requests.push(delete_table()),
             Table::Missing => {}
         }
@@ -204,6 +213,7 @@ impl Gate {
     /// What was to be prepared is done.
     fn rules_are_in_place(&mut self) {
         if self.table != (Table::Ours { rules_current: true }) {
+            self.marked |= matches!(self.table, Table::Ours { .. });
             self.table = Table::Ours { rules_current: true };
             self.departed.rules_replaced();
         }
@@ -374,7 +384,7 @@ impl Gate {
     /// # Errors
     /// When the kernel refuses.
     pub fn reconcile(&mut self, desired: &[GateAccount], now: Monotonic) -> Result<Vec<Usage>, GateError> {
-        self.table = Self::look(&mut self.kernel, &self.config)?;
+        (self.table, self.marked) = Self::look(&mut self.kernel, &self.config)?;
         let mut facts = match self.table {
             Table::Ours { .. } => self.refresh()?,
             Table::Foreign => {

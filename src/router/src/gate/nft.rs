@@ -136,6 +136,11 @@ impl Request {
         Self { kind, flags, attributes: writer.finish().unwrap_or_default() }
     }
 
+    /// Lets a new rule be the first of its chain instead of the last.
+    pub fn at_the_head(&mut self) {
+        self.flags &= !APPEND;
+    }
+
     /// Writes it as a message.
     pub fn write(&self, writer: &mut Writer, flags: u16, sequence: u32) {
         writer.message(SUBSYSTEM | self.kind, self.flags | flags, sequence, |w| {

@@ -73,6 +73,9 @@ impl Limit {
     }
 }
 
+/// An interface's name as the kernel compares it: zeros behind.
+pub type InterfaceName = [u8; 16];
+
 /// A rule being written.
 #[derive(Debug)]
 pub struct Rule {
@@ -147,16 +150,24 @@ impl Rule {
         })
     }
 
-    /// Came by a customers' interface.
-    #[must_use]
-    pub fn by_customers(self) -> Self {
-        self.meta(Meta::InputInterface).look_up(Set::Lan, true)
+    /// What was loaded is the name of a customers' interface. Where there is but one, to compare is quicker than to look up.
+    fn customers(self, only: Option<&InterfaceName>) -> Self {
+        match only {
+            Some(name) => self.compare(0, name),
+            None => self.look_up(Set::Lan, true),
+        }
     }
 
-    /// Leaves by a customers' interface.
+    /// Came by a customers' interface, of which there may be `only` one.
     #[must_use]
-    pub fn towards_customers(self) -> Self {
-        self.meta(Meta::OutputInterface).look_up(Set::Lan, true)
+    pub fn by_customers(self, only: Option<&InterfaceName>) -> Self {
+        self.meta(Meta::InputInterface).customers(only)
+    }
+
+    /// Leaves by a customers' interface, of which there may be `only` one.
+    #[must_use]
+    pub fn towards_customers(self, only: Option<&InterfaceName>) -> Self {
+        self.meta(Meta::OutputInterface).customers(only)
     }
 
     /// Loads the sender's Ethernet address; there is none on other hardware.

@@ -2,7 +2,7 @@
 
 use super::learn;
 use super::nft::{Request, add_chain, add_element, add_expectation_of_nothing, add_set, add_table, delete_rules, empty_set};
-use super::rule::{Limit, Rule, Side, Transport};
+use super::rule::{InterfaceName, Limit, Rule, Side, Transport};
 use super::set::Set;
 use ring::digest::{SHA256, digest};
 use std::collections::BTreeSet;
@@ -160,10 +160,26 @@ pub fn rules_comment(config: &GateConfig) -> String {
     format!("Lango, rules {}", fingerprint(commented_rules(&config, None).into_iter()))
 }
 
-/// How many rules there are.
+/// How many rules there are, where packets are marked or are not.
 #[must_use]
-pub fn rules_count(config: &GateConfig) -> usize {
-    rules(config).iter().filter(|request| request.kind == super::nft::message::NEW_RULE).count()
+pub fn rules_count(config: &GateConfig, marked: bool) -> usize {
+    let count = |requests: Vec<Request>| requests.iter().filter(|request| request.kind == super::nft::message::NEW_RULE).count();
+    count(rules(config)) + if marked { count(marking()) } else { 0 }
+}
+
+/// The comment of rules that mark packets.
+pub const MARKING: &str = "Lango, speeds";
+
+/// The rules that mark packets with their account's class. They are put in when the first account has one: to look for what
+/// nobody has takes a fifth of the gate's time. Only what passes is marked, and after all that may count it.
+#[must_use]
+pub fn marking() -> Vec<Request> {
+    let mut requests = Vec::from(["pass", "learn"].map(|chain| Rule::new(chain).comment(Some(MARKING)).mark_by_sender(Set::UpClass)));
+    let towards = [("speed4", Set::DownClass4), ("speed6", Set::DownClass6)];
+    requests.extend(towards.map(|(chain, map)| Rule::new(chain).comment(Some(MARKING)).mark_by_destination(map)));
+    // Before what is there: these chains end with what lets pass.
+    requests.iter_mut().for_each(Request::at_the_head);
+    requests
 }
 
 fn commented_rules(config: &GateConfig, comment: Option<&str>) -> Vec<Request> {
@@ -172,17 +188,20 @@ fn commented_rules(config: &GateConfig, comment: Option<&str>) -> Vec<Request> {
         requests.push(add_chain("among", None));
     }
     let lan: BTreeSet<&String> = config.lan.iter().collect(); // named twice is named once
-    requests.extend(lan.into_iter().map(|name| add_element(Set::Lan, &interface_key(name), None, None)));
+    let lan: Vec<InterfaceName> = lan.into_iter().map(|name| interface_key(name)).collect();
+    requests.extend(lan.iter().map(|name| add_element(Set::Lan, name, None, None)));
+    let only = if let [only] = lan.as_slice() { Some(only) } else { None };
     if config.whole != Whole::No {
         requests.push(add_expectation_of_nothing(WHOLE, if config.whole == Whole::Older { 1 } else { 2 }));
         // Before anything else is decided: a connection can be marked so by its first packet only.
         requests.extend(["upward", "downward"].map(|chain| Rule::new(chain).first().expecting(WHOLE)));
     }
     requests.extend([
-        Rule::new("forward").comment(comment).by_customers().jump("upward"),
-        Rule::new("forward").towards_customers().jump("downward"),
+        // Each interface is asked for once, whichever way a packet goes.
+        Rule::new("forward").comment(comment).towards_customers(only).jump("downward"),
+        Rule::new("forward").by_customers(only).jump("upward"),
         // From customer to customer through the router.
-        Rule::new("upward").towards_customers().go_to(if config.isolate { "refuse" } else { "among" }),
+        Rule::new("downward").by_customers(only).go_to(if config.isolate { "refuse" } else { "among" }),
         Rule::new("upward").pair_accounted(Set::UpQuota4).go_to("pass"),
         Rule::new("upward").pair_accounted(Set::UpQuota6).go_to("pass"),
         Rule::new("upward").sender_in(Set::Paid, true).jump("strange"),
@@ -203,19 +222,13 @@ fn commented_rules(config: &GateConfig, comment: Option<&str>) -> Vec<Request> {
         Rule::new("downward").go_to("refuse"),
         Rule::new("refuse").transport(Transport::Tcp).reset(),
         Rule::new("refuse").prohibit(),
-        Rule::new("input").by_customers().jump("services"),
+        Rule::new("input").by_customers(only).jump("services"),
         // Answers to what the router itself asked; never the other way round.
         Rule::new("services").reply().established(true).accept(),
     ]);
-    // Only what passes is marked, and after all that may count it.
-    for (chain, map) in [("speed4", Set::DownClass4), ("speed6", Set::DownClass6)] {
-        requests.push(Rule::new(chain).mark_by_destination(map));
+    for chain in ["pass", "speed4", "speed6"] {
         requests.push(Rule::new(chain).accept());
     }
-    for chain in ["pass", "learn"] {
-        requests.push(Rule::new(chain).mark_by_sender(Set::UpClass));
-    }
-    requests.push(Rule::new("pass").accept());
     if config.learn {
         requests.push(Rule::new("learn").at_most_a_second(LEARNT).log(learn::GROUP, learn::HEADER6, ""));
         requests.push(Rule::new("foreign").at_most_a_second(FOREIGN).log(learn::GROUP, learn::HEADER6, learn::FOREIGN));
@@ -243,7 +256,7 @@ fn commented_rules(config: &GateConfig, comment: Option<&str>) -> Vec<Request> {
     }
     for transport in [Transport::Udp, Transport::Tcp] {
         requests.push(Rule::new("services").port(transport, DNS).go_to("questions"));
-        requests.push(Rule::new("output").towards_customers().source_port(transport, DNS).jump("answers"));
+        requests.push(Rule::new("output").towards_customers(only).source_port(transport, DNS).jump("answers"));
     }
     requests.extend(dns());
     for port in [DHCP_SERVER, NTP, DHCP6_SERVER] {
@@ -257,7 +270,7 @@ fn commented_rules(config: &GateConfig, comment: Option<&str>) -> Vec<Request> {
     }
     requests.extend([
         Rule::new("services").go_to("refuse"),
-        Rule::new("prerouting").by_customers().sender_in(Set::Paid, false).jump("captive"),
+        Rule::new("prerouting").by_customers(only).sender_in(Set::Paid, false).jump("captive"),
         Rule::new("captive").port(Transport::Udp, DNS).redirect(None),
         Rule::new("captive").port(Transport::Tcp, DNS).redirect(None),
         Rule::new("captive").address_in(Side::Destination, Set::Garden4).back(),
@@ -289,8 +302,7 @@ fn dns() -> Vec<Request> {
     ]
 }
 
-/// An interface's name as the kernel compares it: 16 bytes, zeros behind.
-fn interface_key(name: &str) -> [u8; 16] {
+fn interface_key(name: &str) -> InterfaceName {
     let mut key = [0; 16];
     // The last byte stays zero: Linux's names have at most 15 (IFNAMSIZ).
     key.iter_mut().take(15).zip(name.bytes()).for_each(|(place, byte)| *place = byte);

@@ -10,7 +10,7 @@ use super::plan::{Facts, Op, Targets, plan};
 use super::set::{Key, Set};
 use super::speeds::Class;
 use super::view::Pass;
-use super::{Gate, GateError, KEEP_COUNTS_FOR, Table, cannot};
+use super::{Gate, GateError, KEEP_COUNTS_FOR, Table, cannot, ruleset};
 use crate::clock;
 use crate::gate::kernel::Refused;
 use crate::netlink::codec::HEADER;
@@ -119,12 +119,17 @@ impl Gate {
         for request in preparation.iter() {
             transaction.push(request.clone(), None);
         }
+        let classes = groups.iter().flatten().any(|op| matches!(op, Op::AddClass { .. }));
+        if classes && !self.marked {
+            ruleset::marking().into_iter().for_each(|request| transaction.push(request, None));
+        }
         for group in groups {
             let now = clock::monotonic();
             let requests: Vec<_> = group.iter().map(|op| request(op, now)).collect();
             let bytes: usize = requests.iter().map(|request| request.attributes.len() + HEADER + 4).sum();
             if transaction.bytes + bytes + BATCH_ENDS > self.kernel.largest() {
                 self.send(std::mem::take(&mut transaction), facts)?;
+                self.marked |= classes;
                 preparation.clear();
             }
             for (request, op) in requests.into_iter().zip(group) {
@@ -132,6 +137,7 @@ impl Gate {
             }
         }
         self.send(transaction, facts)?;
+        self.marked |= classes;
         preparation.clear();
         Ok(())
     }
@@ -197,7 +203,7 @@ impl Gate {
         if refused.by_index.iter().any(|(_, errno)| *errno == Errno::EPERM) {
             return Err(GateError::NotPermitted);
         }
-        self.table = Self::look(&mut self.kernel, &self.config)?;
+        (self.table, self.marked) = Self::look(&mut self.kernel, &self.config)?;
         if matches!(self.table, Table::Missing | Table::Foreign) {
             return Err(GateError::TableGone);
         }

@@ -12,6 +12,7 @@ mod garden;
 mod installing;
 mod interfaces;
 mod limits;
+mod marking;
 mod neighbours;
 mod offload;
 mod senders;
