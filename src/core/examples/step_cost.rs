@@ -64,6 +64,7 @@ fn records(accounts: u32, boot: &BootId) -> Vec<Record> {
             boot: boot.clone(),
             since: Monotonic(1_000),
             attempt: 1,
+            language: None,
             state: OrderState::Paid {
                 receipt: format!("R{n:09}").parse().unwrap(),
                 amount: Shillings(10),
@@ -88,6 +89,7 @@ impl Bench {
             outage: Outage::Pause,
             checkpoint: Millis::from_seconds(60),
             relay: true,
+            end_notice: None,
             version: "0".to_owned(),
         };
         let now = Now { monotonic: Monotonic(2_000), wall: None };
@@ -140,7 +142,7 @@ fn main() {
     row("Ask(LatestPayment)", &|_, _| Input::Ask(AskId(1), Request::LatestPayment { device: mac(1) }));
     row("Ask(Pay), each device its first", &|_, n| {
         let phone = "0712345678".parse().unwrap();
-        Input::Ask(AskId(1), Request::Pay { device: mac(1_000_000 + n), package: package().id, phone })
+        Input::Ask(AskId(1), Request::Pay { device: mac(1_000_000 + n), package: package().id, phone, language: None })
     });
     row("Ask(Grant)", &|_, n| Input::Ask(AskId(1), Request::Grant { device: mac(2_000_000 + n), package: package().id }));
     row("Neighbour, one that is known", &|_, _| Input::Neighbour { mac: mac(1), address: [10, 0, 0, 1].into(), present: true });

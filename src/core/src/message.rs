@@ -3,6 +3,7 @@
 //! Pure: bytes in, values out. Signing and checking signatures is the adapters' work, over the exact bytes that
 //! [`Sealed::signed`] holds.
 
+use crate::notice::{AccountNotice, Ended, Expiring};
 use crate::time::Wall;
 use crate::units::{Mac, MessageId, Msisdn, OrderId, PackageId, Receipt, RouterName, Shillings};
 use serde::{Deserialize, Serialize};
@@ -71,6 +72,12 @@ pub enum UpBody {
         /// Their ids.
         of: Vec<MessageId>,
     },
+    /// Something was bought. Stored and resent until the relay acknowledges it, as are the two below.
+    Account(AccountNotice),
+    /// What a customer has ends soon.
+    Expiring(Expiring),
+    /// What a customer had is used up.
+    Ended(Ended),
 }
 
 impl UpBody {
@@ -81,6 +88,9 @@ impl UpBody {
             Self::Hello { .. } => "hello",
             Self::PaymentRequest(_) => "payment_request",
             Self::Ack { .. } => "ack",
+            Self::Account(_) => "account",
+            Self::Expiring(_) => "expiring",
+            Self::Ended(_) => "ended",
         }
     }
 }

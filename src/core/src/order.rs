@@ -1,5 +1,6 @@
 //! A payment order: one wish of one device to buy one package.
 
+use crate::language::Language;
 use crate::message::Reason;
 use crate::package::Package;
 use crate::time::{BootId, Monotonic, Wall};
@@ -32,6 +33,9 @@ pub struct Order {
     pub since: Monotonic,
     /// How many times the relay was asked: a request that came to it too late is made anew.
     pub attempt: u8,
+    /// What the customer reads.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub language: Option<Language>,
     /// Where it stands.
     pub state: OrderState,
 }

@@ -1,5 +1,6 @@
 //! What customers (portal) and operators (control socket) ask, and what they are told.
 
+use crate::language::Language;
 use crate::ledger::Unserved;
 use crate::message::Reason;
 use crate::package::Package;
@@ -28,6 +29,9 @@ pub enum Request {
         package: PackageId,
         /// Whose M-Pesa pays.
         phone: Msisdn,
+        /// What the customer reads.
+        #[serde(default)]
+        language: Option<Language>,
     },
     /// Where a payment of this device stands.
     PaymentStatus {

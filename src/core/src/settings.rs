@@ -29,6 +29,8 @@ pub struct Settings {
     pub checkpoint: Millis,
     /// Whether there is a relay in the config at all.
     pub relay: bool,
+    /// Whether customers are told of the end of what they have, and how long before it; zero: at the end.
+    pub end_notice: Option<Millis>,
     /// The program's version, told to the relay and to operators.
     pub version: String,
 }

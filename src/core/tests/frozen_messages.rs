@@ -7,8 +7,9 @@ use lango_core::message::{
     Down, DownBody, MAX_PAYLOAD, Malformed, Outcome, PaymentRequest, PaymentUpdate, REQUEST_FRESH_FOR, Reason, SIGNATURE_CONTEXT, Sealed,
     Up, UpBody, VERSION,
 };
+use lango_core::notice::{AccountNotice, End, Ended, Expiring};
 use lango_core::time::Wall;
-use lango_core::units::Shillings;
+use lango_core::units::{Bytes, Kbps, Password, Seconds, Shillings};
 
 const ORDER: &str = "0kq3v9x1c7mzp2w8tdl5hb6ny4";
 
@@ -82,6 +83,87 @@ fn what_a_router_says() {
         assert_eq!(String::from_utf8(message.to_json()).unwrap(), bytes);
         assert_eq!(Up::from_json(bytes.as_bytes()).unwrap(), message);
         assert_eq!(message.body.topic(), topic);
+    }
+}
+
+fn account() -> AccountNotice {
+    AccountNotice {
+        username: "ab8bd7nu".parse().unwrap(),
+        password: Password::new("k7m2p9").unwrap(),
+        phone: Some("0712345678".parse().unwrap()),
+        package: "hour".parse().unwrap(),
+        label: "1 hour".to_owned(),
+        seconds: Some(Seconds(3_600)),
+        bytes: Some(Bytes(500_000_000)),
+        down_kbps: Some(Kbps(5_000)),
+        up_kbps: Some(Kbps(2_000)),
+        devices: 1,
+        order: Some(ORDER.parse().unwrap()),
+        receipt: Some("NLJ7RT61SV".parse().unwrap()),
+        language: Some("sw".parse().unwrap()),
+        online: true,
+    }
+}
+
+#[test]
+fn what_a_router_says_of_accounts() {
+    let bare = AccountNotice {
+        phone: None,
+        seconds: None,
+        bytes: None,
+        down_kbps: None,
+        up_kbps: None,
+        order: None,
+        receipt: None,
+        language: None,
+        online: false,
+        ..account()
+    };
+    let (username, phone) = (account().username, account().phone.unwrap());
+    for (message, topic, bytes) in [
+        (
+            up("account-7", 7, UpBody::Account(account())),
+            "account",
+            concat!(
+                r#"{"v":1,"id":"account-7","seq":7,"type":"account","username":"ab8bd7nu","password":"k7m2p9","phone":"254712345678","#,
+                r#""package":"hour","label":"1 hour","seconds":3600,"bytes":500000000,"down_kbps":5000,"up_kbps":2000,"devices":1,"#,
+                r#""order":"0kq3v9x1c7mzp2w8tdl5hb6ny4","receipt":"NLJ7RT61SV","language":"sw","online":true}"#
+            ),
+        ),
+        (
+            up("account-8", 8, UpBody::Account(bare)),
+            "account",
+            concat!(
+                r#"{"v":1,"id":"account-8","seq":8,"type":"account","username":"ab8bd7nu","password":"k7m2p9","phone":null,"#,
+                r#""package":"hour","label":"1 hour","seconds":null,"bytes":null,"down_kbps":null,"up_kbps":null,"devices":1,"#,
+                r#""order":null,"receipt":null,"language":null,"online":false}"#
+            ),
+        ),
+        (
+            up(
+                "expiring-9",
+                9,
+                UpBody::Expiring(Expiring { username: username.clone(), phone, seconds_left: Seconds(600), at: Wall(1_795_340_997_500) }),
+            ),
+            "expiring",
+            r#"{"v":1,"id":"expiring-9","seq":9,"type":"expiring","username":"ab8bd7nu","phone":"254712345678","seconds_left":600,"at":1795340997500}"#,
+        ),
+        (
+            up("ended-10", 10, UpBody::Ended(Ended { username: username.clone(), phone, by: End::Time, at: Wall(1_795_340_997_500) })),
+            "ended",
+            r#"{"v":1,"id":"ended-10","seq":10,"type":"ended","username":"ab8bd7nu","phone":"254712345678","by":"time","at":1795340997500}"#,
+        ),
+        (
+            up("ended-11", 11, UpBody::Ended(Ended { username, phone, by: End::Data, at: Wall(1_795_340_997_500) })),
+            "ended",
+            r#"{"v":1,"id":"ended-11","seq":11,"type":"ended","username":"ab8bd7nu","phone":"254712345678","by":"data","at":1795340997500}"#,
+        ),
+    ] {
+        assert_eq!(String::from_utf8(message.to_json()).unwrap(), bytes);
+        assert_eq!(message.body.topic(), topic);
+        assert_eq!(Up::from_json(bytes.as_bytes()).unwrap(), message);
+        let shown = format!("{message:?}");
+        assert!(!shown.contains("712345678") && !shown.contains("k7m2p9"), "{shown}");
     }
 }
 

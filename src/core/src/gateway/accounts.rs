@@ -126,6 +126,21 @@ impl Accounts {
         self.ends.first().map(|(at, _)| *at)
     }
 
+    /// When the first running purchase ends that ends later than that.
+    pub(super) fn next_end_after(&self, after: Monotonic) -> Option<Monotonic> {
+        self.ends.range(Self::later_than(after)..).next().map(|(at, _)| *at)
+    }
+
+    /// Accounts whose running purchase ends later than `after`, and not later than `until`.
+    pub(super) fn ends_between(&self, after: Monotonic, until: Monotonic) -> Vec<Username> {
+        let ends = self.ends.range(Self::later_than(after)..).take_while(|(at, _)| *at <= until);
+        ends.filter_map(|(_, id)| self.names.get(id).cloned()).collect()
+    }
+
+    const fn later_than(after: Monotonic) -> (Monotonic, GateId) {
+        (Monotonic(after.0.saturating_add(1)), GateId(0))
+    }
+
     /// Accounts whose running purchase is used up at `at`.
     pub(super) fn ended(&self, at: Monotonic) -> Vec<Username> {
         let ended = self.ends.range(..=(at, GateId(u32::MAX)));

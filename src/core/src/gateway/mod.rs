@@ -7,6 +7,7 @@
 mod accounts;
 mod link;
 mod neighbours;
+mod notices;
 mod operator;
 mod orders;
 mod outage;
@@ -63,6 +64,7 @@ pub struct Gateway {
     neighbours: neighbours::Neighbours,
     suspicions: suspicions::Suspicions,
     link: link::Link,
+    notices: notices::Notices,
     pay_tries: Limiter,
     login_tries: Limiter,
     next_checkpoint: Option<Monotonic>,
@@ -105,6 +107,7 @@ impl Gateway {
     /// devices go online by themselves as they are seen. The first step that follows makes that durable.
     #[must_use]
     pub fn load(settings: Settings, records: impl IntoIterator<Item = Record>, boot: BootId, now: Now) -> Self {
+        let notices = notices::Notices::new(&settings, now);
         let mut gateway = Self {
             settings,
             boot,
@@ -121,6 +124,7 @@ impl Gateway {
             neighbours: neighbours::Neighbours::default(),
             suspicions: suspicions::Suspicions::default(),
             link: link::Link::default(),
+            notices,
             pay_tries: payments::tries(),
             login_tries: sessions::tries(),
             next_checkpoint: None,
@@ -150,6 +154,7 @@ impl Gateway {
 
     /// What follows from one thing that happened: effects, to be carried out in this order.
     pub fn handle(&mut self, input: Input, now: Now, entropy: &Entropy) -> Vec<Effect> {
+        self.tell_of_near_ends(now);
         let mut counted = None;
         let writes_down = matches!(input, Input::Tick | Input::Usage(_));
         match input {
@@ -175,6 +180,7 @@ impl Gateway {
                 // The next one is as soon as the new settings promise.
                 self.next_checkpoint = self.next_checkpoint.map(|at| at.min(now.monotonic.after(settings.checkpoint)));
                 self.settings = settings;
+                self.notices.reconfigured(&self.settings, now);
             }
             Input::Stopping => {
                 self.stopping = true;
@@ -198,7 +204,7 @@ impl Gateway {
     pub fn poll_timeout(&self) -> Option<Monotonic> {
         let (ends, orders, doubts) = (self.accounts.next_end(), self.orders.next_given_up(), self.neighbours.next_look());
         let at_once = self.writing.map(|_| Monotonic(0));
-        let timers = [at_once, ends, orders, doubts, self.next_checkpoint, self.link.timeout()];
+        let timers = [at_once, ends, orders, doubts, self.next_checkpoint, self.link.timeout(), self.next_near_end()];
         timers.into_iter().flatten().min()
     }
 
@@ -226,7 +232,7 @@ impl Gateway {
     fn answer(&mut self, request: Request, now: Now, entropy: &Entropy) -> Answer {
         match request {
             Request::Packages => Answer::Packages(self.settings.packages.clone()),
-            Request::Pay { device, package, phone } => self.pay(device, &package, phone, now, entropy),
+            Request::Pay { device, package, phone, language } => self.pay(device, &package, phone, language, now, entropy),
             Request::PaymentStatus { device, order } => self.payment_status(device, &order, now),
             Request::LatestPayment { device } => Answer::LatestPayment(self.latest_payment(device, now)),
             Request::Login { device, username, password } => self.login(device, &username, &password, now),

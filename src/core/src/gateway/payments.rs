@@ -1,10 +1,12 @@
 //! Payments: from the wish to buy to money that became service, once.
 
 use super::Gateway;
+use super::notices::Sold;
 use crate::account::{Account, Clock};
 use crate::credentials;
 use crate::few::FewMap;
 use crate::gate::GateId;
+use crate::language::Language;
 use crate::ledger::{LedgerEntry, Unserved, Waited};
 use crate::limiter::Limiter;
 use crate::message::{Outcome, PaymentRequest, PaymentUpdate, Reason, UpBody};
@@ -22,7 +24,15 @@ pub(super) const fn tries() -> Limiter {
 }
 
 impl Gateway {
-    pub(super) fn pay(&mut self, device: Mac, package: &PackageId, phone: Msisdn, now: Now, entropy: &Entropy) -> Answer {
+    pub(super) fn pay(
+        &mut self,
+        device: Mac,
+        package: &PackageId,
+        phone: Msisdn,
+        language: Option<Language>,
+        now: Now,
+        entropy: &Entropy,
+    ) -> Answer {
         let Some(package) = self.settings.package(package).cloned() else {
             return Answer::Refused(Refusal::UnknownPackage);
         };
@@ -49,6 +59,7 @@ impl Gateway {
             boot: self.boot.clone(),
             since: now.monotonic,
             attempt: 1,
+            language,
             state: OrderState::Pending,
         };
         self.step.orders.insert(order.id.clone());
@@ -124,10 +135,22 @@ impl Gateway {
                 boot: self.boot.clone(),
                 since: now.monotonic,
                 attempt: 0,
+                language: None,
                 state: OrderState::Pending,
             })
         });
         let account = served.as_ref().ok().map(|(username, _)| username.clone());
+        if let Ok((username, package)) = &served {
+            self.tell_of_sale(&Sold {
+                username,
+                package,
+                phone: Some(update.phone),
+                device: Some(device),
+                order: Some(&update.order),
+                receipt: Some(&receipt),
+                language: order.as_ref().and_then(|order| order.language),
+            });
+        }
         let entry = LedgerEntry {
             receipt: receipt.clone(),
             order: update.order.clone(),

@@ -1,6 +1,7 @@
 //! Money that could not be served when it came, and is served when the operator says how: once, by its receipt.
 
 use super::Gateway;
+use super::notices::Sold;
 use crate::ledger::{Unserved, Waited};
 use crate::order::OrderState;
 use crate::request::{Answer, Refusal, ServedView};
@@ -43,6 +44,15 @@ impl Gateway {
             Some(device) => self.credit(&username, device, phone, &package, now),
             None => self.credit_account(&username, phone, &package, now),
         }
+        self.tell_of_sale(&Sold {
+            username: &username,
+            package: &package,
+            phone,
+            device,
+            order: Some(&entry.order),
+            receipt: Some(receipt),
+            language: self.orders.get(&entry.order).and_then(|order| order.language),
+        });
         if let Some(entry) = self.ledger.get_mut(receipt) {
             entry.account = Some(username.clone());
             let waited =

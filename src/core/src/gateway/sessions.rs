@@ -268,6 +268,7 @@ impl Gateway {
     }
 
     fn first_purchase_ended(&mut self, username: &Username, depleted: bool, now: Now) {
+        let end = self.end_of(username, now);
         let boot = &self.boot;
         let goes_on = self.accounts.change(username, |account| {
             account.drop_used_up(now.monotonic, depleted);
@@ -288,6 +289,7 @@ impl Gateway {
                 for device in online.unwrap_or_default() {
                     self.close_session(username, device, now);
                 }
+                self.tell_of_end(username, end, now);
                 self.log(format!("session: {username} is used up"));
             }
         }

@@ -128,6 +128,9 @@ fn relay(section: &Section) -> Outcome<Relay> {
     let password = options.required("password", Shown::Never, "…", values::secret);
     let ca = options.optional("ca", Shown::Yes, values::path);
     let relay_key = options.required("relay_key", Shown::Never, "…", values::ed25519_key);
+    let end_notice = options.optional("end_notice", Shown::Yes, |text| {
+        values::number(text, 0..=1_440).map(Millis::from_minutes).ok_or("minutes from 0 (at the end) to 1440, in digits")
+    });
     if let Some(broker) = broker.as_ref().filter(|broker| options.has("ca") && !broker.tls) {
         options.fault(
             options.line_of("ca"),
@@ -136,7 +139,7 @@ fn relay(section: &Section) -> Outcome<Relay> {
         );
     }
     let faults = options.finish();
-    let relay = (|| Some(Relay { broker: broker?, username: username?, password: password?, ca, relay_key: relay_key? }))();
+    let relay = (|| Some(Relay { broker: broker?, username: username?, password: password?, ca, relay_key: relay_key?, end_notice }))();
     (relay, faults)
 }
 

@@ -61,6 +61,8 @@ pub struct Relay {
     pub ca: Option<PathBuf>,
     /// The relay's Ed25519 public key: what is not signed with it is refused.
     pub relay_key: [u8; 32],
+    /// How long before the end of what a customer has a text says so; zero: at the end; none: none does.
+    pub end_notice: Option<Millis>,
 }
 
 /// A RADIUS server.
@@ -90,6 +92,7 @@ impl Config {
             outage: self.gateway.outage,
             checkpoint: Millis::from_seconds(self.gateway.checkpoint.0),
             relay: self.relay.is_some(),
+            end_notice: self.relay.as_ref().and_then(|relay| relay.end_notice),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         }
     }

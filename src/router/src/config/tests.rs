@@ -95,6 +95,11 @@ fn the_contract_s_example_with_every_option() {
     let settings = config.settings();
     assert_eq!((settings.name.as_str(), settings.relay, settings.packages.len()), ("kibera-7", true, 1));
     assert_eq!(settings.version, env!("CARGO_PKG_VERSION"));
+    assert_eq!(settings.end_notice, None);
+    for (minutes, end_notice) in [("0", Millis(0)), ("10", Millis(600_000))] {
+        let told = full().replace("option ca '/etc/lango/ca.pem'", &format!("option end_notice '{minutes}'"));
+        assert_eq!(read(&told).settings().end_notice, Some(end_notice));
+    }
 }
 
 #[test]
@@ -222,6 +227,11 @@ fn every_wrong_value_is_told_with_what_would_be_right() {
             "11: 'allow' is \"*.co.ke\"; it must be a host's name or IPv4 address alone, as safaricom.co.ke: no http://, no port, no path, no *",
         ),
         ("ca '/etc/lango/ca.pem'", "ca 'ca.pem'", "17: 'ca' is \"ca.pem\"; it must be a path from the root on, as /etc/lango/store"),
+        (
+            "ca '/etc/lango/ca.pem'",
+            "end_notice '-1'",
+            "17: 'end_notice' is \"-1\"; it must be minutes from 0 (at the end) to 1440, in digits",
+        ),
         ("mqtts://mqtt", "mqtt://mqtt", "17: 'ca' has no use without TLS; write the broker as mqtts://mqtt.example.org, or take ca out"),
         (
             "server '192.0.2.10:1812'",
@@ -432,7 +442,8 @@ fn the_config_that_is_shipped_is_in_order() {
 fn every_option_is_in_the_documentation() {
     let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/config.md")).unwrap();
     // What came after the contract's example was written.
-    let full = || full().replacen("\tlist allow", "\toption isolate '1'\n\tlist allow", 1);
+    let isolate = |text: String| text.replacen("\tlist allow", "\toption isolate '1'\n\tlist allow", 1);
+    let full = || isolate(full()).replacen("\toption relay_key", "\toption end_notice '10'\n\toption relay_key", 1);
     let (file, _) = uci::parse(full().as_bytes());
     for section in &file.sections {
         assert!(page.contains(&format!("config {}", section.kind)), "section {}", section.kind);

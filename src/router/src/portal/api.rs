@@ -44,7 +44,7 @@ impl<B: Backend> Desk<B> {
                 let device = self.device(peer).await?;
                 let package = package.parse::<PackageId>().map_err(|_| Refusal::UnknownPackage)?;
                 let phone = phone.parse::<Msisdn>().map_err(|_| Problem::BAD_PHONE)?;
-                let view = self.money(Request::Pay { device, package, phone }).await?;
+                let view = self.money(Request::Pay { device, package, phone, language: self.spoken(head) }).await?;
                 Reply::json(202, &json!({"payment": view.payment, "status": view.status})).into()
             }
             Call::Status { order } => {

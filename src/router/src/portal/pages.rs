@@ -8,6 +8,7 @@ use super::reply::{Problem, Reply};
 use super::route::{Form, Page};
 use super::site::Visit;
 use super::view;
+use lango_core::language::Language as Spoken;
 use lango_core::package::Package;
 use lango_core::request::{PaymentStatus, PaymentView, Refusal, Request};
 use lango_core::units::{Mac, Msisdn, OrderId, PackageId};
@@ -21,6 +22,11 @@ impl<B: Backend> Desk<B> {
         let language = self.site.languages().choose(asked.as_deref(), head.accept_language.as_deref());
         let chosen = asked.is_some_and(|asked| asked.eq_ignore_ascii_case(language.head.language));
         Visit { language, chosen, gzip: head.gzip, name: self.config().name.clone(), here: here.to_owned() }
+    }
+
+    /// What the customer reads: as the pages are shown, chosen by a link or by the phone. Texts to the phone are in it, too.
+    pub(super) fn spoken(&self, head: &Head) -> Option<Spoken> {
+        self.visit(head, "/").language.head.language.parse().ok()
     }
 
     pub(super) async fn page(&self, page: Page, head: &Head, peer: IpAddr) -> Reply {
@@ -122,7 +128,10 @@ impl<B: Backend> Desk<B> {
         let package = self.find(package).await?;
         let typed = field(body, "phone").unwrap_or_default();
         let paid = match typed.parse::<Msisdn>() {
-            Ok(phone) => self.money(Request::Pay { device, package: package.id.clone(), phone }).await,
+            Ok(phone) => {
+                let request = Request::Pay { device, package: package.id.clone(), phone, language: self.spoken(head) };
+                self.money(request).await
+            }
             Err(_) => Err(Problem::BAD_PHONE),
         };
         Ok(match paid {
@@ -135,7 +144,7 @@ impl<B: Backend> Desk<B> {
     async fn again(&self, head: &Head, peer: IpAddr, order: &str) -> Result<Reply, Problem> {
         let (device, old) = self.own_payment(peer, order).await?;
         let (Some(package), Some(phone)) = (old.package, old.phone) else { return Err(Refusal::UnknownPayment.into()) };
-        let request = Request::Pay { device, package: PackageId::clone(&package.id), phone };
+        let request = Request::Pay { device, package: PackageId::clone(&package.id), phone, language: self.spoken(head) };
         Ok(match self.money(request).await {
             Ok(payment) => after_form(self.visit(head, "/").link(&format!("/pay/{}", payment.payment))),
             Err(problem) => self.buy_page(head, &package, "", Some(problem)).await,

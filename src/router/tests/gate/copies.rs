@@ -34,6 +34,7 @@ impl Router {
             outage: Outage::Pause,
             checkpoint: lango_core::gateway::CHECKPOINT_EVERY,
             relay: false,
+            end_notice: None,
             version: "0".into(),
         };
         let gateway = Gateway::load(settings, [], clock::boot_id().unwrap(), clock::now());

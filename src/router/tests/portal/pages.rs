@@ -266,6 +266,7 @@ fn the_language_is_the_phone_s_and_can_be_switched() {
         let (location, page) = landed(&world, post_form(&world, PHONE, "/buy/hour?lang=sw", "phone=0712345678").await).await;
         assert!(location.ends_with("?lang=sw"), "{location}");
         shows(&page, &["Tazama simu yako"]);
+        assert_eq!(world.shop.spoken.get().unwrap().as_str(), "sw", "texts to the phone are in it, too");
         shows(&get_with(&world, PHONE, "/login?lang=en", swahili).await, &["User name"]);
     });
 }

@@ -3,6 +3,7 @@
 //! the portal sees.
 
 use lango::portal::{Backend, Limits, PortalConfig, serve};
+use lango_core::language::Language;
 use lango_core::message::Reason;
 use lango_core::package::{self, Package};
 use lango_core::request::{Answer, Failures, PaymentStatus, PaymentView, Refusal, Request, SessionView, StatusView};
@@ -31,6 +32,8 @@ pub struct Shop {
     pub online: Cell<bool>,
     /// Answers every request with this, where it is set.
     pub refuses: Cell<Option<Refusal>>,
+    /// The language of the customer who asked to pay last.
+    pub spoken: Cell<Option<Language>>,
     pub panics: Cell<bool>,
     changes: broadcast::Sender<OrderId>,
 }
@@ -74,6 +77,7 @@ impl Shop {
             online: Cell::new(true),
             refuses: Cell::new(None),
             panics: Cell::new(false),
+            spoken: Cell::new(None),
             changes: broadcast::channel(16).0,
         })
     }
@@ -149,7 +153,8 @@ impl Shop {
                 failures: Failures::default(),
             }),
             Request::Pay { .. } if !self.online.get() => Answer::Refused(Refusal::PaymentsOffline),
-            Request::Pay { device, package, phone } => {
+            Request::Pay { device, package, phone, language } => {
+                self.spoken.set(language);
                 let Some(package) = self.packages.borrow().iter().find(|known| known.id == package).cloned() else {
                     return Answer::Refused(Refusal::UnknownPackage);
                 };

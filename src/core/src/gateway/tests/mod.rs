@@ -7,5 +7,6 @@ mod late;
 mod limits;
 mod model;
 mod money;
+mod notices;
 mod outages;
 mod world;

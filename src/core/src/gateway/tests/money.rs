@@ -15,10 +15,11 @@ fn a_phone_pays_and_is_online() {
     assert!(world.gate.is_empty(), "nobody passes before the money is there");
 
     let effects = world.paid(&order, "hour", ALICE, "NLJ7RT61SV", 10);
-    // Durable first, then the kernel, then the acknowledgement, then the page.
+    // Durable first, then the kernel, then what the relay is told and the acknowledgement, then the page.
     assert!(matches!(effects[0], Effect::Persist(_)), "{effects:?}");
     assert!(matches!(effects[1], Effect::Gate(_)), "{effects:?}");
-    assert!(matches!(&effects[2], Effect::Publish(up) if matches!(up.body, UpBody::Ack { .. })), "{effects:?}");
+    assert!(matches!(&effects[2], Effect::Publish(up) if matches!(up.body, UpBody::Account(_))), "{effects:?}");
+    assert!(matches!(&effects[3], Effect::Publish(up) if matches!(up.body, UpBody::Ack { .. })), "{effects:?}");
     assert!(effects.contains(&Effect::PaymentChanged(order.clone())));
 
     let view = world.status(ALICE, &order);

@@ -71,6 +71,7 @@ pub fn settings() -> Settings {
         outage: Outage::Pause,
         checkpoint: crate::gateway::CHECKPOINT_EVERY,
         relay: true,
+        end_notice: None,
         version: "0.1.0".to_owned(),
     }
 }
@@ -248,7 +249,8 @@ impl World {
     }
 
     pub fn try_pay(&mut self, device: Mac, package: &str) -> Answer {
-        self.ask(Request::Pay { device, package: package.parse().unwrap(), phone: PHONE.parse().unwrap() })
+        let language = Some("sw".parse().unwrap());
+        self.ask(Request::Pay { device, package: package.parse().unwrap(), phone: PHONE.parse().unwrap(), language })
     }
 
     /// Safaricom confirmed it, says the relay.
