@@ -19,12 +19,14 @@ lango-relay router acl          the broker's access list for all of them
 lango-relay payments            the payments, newest first; with --day the day's, and its sums
 lango-relay payments --sums     what came in, by day and router
 lango-relay reconcile FILE      M-Pesa's own statement (CSV) held against the ledger: 1 if anything differs
-lango-relay retry PAYMENT       asks Safaricom about a payment now
+lango-relay sms                 the texts to customers, newest first
+lango-relay sms reports         the address for the SMS gateway's delivery reports
+lango-relay retry ID            asks Safaricom about a payment now, or sends a text again (sms-…)
 lango-relay key accept          has the ledger take this machine's signing key, after the old one was lost
 
 --config FILE   the config (default /etc/lango-relay.toml)
 --day DAY       with `payments` and `reconcile`: a day in Nairobi, as 2026-11-22
---json          with `payments` and `router list`: for programs
+--json          with `payments`, `sms` and `router list`: for programs
 --csv           with `payments --day` and `payments --sums`: for spreadsheets
 ";
 
@@ -52,8 +54,12 @@ pub enum Command {
     Reconcile(PathBuf),
     /// Have the ledger take this machine's signing key.
     KeyAccept,
-    /// Ask about a payment now: `ORDER` or `ROUTER/ORDER`.
+    /// Ask about a payment now: `ORDER` or `ROUTER/ORDER`; or send a text again: `sms-…`.
     Retry(String),
+    /// List the texts.
+    Sms,
+    /// Print where delivery reports are to arrive.
+    SmsReports,
     /// Print the help.
     Help,
     /// Print the version.
@@ -105,8 +111,8 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Args, Stri
         None => command(&words.iter().map(String::as_str).collect::<Vec<_>>())?,
     };
     let asked = matches!(command, Command::Help | Command::Version);
-    if json && !asked && !matches!(command, Command::Payments | Command::RouterList) {
-        return Err("--json is for `payments` and `router list`".to_owned());
+    if json && !asked && !matches!(command, Command::Payments | Command::RouterList | Command::Sms) {
+        return Err("--json is for `payments`, `sms` and `router list`".to_owned());
     }
     if sums && !asked && command != Command::Payments {
         return Err("--sums is for `payments`".to_owned());
@@ -144,12 +150,19 @@ fn command(words: &[&str]) -> Result<Command, String> {
         ["reconcile", statement] => Command::Reconcile(statement.into()),
         ["key", "accept"] => Command::KeyAccept,
         ["retry", payment] => Command::Retry((*payment).to_owned()),
+        ["sms"] => Command::Sms,
+        ["sms", "reports"] => Command::SmsReports,
         ["help"] => Command::Help,
         [] => return Err("say what to do".to_owned()),
         ["router", ..] => return Err("it is `router add NAME`, `router show NAME`, `router list` or `router acl`".to_owned()),
         ["reconcile", ..] => return Err("it is `reconcile FILE`, with M-Pesa's statement as CSV".to_owned()),
         ["key", ..] => return Err("it is `key accept`".to_owned()),
-        ["retry", ..] => return Err("it is `retry PAYMENT`, with an id that `lango-relay payments` shows".to_owned()),
+        ["sms", ..] => return Err("it is `sms` or `sms reports`".to_owned()),
+        ["retry", ..] => {
+            return Err(
+                "it is `retry PAYMENT` or `retry SMS`, with an id that `lango-relay payments` or `lango-relay sms` shows".to_owned()
+            );
+        }
         [first @ ("run" | "check" | "payments" | "help"), second, ..] => return Err(format!("`{first}` takes no \"{second}\"")),
         [first, ..] => return Err(format!("there is no command \"{first}\"")),
     })
@@ -179,6 +192,10 @@ mod tests {
             ("reconcile a.csv --day 2026-11-22", Command::Reconcile("a.csv".into())),
             ("key accept", Command::KeyAccept),
             ("retry kibera-7/abc", Command::Retry("kibera-7/abc".to_owned())),
+            ("sms", Command::Sms),
+            ("sms --json", Command::Sms),
+            ("sms reports", Command::SmsReports),
+            ("retry sms-0f0f", Command::Retry("sms-0f0f".to_owned())),
             ("help", Command::Help),
             ("run --help", Command::Help),
             ("--version", Command::Version),
@@ -204,6 +221,7 @@ mod tests {
             ("router add relay", "the relay's own name"),
             ("retry", "retry PAYMENT"),
             ("run --json", "--json is for"),
+            ("sms send", "`sms reports`"),
             ("payments --csv", "--csv is for"),
             ("payments --csv --json --sums", "not both"),
             ("router list --day 2026-11-22", "--day is for"),

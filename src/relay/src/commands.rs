@@ -215,6 +215,9 @@ pub(crate) fn as_object(payment: &Payment) -> Value {
 /// # Errors
 /// When there is no such payment, nothing to ask, or no daemon that asks.
 pub async fn retry(config: &Config, text: &str) -> anyhow::Result<()> {
+    if crate::sms::commands::is_text(text) {
+        return crate::sms::commands::retry(config, text).await;
+    }
     let ledger = existing(config).await?;
     let (router, order) = text.split_once('/').map_or((None, text), |(router, order)| (Some(router), order));
     let mut found = ledger.payments_of_order(order).await?;

@@ -10,6 +10,7 @@ use crate::mqtt::{self, Incoming};
 use crate::payment::Event;
 use crate::secret;
 use crate::signer::Signer;
+use crate::sms::{self, Sms};
 use anyhow::{Context, bail};
 use axum::serve::ListenerExt;
 use lango_core::time::Wall;
@@ -55,7 +56,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let daraja = Daraja::new(&config.mpesa, ledger.clone(), &id)?;
     let (incoming_to, incoming) = mpsc::channel(4_096);
     let (publisher, connection) = mqtt::connection(&config.broker, ledger.is_shared().then_some(&*id), incoming_to)?;
-    let engine = Arc::new(Engine::new(ledger, daraja, publisher, signer, config.public_url.clone()));
+    let sms = config.sms.map(|sms| Sms::new(sms, &config.public_url, &signer)).transpose()?;
+    let engine = Arc::new(Engine { sms, ..Engine::new(ledger, daraja, publisher, signer, config.public_url.clone()) });
 
     let left = engine.ledger.open_callbacks(clock::now()).await?;
     let mut place = Place { id, started: Instant::now(), said: None, asked: false };
@@ -83,6 +85,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let mut callbacks = tokio::spawn(work_all(Arc::clone(&engine), worker));
     let (stop, stops) = watch::channel(());
     let mut routers = tokio::spawn(listen(Arc::clone(&engine), incoming, stops.clone()));
+    let mut texts = tokio::spawn(sms::run(Arc::clone(&engine), stops.clone()));
     let mut timer = tokio::spawn(keep_time(Arc::clone(&engine), place, stops));
     log::info!("callbacks are received on {address}");
 
@@ -93,6 +96,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         _ = &mut broker => bail!("the broker's connection ended by itself"),
         _ = &mut callbacks => bail!("the callbacks' worker ended by itself"),
         _ = &mut routers => bail!("the routers' listener ended by itself"),
+        _ = &mut texts => bail!("the sender of texts ended by itself"),
         _ = &mut timer => bail!("the timer ended by itself"),
     }
     log::info!("stopping");
@@ -101,7 +105,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     drop(stop);
     let _ = timeout(LAST_WORDS / 2, async { (timer.await.is_ok(), routers.await.is_ok()) }).await;
     // A push that is cut off here would stay in doubt: it gets the time that there is.
-    if timeout(LAST_PUSHES, engine.pushes.acquire_many(PUSHES)).await.is_err() {
+    let (pushes, _) = tokio::join!(timeout(LAST_PUSHES, engine.pushes.acquire_many(PUSHES)), timeout(LAST_PUSHES, texts));
+    if pushes.is_err() {
         log::warn!("some pushes are not answered yet; their callbacks will tell");
     }
     let _ = stop_http.send(());

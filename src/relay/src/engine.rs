@@ -9,6 +9,7 @@ use crate::mqtt::{Publisher, down_topic};
 use crate::payment::{Action, Callback, Event, Payment, PushAnswer, State, Verdict};
 use crate::secret;
 use crate::signer::Signer;
+use crate::sms::Sms;
 use anyhow::{Context, bail};
 use lango_core::message::{Down, DownBody, Outcome, VERSION};
 use lango_core::time::Wall;
@@ -53,6 +54,8 @@ pub struct Engine {
     pub pushes: Arc<Semaphore>,
     /// One permit a query.
     pub queries: Semaphore,
+    /// Texts to customers, where they are sent.
+    pub sms: Option<Sms>,
 }
 
 impl Engine {
@@ -73,6 +76,7 @@ impl Engine {
             preparing: Mutex::default(),
             pushes: Arc::new(Semaphore::new(PUSHES as usize)),
             queries: Semaphore::new(QUERIES),
+            sms: None,
         }
     }
 

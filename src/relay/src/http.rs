@@ -4,6 +4,7 @@ use crate::clock;
 use crate::engine::Engine;
 use crate::ledger::StoredCallback;
 use crate::secret::{self, CallbackSecret};
+use crate::sms;
 use crate::sources::Sources;
 use axum::body::Bytes;
 use axum::extract::{ConnectInfo, DefaultBodyLimit, FromRequest, Path, Request, State};
@@ -35,7 +36,11 @@ pub struct Receiver {
 
 /// The server's routes.
 pub fn routes(receiver: Receiver) -> axum::Router {
-    axum::Router::new().route("/callback/{secret}", post(callback)).layer(DefaultBodyLimit::max(MAX_BODY)).with_state(receiver)
+    axum::Router::new()
+        .route("/callback/{secret}", post(callback))
+        .route("/callback/sms/{secret}", post(sms::reports::report))
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .with_state(receiver)
 }
 
 async fn callback(

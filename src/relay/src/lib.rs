@@ -1,7 +1,7 @@
 //! The cloud side of Lango: asks M-Pesa for the money, keeps the ledger of it, and tells the routers.
 //!
 //! `payment` is the rules (pure); `daraja`, `ledger`, `http` and `mqtt` are the outside; `engine` carries out what the
-//! rules say; `daemon` starts and stops it all; `commands` and `bookkeeping` are what an
+//! rules say; `sms` sends texts to customers; `daemon` starts and stops it all; `commands` and `bookkeeping` are what an
 //! operator types beside it.
 
 pub mod args;
@@ -22,5 +22,6 @@ pub mod resend;
 pub mod routers;
 pub mod secret;
 pub mod signer;
+pub mod sms;
 pub mod sources;
 pub mod statement;

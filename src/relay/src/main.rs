@@ -94,6 +94,8 @@ async fn execute(args: Args, config: Config) -> anyhow::Result<bool> {
         },
         Command::Reconcile(path) => return bookkeeping::reconcile(&config, &path, args.day.as_deref()).await,
         Command::KeyAccept => commands::key_accept(&config).await?,
+        Command::Sms => lango_relay::sms::commands::list(&config, json).await?,
+        Command::SmsReports => lango_relay::sms::commands::reports(&config)?,
         Command::Retry(payment) => commands::retry(&config, &payment).await?,
         // The config is good, or we were not here.
         Command::Check | Command::Help | Command::Version => {}

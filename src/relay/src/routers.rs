@@ -40,7 +40,7 @@ impl Engine {
         match up.body {
             UpBody::Hello { nonce, version } => self.hello(router, nonce, &version).await,
             UpBody::PaymentRequest(request) => self.payment_request(router, up.id, &request).await,
-            UpBody::Account(_) | UpBody::Expiring(_) | UpBody::Ended(_) => self.say(router, DownBody::Ack { of: vec![up.id] }).await,
+            ref body @ (UpBody::Account(_) | UpBody::Expiring(_) | UpBody::Ended(_)) => self.notice(router, up.id, body).await,
             UpBody::Ack { of } => {
                 if let Err(error) = self.ledger.acknowledged(router, &of, clock::now()).await {
                     log::error!("router {router}: an acknowledgement could not be stored: {error:#}");

@@ -57,6 +57,14 @@ pub fn row_id() -> anyhow::Result<String> {
     Ok(hex(&random::<16>()?))
 }
 
+/// An id for a text (SMS): short enough to be typed, and no payment's, which has no `-`.
+///
+/// # Errors
+/// When the system gives no random numbers.
+pub fn text_id() -> anyhow::Result<String> {
+    Ok(format!("sms-{}", hex(&random::<6>()?)))
+}
+
 /// A password for a router at the broker: 26 letters and digits that cannot be mistaken for each other, 130 bits.
 ///
 /// # Errors

@@ -1,6 +1,7 @@
 //! The relay's config: TOML in, a valid [`Config`] out, or every mistake with its line.
 
 mod raw;
+mod sms;
 
 use crate::daraja::Credentials;
 use crate::daraja::wire::{Account, Merchant};
@@ -35,6 +36,8 @@ pub struct Config {
     pub mpesa: Credentials,
     /// From where callbacks are taken.
     pub callbacks: Sources,
+    /// Who sends texts to customers, where they are sent.
+    pub sms: Option<crate::sms::gateway::Config>,
     /// What is configured and not done by this version, to be said at the start.
     pub not_yet: Vec<&'static str>,
 }
@@ -125,11 +128,10 @@ impl Checker<'_> {
         let signing_key = self.path(&raw.signing_key, "signing_key");
         let callbacks = raw.callbacks.as_ref().map(|callbacks| self.callbacks(callbacks)).unwrap_or_default();
         let mut not_yet = Vec::new();
-        if let Some(sms) = &raw.sms
-            && self.sms(sms)
-        {
-            not_yet.push("sms: this version sends no SMS; the portal's page shows the credentials");
-        }
+        let sms = match &raw.sms {
+            Some(sms) => self.sms(sms),
+            None => None,
+        };
         if let Some(radius) = &raw.radius_sql {
             match Url::parse(radius.database.get_ref()) {
                 Ok(url) if matches!(url.scheme(), "postgres" | "mysql") => {
@@ -147,6 +149,7 @@ impl Checker<'_> {
             public_broker: public_broker?,
             mpesa: mpesa?,
             callbacks,
+            sms,
             not_yet,
         })
     }
@@ -314,30 +317,6 @@ impl Checker<'_> {
             consumer_secret: consumer_secret?,
             merchant: Merchant { shortcode: shortcode?, passkey: mpesa.passkey.get_ref().clone(), account: account? },
         })
-    }
-
-    /// Whether SMS are wanted.
-    fn sms(&mut self, sms: &raw::Sms) -> bool {
-        let provider = sms.provider.get_ref().as_str();
-        if provider == "none" {
-            return false;
-        }
-        if !matches!(provider, "africastalking" | "twilio") {
-            self.wrong(&sms.provider, "provider must be \"africastalking\", \"twilio\" or \"none\"");
-            return false;
-        }
-        for (value, key) in [(&sms.username, "username"), (&sms.api_key, "api_key")] {
-            if value.as_ref().is_none_or(|text| text.get_ref().is_empty()) {
-                self.wrong(&sms.provider, format!("provider \"{provider}\" needs {key} = \"…\""));
-            }
-        }
-        if let Some(url) = sms.base_url.as_ref().filter(|url| Url::parse(url.get_ref()).is_err()) {
-            self.wrong(url, "base_url must be the SMS gateway's address, as \"https://api.africastalking.com\"");
-        }
-        if let Some(sender) = sms.sender.as_ref().filter(|sender| sender.get_ref().is_empty()) {
-            self.wrong(sender, "sender must be the registered sender's name; leave it out for the gateway's own");
-        }
-        true
     }
 }
 

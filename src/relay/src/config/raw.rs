@@ -54,6 +54,8 @@ pub(super) struct Sms {
     pub(super) username: Option<Spanned<String>>,
     pub(super) api_key: Option<Spanned<String>>,
     pub(super) sender: Option<Spanned<String>>,
+    pub(super) language: Option<Spanned<String>>,
+    pub(super) credentials: Option<Spanned<String>>,
 }
 
 #[derive(Deserialize)]

@@ -1,6 +1,7 @@
 //! The contract's config is taken; each mistake is told with its line and what would be right.
 
 use super::*;
+use crate::sms::gateway::Provider;
 
 /// As docs/relay.md shows it.
 const GOOD: &str = r#"listen = "0.0.0.0:8090"
@@ -39,7 +40,7 @@ fn the_contracts_config() {
     assert!(config.database == Place::Sqlite("/var/lib/lango-relay/relay.db".into()));
     assert_eq!(config.public_broker, "mqtts://mqtt.example.org");
     assert_eq!(config.mpesa.merchant.account, Account::PayBill);
-    assert_eq!(config.not_yet.len(), 2);
+    assert_eq!(config.not_yet.len(), 1);
     let till = GOOD.replace("\"CustomerPayBillOnline\"", "\"CustomerBuyGoodsOnline\"\ntill = \"5251234\"");
     assert_eq!(parse(&till).ok().unwrap().mpesa.merchant.account, Account::BuyGoods { till: "5251234".to_owned() });
     let plain = GOOD.replace("mqtts://mqtt.example.org", "mqtt://[::1]:1884");
@@ -104,4 +105,46 @@ fn all_mistakes_are_told_at_once_and_no_secret_is_repeated() {
 fn a_missing_key_is_named() {
     let mistakes = parse(&GOOD.replace("listen = \"0.0.0.0:8090\"\n", "")).err().unwrap();
     assert!(mistakes[0].text.contains("missing field `listen`"), "{mistakes:?}");
+}
+
+/// `[sms]` as in the good config, with these lines in the place of its own.
+fn with_sms(lines: &str) -> Result<Config, Vec<Mistake>> {
+    let (start, end) = (GOOD.find("[sms]").unwrap(), GOOD.find("[radius_sql]").unwrap());
+    parse(&format!("{}[sms]\n{lines}\n{}", &GOOD[..start], &GOOD[end..]))
+}
+
+#[test]
+fn who_sends_texts() {
+    let sms = parse(GOOD).ok().unwrap().sms.unwrap();
+    assert_eq!((sms.provider, sms.base_url.as_str()), (Provider::AfricasTalking, "https://api.africastalking.com"));
+    assert_eq!((sms.username.as_str(), sms.api_key.reveal(), sms.sender.as_deref()), ("me", "key", Some("HOTSPOT")));
+    assert_eq!((sms.language.as_str(), sms.only_waiting), ("en", false));
+    let twilio = format!(
+        "provider = \"twilio\"\nusername = \"AC{}\"\napi_key = \"token\"\nsender = \"+15005550006\"\nlanguage = \"sw\"\ncredentials = \"waiting\"",
+        "0f".repeat(16)
+    );
+    let sms = with_sms(&twilio).ok().unwrap().sms.unwrap();
+    assert_eq!((sms.provider, sms.base_url.as_str()), (Provider::Twilio, "https://api.twilio.com"));
+    assert_eq!((sms.language.as_str(), sms.only_waiting), ("sw", true));
+    assert!(with_sms("provider = \"none\"").ok().unwrap().sms.is_none());
+
+    const AT: &str = "provider = \"africastalking\"\nusername = \"me\"\napi_key = \"key\"";
+    for (lines, line, said) in [
+        ("provider = \"africastalking\"\napi_key = \"key\"".to_owned(), 20, "needs username"),
+        ("provider = \"africastalking\"\nusername = \"me\"\napi_key = \"\"".to_owned(), 20, "needs api_key"),
+        (format!("{AT}\nbase_url = \"api.africastalking.com\""), 23, "as \"https://api.africastalking.com\""),
+        (format!("{AT}\nbase_url = \"https://key@api.africastalking.com\""), 23, "base_url must be"),
+        (format!("{AT}\nsender = \"A NAME TOO LONG\""), 23, "at most 11 characters"),
+        (format!("{AT}\nsender = \"\""), 23, "leave it out"),
+        (format!("{AT}\nlanguage = \"fr\""), 23, "\"en\" or \"sw\""),
+        (format!("{AT}\ncredentials = \"never\""), 23, "\"waiting\""),
+        (format!("{AT}\nfrom = \"ME\""), 23, "unknown field `from`"),
+        (twilio.replace("AC0f", "SK0f"), 21, "AC and 32 hex digits"),
+        (twilio.replace("sender", "# sender"), 20, "needs sender"),
+        (twilio.replace("+15005550006", "+1500"), 23, "a number of yours"),
+    ] {
+        let mistakes = with_sms(&lines).err().unwrap_or_else(|| panic!("{lines} was taken"));
+        assert_eq!(mistakes.len(), 1, "{lines}: {mistakes:?}");
+        assert!(mistakes[0].line == line && mistakes[0].text.contains(said), "{lines}: {mistakes:?}");
+    }
 }

@@ -9,6 +9,7 @@ mod payments;
 mod place;
 mod relays;
 mod routers;
+mod texts;
 mod tokens;
 
 pub use books::Entry;
@@ -17,6 +18,7 @@ pub use outbox::{Message, Sequences, Which};
 pub use payments::{Heard, Key, NewRequest};
 pub use place::Place;
 pub use routers::Router;
+pub use texts::{Claimed, NewText, Text};
 
 use anyhow::{Context, bail};
 use lango_core::time::Wall;
@@ -28,8 +30,12 @@ use std::str::FromStr;
 const SCHEMA: &str = include_str!("schema.sql");
 const SCHEMA_SQLITE: &str = include_str!("schema_sqlite.sql");
 const SCHEMA_POSTGRES: &str = include_str!("schema_postgres.sql");
+/// The version of those three.
+const FIRST_VERSION: i64 = 2;
+/// What came later, in its order: the version that it makes, and how, in both databases alike.
+const LATER: [(i64, &str); 1] = [(4, include_str!("schema_4.sql"))];
 /// The schema's version, which the database keeps. A database of a later version is refused, not guessed at.
-const SCHEMA_VERSION: i64 = 2;
+const SCHEMA_VERSION: i64 = LATER[LATER.len() - 1].0;
 
 /// The open database.
 #[derive(Clone)]
@@ -89,8 +95,9 @@ impl Ledger {
                 row.map(|row| row.try_get(0)).transpose()?
             }
         };
+        let mut version = version.filter(|version| *version != 0);
         match version {
-            None | Some(0) => {}
+            None | Some(FIRST_VERSION..SCHEMA_VERSION) => {}
             Some(SCHEMA_VERSION) => return Ok(()),
             Some(later) if later > SCHEMA_VERSION => {
                 bail!("it was written by a newer lango-relay (schema {later}, this program knows {SCHEMA_VERSION}): install that one again")
@@ -99,13 +106,23 @@ impl Ledger {
                 "it was written by a lango-relay from before the first release (schema {earlier}): keep that file with that program, and give                  this one a new database"
             ),
         }
-        sqlx::raw_sql(SCHEMA).execute(&mut *change.tx).await?;
-        let own = match self.kind {
-            Kind::Sqlite => [SCHEMA_SQLITE, "PRAGMA user_version = 2"],
-            Kind::Postgres => [SCHEMA_POSTGRES, "INSERT INTO relay_schema (version) VALUES (2)"],
-        };
-        for part in own {
-            sqlx::raw_sql(part).execute(&mut *change.tx).await?;
+        if version.is_none() {
+            let own = match self.kind {
+                Kind::Sqlite => [SCHEMA, SCHEMA_SQLITE, "PRAGMA user_version = 2"],
+                Kind::Postgres => [SCHEMA, SCHEMA_POSTGRES, "INSERT INTO relay_schema (version) VALUES (2)"],
+            };
+            for part in own {
+                sqlx::raw_sql(part).execute(&mut *change.tx).await?;
+            }
+            version = Some(FIRST_VERSION);
+        }
+        for (later, schema) in LATER.into_iter().filter(|(later, _)| version.is_some_and(|version| version < *later)) {
+            sqlx::raw_sql(schema).execute(&mut *change.tx).await?;
+            let number = match self.kind {
+                Kind::Sqlite => format!("PRAGMA user_version = {later}"),
+                Kind::Postgres => format!("UPDATE relay_schema SET version = {later}"),
+            };
+            sqlx::raw_sql(sqlx::AssertSqlSafe(number)).execute(&mut *change.tx).await?;
         }
         change.commit().await
     }

@@ -10,6 +10,7 @@ use lango_core::units::{Receipt, RouterName, Shillings};
 #[allow(dead_code)] // what the tests in tests/ do with it, too
 #[path = "../../tests/relay/postgres.rs"]
 mod postgres;
+mod texts;
 
 const NOW: Wall = Wall(Wall::EARLIEST.0 + 5);
 
@@ -221,7 +222,7 @@ async fn numbers_are_never_given_twice() {
 
 #[tokio::test]
 async fn another_programs_ledger_is_refused() {
-    for (version, said) in [(3, "newer lango-relay"), (1, "before the first release")] {
+    for (version, said) in [(SCHEMA_VERSION + 1, "newer lango-relay"), (1, "before the first release")] {
         let both = both();
         for (ledger, place) in both.open().await.iter().zip(&both.places) {
             let text = match ledger.kind {
