@@ -7,7 +7,8 @@ use crate::relay::{Credentials, Relay};
 use crate::router::{self, Lango};
 use crate::safaricom::Safaricom;
 use crate::safaricom::daraja::Merchant;
-use crate::world::{SAFARICOM4, World};
+use crate::sms::{Provider, SmsGateway};
+use crate::world::{SAFARICOM4, SMS4, World};
 use anyhow::{Context, Result};
 use std::net::SocketAddr;
 
@@ -21,6 +22,8 @@ pub struct Lab {
     pub broker: Broker,
     /// Who moves the money.
     pub safaricom: Safaricom,
+    /// Who sends texts to customers, where anybody does.
+    pub sms: Option<SmsGateway>,
     /// What the relay gave the router.
     pub credentials: Credentials,
     /// Everything else.
@@ -45,6 +48,16 @@ impl Lab {
     /// # Errors
     /// When something does not start: with the end of its log.
     pub fn build(packages: &str, tell: &mut dyn FnMut(&str)) -> Result<Self> {
+        Self::build_with(packages, None, tell)
+    }
+
+    /// Everything started, with these packages and with texts to customers by a simulated gateway.
+    #[must_use]
+    pub fn texting(provider: Provider, packages: &str) -> Self {
+        Self::build_with(packages, Some(provider), &mut |_| {}).unwrap_or_else(|e| panic!("{e:#}"))
+    }
+
+    fn build_with(packages: &str, provider: Option<Provider>, tell: &mut dyn FnMut(&str)) -> Result<Self> {
         tell("hosts and cables: network namespaces, veth pairs, dnsmasq, the internet host");
         let world = World::build()?;
         tell("Safaricom (simulated)");
@@ -52,7 +65,15 @@ impl Lab {
         let safaricom = Safaricom::start(Some(&world.cloud), SocketAddr::new(SAFARICOM4.parse()?, 80), merchant.clone())?;
         tell("lango-relay router add: the router's credentials and the broker's access list");
         let broker = Broker::new(&world.cloud, &world.folder)?;
-        let relay = Relay::new(&world.cloud, &world.folder, &merchant, &broker)?;
+        let sms_address = SocketAddr::new(SMS4.parse()?, 80);
+        let sms = provider.map(|provider| SmsGateway::new(&world.cloud, sms_address, provider));
+        let relay = match &sms {
+            Some(sms) => {
+                sms.start()?;
+                Relay::texting(&world.cloud, &world.folder, &merchant, &broker, &sms.section())?
+            }
+            None => Relay::new(&world.cloud, &world.folder, &merchant, &broker)?,
+        };
         let credentials = relay.add_router(router::NAME, &broker)?;
         tell("mosquitto, over TLS");
         broker.start()?;
@@ -62,7 +83,7 @@ impl Lab {
         let lango = Lango::new(&world.router, &world.folder, &credentials.section, packages)?;
         lango.start()?;
         lango.await_payments().with_context(|| relay.program.tail(40))?;
-        Ok(Self { lango, relay, broker, safaricom, credentials, world })
+        Ok(Self { lango, relay, broker, safaricom, sms, credentials, world })
     }
 
     /// A new phone near the router. It has joined nothing yet.

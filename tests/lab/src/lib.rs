@@ -17,6 +17,7 @@ pub mod relay;
 pub mod rights;
 pub mod router;
 pub mod safaricom;
+pub mod sms;
 pub mod tool;
 pub mod wait;
 pub mod world;

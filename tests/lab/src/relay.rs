@@ -42,10 +42,18 @@ impl Relay {
     /// # Errors
     /// When it is not built, or the config cannot be written.
     pub fn new(cloud: &Namespace, folder: &Path, merchant: &Merchant, broker: &Broker) -> Result<Self> {
+        Self::texting(cloud, folder, merchant, broker, "provider = \"none\"\n")
+    }
+
+    /// The same with these lines in `[sms]`.
+    ///
+    /// # Errors
+    /// As [`Relay::new`].
+    pub fn texting(cloud: &Namespace, folder: &Path, merchant: &Merchant, broker: &Broker, sms: &str) -> Result<Self> {
         let home = folder.join("relay");
         std::fs::create_dir(&home)?;
         let config = home.join("lango-relay.toml");
-        std::fs::write(&config, config_text(&home, merchant, &broker.ca))?;
+        std::fs::write(&config, config_text(&home, merchant, &broker.ca, sms))?;
         let binary = programs::find("lango-relay")?;
         let args = ["run", "--config", config.to_str().context("the lab's folder is text")?];
         let program = Program::new(cloud, &binary, &args, &folder.join("relay.log"));
@@ -114,7 +122,7 @@ impl Relay {
     }
 }
 
-fn config_text(home: &Path, merchant: &Merchant, ca: &Path) -> String {
+fn config_text(home: &Path, merchant: &Merchant, ca: &Path, sms: &str) -> String {
     let Merchant { consumer_key, consumer_secret, shortcode, passkey, transaction_type, .. } = merchant;
     format!(
         r#"listen = "{CLOUD4}:{PORT}"
@@ -137,8 +145,7 @@ passkey = "{passkey}"
 transaction_type = "{transaction_type}"
 
 [sms]
-provider = "none"
-"#,
+{sms}"#,
         home = home.display(),
         broker = broker::PORT,
         ca = ca.display(),

@@ -26,6 +26,8 @@ pub const ROUTER_WAN4: &str = "203.0.113.2";
 pub const CLOUD4: &str = "192.0.2.10";
 /// Where Safaricom is.
 pub const SAFARICOM4: &str = "192.0.2.20";
+/// Where the SMS gateway is.
+pub const SMS4: &str = "192.0.2.30";
 /// The portal's port.
 pub const PORTAL_PORT: u16 = 8088;
 /// The portal, as its pages call it.
@@ -144,7 +146,7 @@ fn cables(router: &Namespace, internet: &Namespace, cloud: &Namespace) -> Result
     internet.ip(&["link", "set", "cloud", "up"])?;
     internet.ip(&["addr", "add", "192.0.2.1/24", "dev", "cloud"])?;
     cloud.ip(&["link", "set", "eth0", "up"])?;
-    for address in [CLOUD4, SAFARICOM4] {
+    for address in [CLOUD4, SAFARICOM4, SMS4] {
         cloud.ip(&["addr", "add", &format!("{address}/24"), "dev", "eth0"])?;
     }
     cloud.ip(&["route", "add", "default", "via", "192.0.2.1"])?;

@@ -4,6 +4,8 @@ pub mod customer;
 pub mod daraja;
 mod server;
 
+pub(crate) use server::random_text;
+
 use crate::http::Server;
 use crate::net::Namespace;
 use crate::wait::until;

@@ -132,7 +132,7 @@ pub(super) fn post(place: Option<&Namespace>, url: &str, shortcode: &str, body: 
 }
 
 /// So many random digits and letters.
-pub(super) fn random_text(length: usize) -> String {
+pub(crate) fn random_text(length: usize) -> String {
     const LETTERS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
     random(length).iter().map(|byte| char::from(LETTERS[usize::from(*byte) % LETTERS.len()])).collect()
 }
