@@ -22,6 +22,7 @@ use lango_core::time::Wall;
 use lango_core::units::Password;
 use rule::{Next, Verdict, Why, next};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::{Instant, timeout};
@@ -108,6 +109,9 @@ pub async fn run(engine: Arc<Engine>, mut stops: watch::Receiver<()>) {
 async fn send_due(engine: &Arc<Engine>, sms: &Sms) -> anyhow::Result<usize> {
     // Room first: what is claimed is sent at once, long before the claim ends.
     let Ok(room) = Arc::clone(&sms.places).acquire_owned().await else { return Ok(0) };
+    if engine.stopping.load(Ordering::Acquire) {
+        return Ok(0); // what is claimed now would only wait for its claim's end
+    }
     let most = u32::try_from(sms.places.available_permits()).unwrap_or(u32::MAX).saturating_add(1).min(AT_ONCE);
     let (claim, now) = (secret::row_id()?, clock::now());
     let texts = engine.ledger.claim_texts(&claim, most, now, Wall(now.0.saturating_add(LEASE))).await?;
