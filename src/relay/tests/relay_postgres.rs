@@ -4,3 +4,5 @@
 mod fleet;
 #[path = "relay/main.rs"]
 mod relay;
+#[path = "relay/texts.rs"]
+mod texts;

@@ -183,3 +183,24 @@ fn another_machines_signing_key_is_refused_until_it_is_accepted() {
     assert_eq!(relay.command(&["key", "accept"]).code, 0);
     assert_ne!(relay.add_router("kibera-8").relay_key, first);
 }
+
+#[test]
+fn texts_are_listed_and_where_their_reports_go() {
+    let folder = tempfile::tempdir().unwrap();
+    let relay = alone(&folder);
+    relay.add_router("kibera-7");
+    assert_eq!(relay.command(&["sms", "--json"]).stdout, "[]\n");
+    assert!(relay.command(&["sms"]).stdout.starts_with("MADE  ROUTER  SMS"));
+    for (words, said) in [(&["sms", "reports"][..], "names no provider"), (&["retry", "sms-0f0f0f0f0f0f"], "`lango-relay sms` shows them")]
+    {
+        let refused = relay.command(words);
+        assert!(refused.code == 64 && refused.stderr.contains(said), "{words:?}: {}", refused.stderr);
+    }
+    let text = std::fs::read_to_string(&relay.config).unwrap();
+    let sms = "provider = \"africastalking\"\nusername = \"me\"\napi_key = \"key\"";
+    std::fs::write(&relay.config, text.replace("provider = \"none\"", sms)).unwrap();
+    let address = relay.command(&["sms", "reports"]).stdout;
+    let secret = address.trim().strip_prefix(&format!("http://127.0.0.1:{}/callback/sms/", relay.port)).unwrap();
+    assert!(secret.len() == 32 && secret.bytes().all(|b| b.is_ascii_hexdigit()), "{address}");
+    assert_eq!(relay.command(&["sms", "reports"]).stdout, address, "another one each time");
+}
