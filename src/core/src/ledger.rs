@@ -1,8 +1,9 @@
 //! The ledger: every shilling that arrived, once, and what became of it. Entries are only ever added; one that waits for the
 //! operator gets its account once, and keeps what it waited for.
 
+use crate::payer::Payer;
 use crate::time::Wall;
-use crate::units::{Mac, Msisdn, OrderId, PackageId, Receipt, Shillings, Username};
+use crate::units::{Mac, OrderId, PackageId, Receipt, Shillings, Username};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -11,10 +12,10 @@ use std::fmt;
 pub struct LedgerEntry {
     /// M-Pesa's receipt.
     pub receipt: Receipt,
-    /// The order that it paid.
+    /// The order that it paid; the receipt in small letters where it was paid by hand.
     pub order: OrderId,
     /// Who paid.
-    pub phone: Msisdn,
+    pub phone: Payer,
     /// What for.
     pub package: PackageId,
     /// What arrived.

@@ -15,6 +15,7 @@ pub mod notice;
 pub mod order;
 pub mod outage;
 pub mod package;
+pub mod payer;
 pub mod record;
 pub mod request;
 pub mod settings;

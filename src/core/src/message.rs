@@ -4,6 +4,7 @@
 //! [`Sealed::signed`] holds.
 
 use crate::notice::{AccountNotice, Ended, Expiring};
+use crate::payer::Payer;
 use crate::time::Wall;
 use crate::units::{Mac, MessageId, Msisdn, OrderId, PackageId, Receipt, RouterName, Shillings};
 use serde::{Deserialize, Serialize};
@@ -78,6 +79,9 @@ pub enum UpBody {
     Expiring(Expiring),
     /// What a customer had is used up.
     Ended(Ended),
+    /// A customer typed a receipt that the router does not know. Neither stored nor acknowledged: the relay answers at once
+    /// with [`DownBody::Receipt`], or the customer tries again.
+    ReceiptQuery(ReceiptQuery),
 }
 
 impl UpBody {
@@ -91,8 +95,20 @@ impl UpBody {
             Self::Account(_) => "account",
             Self::Expiring(_) => "expiring",
             Self::Ended(_) => "ended",
+            Self::ReceiptQuery(_) => "receipt_query",
         }
     }
+}
+
+/// What became of the money with this receipt?
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReceiptQuery {
+    /// Comes back in the answer, so that no other answer can pass for this one's.
+    pub query: MessageId,
+    /// As the customer typed it from the confirmation SMS.
+    pub receipt: Receipt,
+    /// Who paid, as the customer says: the relay tells nothing of another's money.
+    pub phone: Msisdn,
 }
 
 /// A customer wants to pay.
@@ -170,6 +186,10 @@ pub enum DownBody {
     },
     /// Where a payment stands. Stored and resent until the router acknowledges it, when it is final.
     Payment(PaymentUpdate),
+    /// Somebody paid by hand, without a prompt. Stored and resent until the router acknowledges it.
+    Deposit(Deposit),
+    /// Answers a [`ReceiptQuery`]. Neither stored nor acknowledged.
+    Receipt(ReceiptAnswer),
 }
 
 impl DownBody {
@@ -181,8 +201,66 @@ impl DownBody {
             Self::Ack { .. } => "ack",
             Self::Stale { .. } => "stale",
             Self::Payment(_) => "payment",
+            Self::Deposit(_) => "deposit",
+            Self::Receipt(_) => "receipt",
         }
     }
+}
+
+/// Money that somebody paid by hand, to the pay bill or the till.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deposit {
+    /// M-Pesa's receipt; exactly-once hangs on it.
+    pub receipt: Receipt,
+    /// What arrived.
+    pub amount: Shillings,
+    /// Who paid.
+    pub payer: Payer,
+    /// What stood behind the router's name in the account number, in capitals and digits: a package, a user name, or anything.
+    pub word: Option<String>,
+    /// When M-Pesa completed it, where it said so.
+    pub paid_at: Option<Wall>,
+}
+
+/// The answer to a [`ReceiptQuery`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReceiptAnswer {
+    /// The query's.
+    pub query: MessageId,
+    /// What is known.
+    #[serde(flatten)]
+    pub found: Found,
+}
+
+/// What is known of a receipt. Money that is named here is for this router to serve, once, if it has not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "status", rename_all = "snake_case")]
+pub enum Found {
+    /// It paid an order of this router's.
+    Payment(PaidOrder),
+    /// It was paid by hand, and is this router's.
+    Deposit(Deposit),
+    /// Safaricom is asked, which takes a moment. If there is such money it comes as a [`Deposit`].
+    Asking,
+    /// Nobody knows it, or it is another's, or it was served elsewhere: which of them is not told.
+    Unknown,
+}
+
+/// An order that was paid, with all that a router which lost its memory needs to serve it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PaidOrder {
+    /// The order's id.
+    pub order: OrderId,
+    /// What was bought.
+    pub package: PackageId,
+    /// The device that asked then.
+    pub device: Mac,
+    /// Who paid.
+    pub phone: Msisdn,
+    /// The receipt under which the router was told of it: a stand-in, where the query's was not known yet.
+    pub receipt: Receipt,
+    /// What arrived.
+    pub amount: Shillings,
 }
 
 /// Where a payment stands.

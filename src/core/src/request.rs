@@ -4,6 +4,7 @@ use crate::language::Language;
 use crate::ledger::Unserved;
 use crate::message::Reason;
 use crate::package::Package;
+use crate::payer::Payer;
 use crate::time::Wall;
 use crate::units::{Bytes, Mac, Millis, Msisdn, OrderId, PackageId, Password, Receipt, Seconds, Shillings, Username};
 use serde::{Deserialize, Serialize};
@@ -55,6 +56,15 @@ pub enum Request {
         /// As typed.
         password: Password,
     },
+    /// "I have paid already": bring the receipt's session to this device. Answered as a login is, perhaps some seconds later.
+    Reclaim {
+        /// Who asks.
+        device: Mac,
+        /// As typed from M-Pesa's confirmation SMS.
+        receipt: Receipt,
+        /// Who paid, as typed.
+        phone: Msisdn,
+    },
     /// Go offline; what is left stays on the account.
     Logout {
         /// Who.
@@ -102,7 +112,7 @@ impl Request {
     /// Whether its answer shows, or settles, what was used: the kernel's counters are to be read before it is handed in.
     #[must_use]
     pub const fn needs_usage(&self) -> bool {
-        matches!(self, Self::Login { .. } | Self::CheckSession { .. } | Self::Sessions | Self::Accounts)
+        matches!(self, Self::Login { .. } | Self::Reclaim { .. } | Self::CheckSession { .. } | Self::Sessions | Self::Accounts)
     }
 }
 
@@ -171,15 +181,21 @@ pub enum Refusal {
     /// As many devices as the package allows are online.
     #[error("as many devices as the package allows are online already")]
     DeviceLimit,
+    /// No money with this receipt came from this number, or none at all.
+    #[error("no payment with this receipt came from this number")]
+    UnknownReceipt,
+    /// The money is here, and no package fits it: the operator sees it.
+    #[error("this payment arrived, and waits for the people who run the hotspot")]
+    NotServed,
+    /// Nobody who would know the receipt could be asked in time.
+    #[error("the receipt could not be checked now; try again in a minute")]
+    NoAnswer,
     /// Nothing is left on the account.
     #[error("the time or the data of this account is used up")]
     Expired,
     /// The one to be kicked is not online.
     #[error("no such device or account is online")]
     NotOnline,
-    /// No money came with this receipt.
-    #[error("no money came here with this receipt")]
-    UnknownReceipt,
     /// The money is service already.
     #[error("this payment is served already")]
     AlreadyServed,
@@ -370,7 +386,7 @@ pub struct OperatorPaymentView {
     /// Who asked; null where the router does not know the order.
     pub device: Option<Mac>,
     /// Who pays.
-    pub phone: Msisdn,
+    pub phone: Payer,
     /// What is bought; where the operator served it later, as what.
     pub package: PackageId,
     /// Its price then; null where the router does not know the order.

@@ -41,6 +41,8 @@ impl Engine {
             UpBody::Hello { nonce, version } => self.hello(router, nonce, &version).await,
             UpBody::PaymentRequest(request) => self.payment_request(router, up.id, &request).await,
             ref body @ (UpBody::Account(_) | UpBody::Expiring(_) | UpBody::Ended(_)) => self.notice(router, up.id, body).await,
+            // Not known here: the customer is told that it could not be checked.
+            UpBody::ReceiptQuery(_) => {}
             UpBody::Ack { of } => {
                 if let Err(error) = self.ledger.acknowledged(router, &of, clock::now()).await {
                     log::error!("router {router}: an acknowledgement could not be stored: {error:#}");

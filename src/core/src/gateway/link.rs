@@ -101,10 +101,10 @@ impl Gateway {
 
     /// Sends what need not arrive. It takes the number of the next message that is kept: a number of its own would cost a
     /// flash write, for something that nobody remembers.
-    fn publish_once(&mut self, body: UpBody) {
+    pub(super) fn publish_once(&mut self, body: UpBody) {
         let seq = self.counters.next_seq;
         self.link.passing += 1;
-        let Ok(id) = format!("{}-{}-{}", body.topic(), self.started.0, self.link.passing).parse() else { return };
+        let Ok(id) = format!("{}-{}-{}", body.topic().replace('_', "-"), self.started.0, self.link.passing).parse() else { return };
         self.step.publish.push(Up { v: VERSION, id, seq, body });
     }
 
@@ -150,8 +150,14 @@ impl Gateway {
             }
             DownBody::Payment(update) => {
                 self.payment_update(update, now, entropy);
+                self.answer_reclaims(now);
                 self.publish_once(UpBody::Ack { of: vec![down.id] });
             }
+            DownBody::Deposit(deposit) => {
+                self.deposit_arrived(&deposit, now, entropy);
+                self.publish_once(UpBody::Ack { of: vec![down.id] });
+            }
+            DownBody::Receipt(answer) => self.receipt_answered(answer, now, entropy),
         }
     }
 

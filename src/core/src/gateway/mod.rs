@@ -5,6 +5,7 @@
 //! effect of a step is always [`Effect::Persist`], and where that fails the gateway is thrown away and loaded again.
 
 mod accounts;
+mod deposits;
 mod link;
 mod neighbours;
 mod notices;
@@ -13,6 +14,7 @@ mod orders;
 mod outage;
 mod outbox;
 mod payments;
+mod receipts;
 mod serving;
 mod sessions;
 mod suspicions;
@@ -26,7 +28,7 @@ use crate::limiter::Limiter;
 use crate::message::Up;
 use crate::outage::{Owed, TrueTime};
 use crate::record::{Change, Counters, Device, Key, Record};
-use crate::request::{Answer, AskId, Request};
+use crate::request::{Answer, AskId, Refusal, Request};
 use crate::settings::Settings;
 use crate::step::{Effect, Entropy, Input};
 use crate::time::{BootId, Monotonic, Now};
@@ -67,6 +69,7 @@ pub struct Gateway {
     notices: notices::Notices,
     pay_tries: Limiter,
     login_tries: Limiter,
+    reclaims: receipts::Reclaims,
     next_checkpoint: Option<Monotonic>,
     checkpoint_wanted: bool,
     /// The account with which the checkpoint that is being written goes on in the next step.
@@ -127,6 +130,7 @@ impl Gateway {
             notices,
             pay_tries: payments::tries(),
             login_tries: sessions::tries(),
+            reclaims: receipts::Reclaims::default(),
             next_checkpoint: None,
             checkpoint_wanted: false,
             writing: None,
@@ -159,6 +163,7 @@ impl Gateway {
         let writes_down = matches!(input, Input::Tick | Input::Usage(_));
         match input {
             Input::Tick => {}
+            Input::Ask(ask, Request::Reclaim { device, receipt, phone }) => self.reclaim(ask, device, receipt, phone, now, entropy),
             Input::Ask(ask, request) => {
                 let answer = self.answer(request, now, entropy);
                 self.step.replies.push((ask, answer));
@@ -196,6 +201,7 @@ impl Gateway {
             self.write_down();
         }
         self.say_hello_again(now, entropy);
+        self.give_up_reclaims(now);
         self.finish(now)
     }
 
@@ -204,7 +210,8 @@ impl Gateway {
     pub fn poll_timeout(&self) -> Option<Monotonic> {
         let (ends, orders, doubts) = (self.accounts.next_end(), self.orders.next_given_up(), self.neighbours.next_look());
         let at_once = self.writing.map(|_| Monotonic(0));
-        let timers = [at_once, ends, orders, doubts, self.next_checkpoint, self.link.timeout(), self.next_near_end()];
+        let (link, near, reclaims) = (self.link.timeout(), self.next_near_end(), self.reclaims.timeout());
+        let timers = [at_once, ends, orders, doubts, self.next_checkpoint, link, near, reclaims];
         timers.into_iter().flatten().min()
     }
 
@@ -236,6 +243,8 @@ impl Gateway {
             Request::PaymentStatus { device, order } => self.payment_status(device, &order, now),
             Request::LatestPayment { device } => Answer::LatestPayment(self.latest_payment(device, now)),
             Request::Login { device, username, password } => self.login(device, &username, &password, now),
+            // It answers by itself, perhaps later: see `handle`.
+            Request::Reclaim { .. } => Answer::Refused(Refusal::NoAnswer),
             Request::Logout { device } => self.logout(device, now),
             Request::CheckSession { device } => Answer::CheckSession(self.session_of(device, now)),
             Request::Status => Answer::Status(self.status(now)),

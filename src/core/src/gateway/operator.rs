@@ -81,7 +81,7 @@ impl Gateway {
                     payment: order.id.clone(),
                     created_at: order.created,
                     device: Some(order.device),
-                    phone: order.phone,
+                    phone: order.phone.into(),
                     package: order.package.id.clone(),
                     price: Some(order.package.price),
                     status: PaymentStatus::Pending,

@@ -88,7 +88,8 @@ impl Gateway {
             Outcome::Failed { reason } => self.payment_failed(&update.order, reason, now),
             Outcome::Paid { ref receipt, amount } => {
                 if self.ledger.contains_key(receipt) {
-                    return; // this money is served already, or waits for the operator
+                    // This money is served already, or waits for the operator.
+                    return self.paid_by_a_deposit(&update, receipt, amount, now);
                 }
                 self.money_arrived(&update, receipt.clone(), amount, now, entropy);
             }
@@ -154,7 +155,7 @@ impl Gateway {
         let entry = LedgerEntry {
             receipt: receipt.clone(),
             order: update.order.clone(),
-            phone: update.phone,
+            phone: update.phone.into(),
             package: served.as_ref().map_or_else(|_| update.package.clone(), |(_, package)| package.id.clone()),
             amount,
             at: now.wall,

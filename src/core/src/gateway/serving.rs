@@ -34,10 +34,10 @@ impl Gateway {
         };
         let asked = entry.waited.as_ref().and_then(|waited| waited.device);
         let device = device.or(asked).or_else(|| self.orders.get(&entry.order).map(|order| order.device));
-        let phone = Some(entry.phone);
+        let phone = entry.phone.phone();
         let username = match device {
             Some(device) => self.account_to_credit(device, phone, &package, entropy),
-            None => self.account_of_phone(entry.phone, now).or_else(|| self.new_account(phone, &package, entropy)),
+            None => phone.and_then(|phone| self.account_of_phone(phone, now)).or_else(|| self.new_account(phone, &package, entropy)),
         };
         let Some(username) = username else { return Answer::Refused(Refusal::NotStored) };
         match device {
@@ -85,7 +85,7 @@ impl Gateway {
     }
 
     /// The account of that phone: one that is online before one that has something left, the newest of those.
-    fn account_of_phone(&self, phone: Msisdn, now: Now) -> Option<Username> {
+    pub(super) fn account_of_phone(&self, phone: Msisdn, now: Now) -> Option<Username> {
         let mine = self.accounts.values().filter(|account| account.phone == Some(phone));
         let best = mine.max_by_key(|account| (!account.online.is_empty(), account.open(now.monotonic), account.id));
         best.map(|account| account.username.clone())

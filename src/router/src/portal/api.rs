@@ -8,7 +8,7 @@ use super::reply::{Problem, Reply};
 use super::route::Call;
 use lango_core::package::Listed;
 use lango_core::request::{Refusal, Request};
-use lango_core::units::{Msisdn, OrderId, PackageId, Password, Username};
+use lango_core::units::{Msisdn, OrderId, PackageId, Password, Receipt, Username};
 use serde::Deserialize;
 use serde_json::json;
 use std::net::IpAddr;
@@ -23,6 +23,12 @@ struct Purchase {
 struct Credentials {
     username: String,
     password: String,
+}
+
+#[derive(Deserialize)]
+struct Reclaim {
+    receipt: String,
+    phone: String,
 }
 
 impl<B: Backend> Desk<B> {
@@ -67,6 +73,12 @@ impl<B: Backend> Desk<B> {
                 let Credentials { username, password } = parsed(head, body)?;
                 let device = self.device(peer).await?;
                 let request = login(device, &username, &password)?;
+                Reply::json(200, &json!({"session": self.entry(request).await?})).into()
+            }
+            Call::Reclaim => {
+                let Reclaim { receipt, phone } = parsed(head, body)?;
+                let device = self.device(peer).await?;
+                let request = reclaim(device, &receipt, &phone)?;
                 Reply::json(200, &json!({"session": self.entry(request).await?})).into()
             }
             Call::Logout => {
@@ -114,6 +126,14 @@ pub(super) fn login(device: lango_core::units::Mac, username: &str, password: &s
     let username = username.trim().parse::<Username>().map_err(|_| Refusal::BadCredentials)?;
     let password = Password::new(password.trim()).map_err(|_| Refusal::BadCredentials)?;
     Ok(Request::Login { device, username, password })
+}
+
+/// The first word counts: people paste the whole message of M-Pesa's.
+pub(super) fn reclaim(device: lango_core::units::Mac, receipt: &str, phone: &str) -> Result<Request, Problem> {
+    let phone = phone.parse::<Msisdn>().map_err(|_| Problem::BAD_PHONE)?;
+    let word = receipt.split_whitespace().next().unwrap_or_default().to_ascii_uppercase();
+    let receipt = word.parse::<Receipt>().map_err(|_| Refusal::UnknownReceipt)?;
+    Ok(Request::Reclaim { device, receipt, phone })
 }
 
 /// A page of another site can send a form but not JSON without our leave (CORS), which is never given: so what comes from a

@@ -77,7 +77,9 @@ impl<B: Backend> Desk<B> {
             Route::Call(_) if head.method == "POST" && head.origin == Origin::Foreign => Reply::problem(Problem::CROSS_SITE).into(),
             Route::Call(call) => self.call(call, head, body, peer).await,
             Route::Page(page) => self.page(page, head, peer).await.into(),
-            Route::Form(Form::Logout | Form::Login | Form::Buy { .. } | Form::Again { .. }) if head.origin == Origin::Foreign => {
+            Route::Form(Form::Logout | Form::Login | Form::Receipt | Form::Buy { .. } | Form::Again { .. })
+                if head.origin == Origin::Foreign =>
+            {
                 self.site.problem(&self.visit(head, "/"), Problem::CROSS_SITE).into()
             }
             Route::Form(form) => self.form(form, head, body, peer).await.into(),

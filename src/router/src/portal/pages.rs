@@ -35,6 +35,7 @@ impl<B: Backend> Desk<B> {
             Page::Buy { package } => self.buy(head, peer, &package).await,
             Page::Payment { order } => self.payment_page(head, peer, &order).await,
             Page::Login => Ok(self.login_page(&self.visit(head, "/login"), None)),
+            Page::Receipt => Ok(self.receipt_page(&self.visit(head, "/receipt"), "", "", None)),
             Page::Account => self.account(head, peer).await,
         };
         shown.unwrap_or_else(|problem| self.site.problem(&self.visit(head, "/"), problem))
@@ -45,6 +46,7 @@ impl<B: Backend> Desk<B> {
             Form::Buy { package } => self.buy_form(head, body, peer, &package).await,
             Form::Again { order } => self.again(head, peer, &order).await,
             Form::Login => self.login_form(head, body, peer).await,
+            Form::Receipt => self.receipt_form(head, body, peer).await,
             Form::Logout => self.logout_form(head, peer).await,
         };
         done.unwrap_or_else(|problem| self.site.problem(&self.visit(head, "/"), problem))
@@ -239,6 +241,31 @@ impl<B: Backend> Desk<B> {
         Ok(match entered {
             Ok(_) => after_form(visit.link("/account")),
             Err(problem) => self.login_page(&visit, Some((&username, problem))),
+        })
+    }
+
+    fn receipt_page(&self, visit: &Visit<'_>, receipt: &str, phone: &str, problem: Option<Problem>) -> Reply {
+        let values = json!({
+            "receipt": receipt.chars().take(12).collect::<String>(),
+            "phone": phone.chars().take(20).collect::<String>(),
+            "problem": problem.map(|problem| view::problem(visit.language, problem)),
+        });
+        let title = visit.language.text("receipt_title");
+        let reply = self.site.page(visit, problem.map_or(200, |problem| problem.status), "receipt", title, values);
+        with_retry(reply, problem)
+    }
+
+    async fn receipt_form(&self, head: &Head, body: &[u8], peer: IpAddr) -> Result<Reply, Problem> {
+        let visit = self.visit(head, "/receipt");
+        let device = self.device(peer).await?;
+        let (receipt, phone) = (field(body, "receipt").unwrap_or_default(), field(body, "phone").unwrap_or_default());
+        let entered = match api::reclaim(device, &receipt, &phone) {
+            Ok(request) => self.entry(request).await,
+            Err(problem) => Err(problem),
+        };
+        Ok(match entered {
+            Ok(_) => after_form(visit.link("/account")),
+            Err(problem) => self.receipt_page(&visit, &receipt, &phone, Some(problem)),
         })
     }
 

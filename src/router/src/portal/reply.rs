@@ -76,6 +76,11 @@ impl From<Refusal> for Problem {
             Refusal::UnknownPayment => Self::new(404, "unknown_payment", "there is no such payment of this device"),
             Refusal::BadCredentials => Self::new(401, "bad_credentials", "the user name or the password is wrong"),
             Refusal::DeviceLimit => Self::new(403, "device_limit", "as many devices as the package allows are online already"),
+            Refusal::UnknownReceipt => Self::new(404, "unknown_receipt", "no payment with this receipt came from this number"),
+            Refusal::NotServed => {
+                Self::new(409, "not_served", "the payment arrived, no package fits it, and the people who run the hotspot see it")
+            }
+            Refusal::NoAnswer => Self::new(503, "no_answer", "the receipt could not be checked now; try again in a minute"),
             Refusal::Expired => Self::new(403, "expired", "the time or the data of this account is used up"),
             Refusal::NotOnline => Self::new(404, "not_online", "the device is not online"),
             Refusal::UnknownReceipt => Self::new(404, "unknown_receipt", "no money came here with this receipt"),
@@ -163,6 +168,9 @@ mod tests {
             (Refusal::UnknownPayment, 404, "unknown_payment"),
             (Refusal::BadCredentials, 401, "bad_credentials"),
             (Refusal::DeviceLimit, 403, "device_limit"),
+            (Refusal::UnknownReceipt, 404, "unknown_receipt"),
+            (Refusal::NotServed, 409, "not_served"),
+            (Refusal::NoAnswer, 503, "no_answer"),
             (Refusal::Expired, 403, "expired"),
             (Refusal::NotStored, 503, "not_stored"),
         ] {

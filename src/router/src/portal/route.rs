@@ -34,6 +34,8 @@ pub enum Page {
     },
     /// The form that asks for credentials.
     Login,
+    /// The form that asks for a receipt.
+    Receipt,
     /// What is left.
     Account,
 }
@@ -53,6 +55,8 @@ pub enum Form {
     },
     /// To go online.
     Login,
+    /// To go online with a receipt.
+    Receipt,
     /// To go offline.
     Logout,
 }
@@ -64,6 +68,8 @@ pub enum Call {
     Packages,
     /// `POST /api/payments`
     Pay,
+    /// `POST /api/payments/reclaim`
+    Reclaim,
     /// `GET /api/payments/ID/status`
     Status {
         /// The id as the path names it.
@@ -95,6 +101,7 @@ impl Route {
         let (get, post, allowed) = match *segments.as_slice() {
             [""] => (Some(Self::Page(Page::Home)), None, READ),
             ["login"] => (Some(Self::Page(Page::Login)), Some(Self::Form(Form::Login)), BOTH),
+            ["receipt"] => (Some(Self::Page(Page::Receipt)), Some(Self::Form(Form::Receipt)), BOTH),
             ["logout"] => (None, Some(Self::Form(Form::Logout)), WRITE),
             ["account"] => (Some(Self::Page(Page::Account)), None, READ),
             ["buy", package] => {
@@ -105,6 +112,7 @@ impl Route {
             ["pay", order, "again"] => (None, Some(Self::Form(Form::Again { order: order.to_owned() })), WRITE),
             ["api", "packages"] => (Some(Self::Call(Call::Packages)), None, READ),
             ["api", "payments"] => (None, Some(Self::Call(Call::Pay)), WRITE),
+            ["api", "payments", "reclaim"] => (None, Some(Self::Call(Call::Reclaim)), WRITE),
             ["api", "payments", order, "status"] => (Some(Self::Call(Call::Status { order: order.to_owned() })), None, READ),
             ["api", "payments", order, "events"] => (Some(Self::Call(Call::Events { order: order.to_owned() })), None, READ),
             ["api", "hotspot", "login"] => (None, Some(Self::Call(Call::Login)), WRITE),
@@ -141,6 +149,10 @@ mod tests {
             ("GET", "/pay/0a1b/again", Route::WrongMethod("POST")),
             ("POST", "/pay/0a1b/again", Route::Form(Form::Again { order: order() })),
             ("POST", "/login", Route::Form(Form::Login)),
+            ("GET", "/receipt", Route::Page(Page::Receipt)),
+            ("POST", "/receipt", Route::Form(Form::Receipt)),
+            ("POST", "/api/payments/reclaim", Route::Call(Call::Reclaim)),
+            ("GET", "/api/payments/reclaim", Route::WrongMethod("POST")),
             ("GET", "/logout", Route::WrongMethod("POST")),
             ("GET", "/account", Route::Page(Page::Account)),
             ("GET", "/api/packages", Route::Call(Call::Packages)),

@@ -19,6 +19,7 @@ const TEMPLATES: &[(&str, &str)] = &[
     ("done", include_str!("../../../../web/pages/done.html")),
     ("failed", include_str!("../../../../web/pages/failed.html")),
     ("login", include_str!("../../../../web/pages/login.html")),
+    ("receipt", include_str!("../../../../web/pages/receipt.html")),
     ("account", include_str!("../../../../web/pages/account.html")),
     ("error", include_str!("../../../../web/pages/error.html")),
 ];

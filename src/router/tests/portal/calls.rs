@@ -320,3 +320,36 @@ fn a_new_config_takes_effect_with_the_next_request() {
         assert_eq!(raw(&world, PHONE, "GET / HTTP/1.1\r\nHost: wifi.lan\r\n\r\n").await.status, 200);
     });
 }
+
+#[test]
+fn a_receipt_gets_its_session() {
+    within(Limits::default(), async |world| {
+        for (receipt, phone, status, code) in [
+            ("NLJ7RT61SV", "0722222222", 404, "unknown_receipt"),
+            ("RKL51ZDR4F", "0712345678", 409, "not_served"),
+            ("RKL51ZDR4G", "0712345678", 503, "no_answer"),
+            ("no", "0712345678", 404, "unknown_receipt"),
+            ("", "0712345678", 404, "unknown_receipt"),
+            ("NLJ7RT61SV", "07", 422, "bad_phone"),
+        ] {
+            let body = json!({"receipt": receipt, "phone": phone}).to_string();
+            let answer = post_json(&world, PHONE, "/api/payments/reclaim", &body).await;
+            assert_eq!((answer.status, answer.code().as_str()), (status, code), "{receipt} {phone}");
+            // The page says the same in words, and keeps what was typed.
+            let form = format!("receipt={receipt}&phone={phone}");
+            let page = post(&world, PHONE, "/receipt", "", &form).await;
+            assert!(page.status == status && page.text().contains("role=\"alert\"") && page.text().contains(receipt), "{}", page.text());
+        }
+        // As it stands in M-Pesa's message, and as people type it.
+        for receipt in ["NLJ7RT61SV", " nlj7rt61sv Confirmed. Ksh10.00 paid to"] {
+            let body = json!({"receipt": receipt, "phone": "0712 345 678"}).to_string();
+            let answer = post_json(&world, PHONE, "/api/payments/reclaim", &body).await;
+            assert_eq!((answer.status, &answer.json()["session"]["username"]), (200, &json!("kito42")));
+        }
+        let done = post(&world, PHONE, "/receipt", "", "receipt=nlj7rt61sv&phone=0712345678").await;
+        assert_eq!((done.status, done.header("location").map(|to| to.ends_with("/account"))), (303, Some(true)));
+        assert!(get(&world, PHONE, "/login").await.text().contains("href=\"/receipt"));
+        assert_eq!(get(&world, PHONE, "/receipt?lang=sw").await.status, 200);
+        assert_eq!(post_json(&world, PHONE, "/api/payments/reclaim", "{}").await.status, 400);
+    });
+}

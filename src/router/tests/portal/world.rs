@@ -201,6 +201,16 @@ impl Shop {
                 };
                 Answer::Refused(refusal)
             }
+            Request::Reclaim { device, receipt, phone } => match (receipt.as_str(), phone.digits().as_str()) {
+                ("NLJ7RT61SV", "254712345678") => {
+                    let session = self.session("kito42");
+                    self.sessions.borrow_mut().insert(device, session.clone());
+                    Answer::Session(session)
+                }
+                ("RKL51ZDR4F", _) => Answer::Refused(Refusal::NotServed),
+                ("RKL51ZDR4G", _) => Answer::Refused(Refusal::NoAnswer),
+                _ => Answer::Refused(Refusal::UnknownReceipt),
+            },
             Request::Logout { device } => match self.sessions.borrow_mut().remove(&device) {
                 Some(_) => Answer::Done,
                 None => Answer::Refused(Refusal::NotOnline),

@@ -418,7 +418,7 @@ fn what_waits_is_served_once() {
             Change::Delete(key) => panic!("{key:?} is deleted"),
         })
         .collect();
-    assert_eq!(kinds, ["order", "account", "device", "ledger", "counters"]);
+    assert_eq!(kinds, ["order", "account", "device", "outbox", "ledger", "counters"]);
     for again in [Some("hour"), Some("family"), None] {
         assert_eq!(serve(&mut world, "RCPT0001", again, Some(BOB)), Answer::Refused(Refusal::AlreadyServed));
         world.killed();

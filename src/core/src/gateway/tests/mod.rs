@@ -2,6 +2,7 @@
 
 mod clocks;
 mod copies;
+mod deposits;
 mod following;
 mod late;
 mod limits;
