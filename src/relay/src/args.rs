@@ -16,12 +16,16 @@ lango-relay router add NAME     makes a router's credentials, and prints its con
 lango-relay router show NAME    prints that section again
 lango-relay router list         the routers, and when each was last heard of
 lango-relay router acl          the broker's access list for all of them
+lango-relay router revoke NAME  its keys are good for nothing from now on; `router add` gives it new ones
 lango-relay payments            the payments, newest first; with --day the day's, and its sums
 lango-relay payments --sums     what came in, by day and router
 lango-relay reconcile FILE      M-Pesa's own statement (CSV) held against the ledger: 1 if anything differs
 lango-relay sms                 the texts to customers, newest first
 lango-relay sms reports         the address for the SMS gateway's delivery reports
 lango-relay retry ID            asks Safaricom about a payment now, or sends a text again (sms-…)
+lango-relay c2b register        has Safaricom send payments by hand here
+lango-relay assign RECEIPT ROUTER   says for which router money by hand is that waits
+lango-relay reverse RECEIPT --yes   sends money back to who paid it; --served: even if a router may have served it
 lango-relay key accept          has the ledger take this machine's signing key, after the old one was lost
 
 --config FILE   the config (default /etc/lango-relay.toml)
@@ -48,6 +52,21 @@ pub enum Command {
     RouterList,
     /// Print the broker's access list.
     RouterAcl,
+    /// Revoke a router's keys.
+    RouterRevoke(RouterName),
+    /// Have Safaricom send payments by hand here.
+    C2bRegister,
+    /// Money by hand is that router's.
+    Assign(String, RouterName),
+    /// Send money back.
+    Reverse {
+        /// The receipt.
+        receipt: String,
+        /// Whether it is meant.
+        yes: bool,
+        /// Whether it is meant even if it was served.
+        served: bool,
+    },
     /// List the payments.
     Payments,
     /// Hold M-Pesa's statement against the ledger.
@@ -89,6 +108,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Args, Stri
     let mut parser = lexopt::Parser::from_args(arguments.into_iter().collect::<Vec<_>>());
     let (mut config, mut words) = (PathBuf::from(CONFIG), Vec::new());
     let (mut json, mut csv, mut sums, mut day) = (false, false, false, None);
+    let (mut yes, mut served) = (false, false);
     let mut special = None;
     while let Some(argument) = parser.next().map_err(|error| error.to_string())? {
         match argument {
@@ -96,6 +116,8 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Args, Stri
             Long("json") => json = true,
             Long("csv") => csv = true,
             Long("sums") => sums = true,
+            Long("yes") => yes = true,
+            Long("served") => served = true,
             Long("day") => {
                 let text = parser.value().map_err(|error| error.to_string())?;
                 day = Some(text.into_string().map_err(|_| "an argument is not UTF-8".to_owned())?);
@@ -106,10 +128,16 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Args, Stri
             other => return Err(other.unexpected().to_string()),
         }
     }
-    let command = match special {
+    let mut command = match special {
         Some(command) => command,
         None => command(&words.iter().map(String::as_str).collect::<Vec<_>>())?,
     };
+    match &mut command {
+        Command::Reverse { yes: meant, served: even, .. } => (*meant, *even) = (yes, served),
+        Command::Help | Command::Version => {}
+        _ if yes || served => return Err("--yes and --served are for `reverse`".to_owned()),
+        _ => {}
+    }
     let asked = matches!(command, Command::Help | Command::Version);
     if json && !asked && !matches!(command, Command::Payments | Command::RouterList | Command::Sms) {
         return Err("--json is for `payments`, `sms` and `router list`".to_owned());
@@ -146,6 +174,10 @@ fn command(words: &[&str]) -> Result<Command, String> {
         ["router", "show", router] => Command::RouterShow(name(router)?),
         ["router", "list"] => Command::RouterList,
         ["router", "acl"] => Command::RouterAcl,
+        ["router", "revoke", router] => Command::RouterRevoke(name(router)?),
+        ["c2b", "register"] => Command::C2bRegister,
+        ["assign", receipt, router] => Command::Assign((*receipt).to_owned(), name(router)?),
+        ["reverse", receipt] => Command::Reverse { receipt: (*receipt).to_owned(), yes: false, served: false },
         ["payments"] => Command::Payments,
         ["reconcile", statement] => Command::Reconcile(statement.into()),
         ["key", "accept"] => Command::KeyAccept,
@@ -154,8 +186,13 @@ fn command(words: &[&str]) -> Result<Command, String> {
         ["sms", "reports"] => Command::SmsReports,
         ["help"] => Command::Help,
         [] => return Err("say what to do".to_owned()),
-        ["router", ..] => return Err("it is `router add NAME`, `router show NAME`, `router list` or `router acl`".to_owned()),
+        ["router", ..] => {
+            return Err("it is `router add NAME`, `router show NAME`, `router list`, `router acl` or `router revoke NAME`".to_owned());
+        }
         ["reconcile", ..] => return Err("it is `reconcile FILE`, with M-Pesa's statement as CSV".to_owned()),
+        ["c2b", ..] => return Err("it is `c2b register`".to_owned()),
+        ["assign", ..] => return Err("it is `assign RECEIPT ROUTER`".to_owned()),
+        ["reverse", ..] => return Err("it is `reverse RECEIPT --yes`".to_owned()),
         ["key", ..] => return Err("it is `key accept`".to_owned()),
         ["sms", ..] => return Err("it is `sms` or `sms reports`".to_owned()),
         ["retry", ..] => {
@@ -186,6 +223,11 @@ mod tests {
             ("router show kibera-7", Command::RouterShow(name)),
             ("router list --json", Command::RouterList),
             ("router acl", Command::RouterAcl),
+            ("router revoke kibera-7", Command::RouterRevoke("kibera-7".parse().unwrap())),
+            ("c2b register", Command::C2bRegister),
+            ("assign NLJ7RT61SV kibera-7", Command::Assign("NLJ7RT61SV".to_owned(), "kibera-7".parse().unwrap())),
+            ("reverse NLJ7RT61SV", Command::Reverse { receipt: "NLJ7RT61SV".to_owned(), yes: false, served: false }),
+            ("reverse NLJ7RT61SV --yes --served", Command::Reverse { receipt: "NLJ7RT61SV".to_owned(), yes: true, served: true }),
             ("payments --json", Command::Payments),
             ("payments --day 2026-11-22 --csv", Command::Payments),
             ("payments --sums --json", Command::Payments),
@@ -220,6 +262,10 @@ mod tests {
             ("router add a/b", "letters, digits"),
             ("router add relay", "the relay's own name"),
             ("retry", "retry PAYMENT"),
+            ("reverse", "reverse RECEIPT"),
+            ("assign NLJ7RT61SV", "assign RECEIPT ROUTER"),
+            ("c2b", "c2b register"),
+            ("payments --yes", "are for `reverse`"),
             ("run --json", "--json is for"),
             ("sms send", "`sms reports`"),
             ("payments --csv", "--csv is for"),

@@ -1,12 +1,12 @@
 //! The operator's books: a day's payments, the sums of days and routers, and M-Pesa's statement held against them.
 
 use crate::clock;
-use crate::commands::{Misused, as_object, existing, status, table};
+use crate::commands::{Misused, as_object, deposit_object, deposit_status, existing, noted, status, table};
 use crate::config::Config;
-use crate::ledger::Entry;
+use crate::ledger::{Deposit, Entry, Reversal};
 use crate::nairobi;
 use crate::payment::Payment;
-use crate::statement::{self, Difference, Row};
+use crate::statement::{self, Difference, ReversalDifference, Row, Withdrawal};
 use anyhow::Context;
 use lango_core::time::Wall;
 use lango_core::units::Receipt;
@@ -37,14 +37,21 @@ pub async fn day(config: &Config, day: &str, form: Form) -> anyhow::Result<()> {
     let (from, to) = bounds(day)?;
     let ledger = existing(config).await?;
     let payments = ledger.payments_between(from, to).await?;
+    let by_hand = ledger.deposits_between(from, to).await?;
+    let reversals = ledger.reversals().await?;
+    let mut lines: Vec<[String; 10]> = payments.iter().map(|(at, payment)| line(*at, payment, &reversals)).collect();
+    lines.extend(by_hand.iter().map(|deposit| deposit_line(deposit, &reversals)));
+    lines.sort();
     match form {
-        Form::Json => println!("{}", Value::from(payments.iter().map(|(_, payment)| as_object(payment)).collect::<Vec<_>>())),
-        Form::Csv => print!("{}", csv_of(&HEAD, payments.iter().map(|(at, payment)| line(*at, payment)))?),
+        Form::Json => println!(
+            "{}",
+            Value::from(
+                payments.iter().map(|(_, payment)| as_object(payment)).chain(by_hand.iter().map(deposit_object)).collect::<Vec<_>>()
+            )
+        ),
+        Form::Csv => print!("{}", csv_of(&HEAD, lines.into_iter())?),
         Form::Table => {
-            print!(
-                "{}",
-                table(HEAD.map(str::to_ascii_uppercase).each_ref().map(String::as_str), payments.iter().map(|(at, p)| line(*at, p)))
-            );
+            print!("{}", table(HEAD.map(str::to_ascii_uppercase).each_ref().map(String::as_str), lines.into_iter()));
             println!();
             print!(
                 "{}",
@@ -57,7 +64,22 @@ pub async fn day(config: &Config, day: &str, form: Form) -> anyhow::Result<()> {
 
 const HEAD: [&str; 10] = ["time", "router", "payment", "package", "ksh", "phone", "status", "receipt", "mpesa_receipt", "note"];
 
-fn line(at: Wall, payment: &Payment) -> [String; 10] {
+fn deposit_line(deposit: &Deposit, reversals: &[Reversal]) -> [String; 10] {
+    [
+        nairobi::text(deposit.completed_at.unwrap_or(deposit.at)),
+        deposit.router.as_ref().map(ToString::to_string).unwrap_or_default(),
+        "by hand".to_owned(),
+        deposit.word.clone().unwrap_or_default(),
+        deposit.amount.to_string(),
+        deposit.payer.text(),
+        deposit_status(deposit.stage).to_owned(),
+        deposit.receipt.to_string(),
+        deposit.receipt.to_string(),
+        noted(deposit.note.clone().unwrap_or_default(), Some(&deposit.receipt), reversals),
+    ]
+}
+
+fn line(at: Wall, payment: &Payment, reversals: &[Reversal]) -> [String; 10] {
     let text = |receipt: &Option<Receipt>| receipt.as_ref().map(ToString::to_string).unwrap_or_default();
     [
         nairobi::text(at),
@@ -69,7 +91,7 @@ fn line(at: Wall, payment: &Payment) -> [String; 10] {
         status(payment.state).to_owned(),
         text(&payment.receipt),
         text(&payment.mpesa_receipt),
-        payment.flag.clone().or_else(|| payment.reason_name()).unwrap_or_default(),
+        noted(payment.flag.clone().or_else(|| payment.reason_name()).unwrap_or_default(), payment.mpesa_receipt.as_ref(), reversals),
     ]
 }
 
@@ -98,13 +120,16 @@ pub async fn sums(config: &Config, day: Option<&str>, form: Form) -> anyhow::Res
 const SUMS_HEAD: [&str; 5] = ["day", "router", "payments", "ksh", "without_mpesa_receipt"];
 /// In place of a router's name: no router can be called so.
 const ALL: &str = "(all)";
+/// Money by hand of which nobody knows for which router it is.
+const NOBODY: &str = "(waiting)";
 
 /// Day, router, payments, shillings, and how many of them have no receipt of M-Pesa's; each day's sum after its routers.
 fn sum(entries: &[Entry]) -> impl Iterator<Item = [String; 5]> {
     let mut sums: BTreeMap<(String, bool, String), (u64, u64, u64)> = BTreeMap::new();
     for entry in entries {
         let day = nairobi::day(entry.at());
-        for key in [(day.clone(), false, entry.key.router.to_string()), (day, true, ALL.to_owned())] {
+        let router = entry.router.as_ref().map_or_else(|| NOBODY.to_owned(), ToString::to_string);
+        for key in [(day.clone(), false, router), (day, true, ALL.to_owned())] {
             let (payments, shillings, unnamed) = sums.entry(key).or_default();
             *payments += 1;
             *shillings = shillings.saturating_add(entry.amount.0);
@@ -145,7 +170,8 @@ pub async fn reconcile(config: &Config, path: &Path, day: Option<&str>) -> anyho
             entries.extend(ledger.entry_of(&receipt).await?);
         }
     }
-    let differences = statement::compare(&statement, &entries);
+    let reversals = ledger.reversals().await?;
+    let (differences, reversed) = (statement::compare(&statement, &entries), statement::compare_reversals(&statement, &reversals));
     let theirs = statement.rows.iter().fold(0u64, |sum, row| sum.saturating_add(row.cents));
     let own: Vec<&Entry> = entries.iter().filter(|entry| (statement.from..statement.to).contains(&entry.at())).collect();
     let ours = own.iter().fold(0u64, |sum, entry| sum.saturating_add(entry.amount.0.saturating_mul(100)));
@@ -157,12 +183,13 @@ pub async fn reconcile(config: &Config, path: &Path, day: Option<&str>) -> anyho
         statement.others
     );
     println!("ledger: {} payments, KSh {}", own.len(), shillings(ours));
-    if differences.is_empty() {
+    if differences.is_empty() && reversed.is_empty() {
         println!("nothing differs");
         return Ok(true);
     }
-    println!("\n{}", table(["WHAT", "TIME", "RECEIPT", "M-PESA", "LEDGER", "PAYMENT"], differences.iter().map(difference)).trim_end());
-    println!("\n{} differences", differences.len());
+    let rows = differences.iter().map(difference).chain(reversed.iter().map(reversal_difference));
+    println!("\n{}", table(["WHAT", "TIME", "RECEIPT", "M-PESA", "LEDGER", "PAYMENT"], rows).trim_end());
+    println!("\n{} differences", differences.len() + reversed.len());
     Ok(false)
 }
 
@@ -170,9 +197,29 @@ fn shillings(cents: u64) -> String {
     format!("{}.{:02}", cents / 100, cents % 100)
 }
 
+fn reversal_difference(difference: &ReversalDifference<'_>) -> [String; 6] {
+    let ours = |reversal: &Reversal| [format!("-{}.00", reversal.amount), format!("reversal of {} ({})", reversal.receipt, reversal.state)];
+    let row = |what: &str, row: &Withdrawal, [ledger, payment]: [String; 2]| {
+        let gone = format!("-{}", shillings(row.cents));
+        [what.to_owned(), nairobi::text(row.completed_at), row.receipt.clone(), gone, ledger, payment]
+    };
+    match difference {
+        ReversalDifference::TheirsAlone(withdrawal) => row("M-Pesa alone", withdrawal, ["-".to_owned(), "a reversal".to_owned()]),
+        ReversalDifference::Ended(withdrawal, reversal) => row("reversed after all", withdrawal, ours(reversal)),
+        ReversalDifference::Amount(withdrawal, reversal) => row("amounts differ", withdrawal, ours(reversal)),
+        ReversalDifference::OursAlone(reversal) => {
+            let [ledger, payment] = ours(reversal);
+            let receipt = reversal.reversal_receipt.clone().unwrap_or_else(|| reversal.receipt.to_string());
+            let time = nairobi::text(reversal.decided_at.unwrap_or(reversal.at));
+            ["ledger alone".to_owned(), time, receipt, "-".to_owned(), ledger, payment]
+        }
+    }
+}
+
 fn difference(difference: &Difference<'_>) -> [String; 6] {
     let theirs = |row: &Row| [nairobi::text(row.completed_at), row.receipt.clone(), shillings(row.cents)];
-    let own = |entry: &Entry| (format!("{}.00", entry.amount), entry.key.to_string());
+    let own =
+        |entry: &Entry| (format!("{}.00", entry.amount), entry.key.as_ref().map_or_else(|| "by hand".to_owned(), ToString::to_string));
     let none = || "-".to_owned();
     match difference {
         Difference::TheirsAlone(row) => {

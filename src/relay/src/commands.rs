@@ -2,7 +2,8 @@
 
 use crate::clock;
 use crate::config::Config;
-use crate::ledger::{Heard, Ledger, Router};
+use crate::daraja::c2b::plain;
+use crate::ledger::{Deposit, Heard, Ledger, Reversal, Router, Stage};
 use crate::payment::{Event, Payment, State};
 use crate::secret;
 use crate::signer::Signer;
@@ -47,10 +48,41 @@ pub async fn router_add(config: &Config, name: &RouterName) -> anyhow::Result<()
     let signer = Signer::open(&config.signing_key)?;
     let ledger = Ledger::open(&config.database).await?;
     ledger.expect_key(&signer.public_key(), clock::now()).await?;
+    // People type these on a phone, without dashes and capitals.
+    let like = |router: &Router| router.name != *name && plain(router.name.as_str()) == plain(name.as_str());
+    if let Some(other) = ledger.routers().await?.iter().find(|router| like(router)) {
+        return Err(Misused(format!(
+            "{name} is too much like router {}: as account numbers both are {}",
+            other.name,
+            plain(name.as_str())
+        ))
+        .into());
+    }
     if !ledger.add_router(name, &secret::password()?, clock::now()).await? {
         return Err(Misused(format!("there is a router {name} already: `lango-relay router show {name}` prints its section again")).into());
     }
     print_router(config, &signer, &ledger, name).await
+}
+
+/// Makes a router's keys good for nothing, here at once; prints what is to be done at the broker.
+///
+/// # Errors
+/// When there is none of that name with good keys, or it cannot be stored.
+pub async fn router_revoke(config: &Config, name: &RouterName) -> anyhow::Result<()> {
+    let ledger = existing(config).await?;
+    if !ledger.revoke_router(name, clock::now()).await? {
+        return Err(Misused(format!("there is no router {name} whose keys could be revoked: `lango-relay router list` shows them")).into());
+    }
+    ledger.close().await;
+    print!(
+        "Router {name} is neither heard nor told anything from now on. What it is owed waits, and goes to who is added under its name.\n\
+         # At the broker, now, so that it cannot listen there, either; the reload ends its connection:\n\
+         #   mosquitto_passwd -D /etc/mosquitto/passwd {name}\n\
+         #   lango-relay router acl > /etc/mosquitto/acl\n\
+         #   systemctl reload mosquitto\n\
+         # A router that takes its place: lango-relay router add {name}\n"
+    );
+    Ok(())
 }
 
 /// Prints a router's section again.
@@ -65,7 +97,7 @@ pub async fn router_show(config: &Config, name: &RouterName) -> anyhow::Result<(
 }
 
 async fn print_router(config: &Config, signer: &Signer, ledger: &Ledger, name: &RouterName) -> anyhow::Result<()> {
-    let Some(router) = ledger.router(name).await? else {
+    let Some(router) = ledger.router(name).await?.filter(|router| router.revoked_at.is_none()) else {
         return Err(Misused(format!("there is no router {name}: `lango-relay router add {name}` adds it")).into());
     };
     print!("{}", section(&config.public_broker, &router, &signer.public_key()));
@@ -102,7 +134,7 @@ fn acl(name: &RouterName) -> String {
 pub async fn router_acl(config: &Config) -> anyhow::Result<()> {
     let relay = &config.broker.username;
     println!("user {relay}\ntopic read lango/v1/+/up/#\ntopic write lango/v1/+/down/#\ntopic readwrite lango/v1/relay/presence");
-    for router in existing(config).await?.routers().await? {
+    for router in existing(config).await?.routers().await?.into_iter().filter(|router| router.revoked_at.is_none()) {
         print!("\n{}", acl(&router.name));
     }
     Ok(())
@@ -126,6 +158,8 @@ pub async fn router_list(config: &Config, as_json: bool) -> anyhow::Result<()> {
                     "online_at": time(router.online_at),
                     "hello_at": time(router.hello_at),
                     "version": router.version,
+                    "revoked_at": time(router.revoked_at),
+                    "account": plain(router.name.as_str()),
                 })
             })
             .collect();
@@ -134,6 +168,7 @@ pub async fn router_list(config: &Config, as_json: bool) -> anyhow::Result<()> {
     }
     let rows = routers.iter().map(|router| {
         let state = match (router.online, time(router.online_at)) {
+            _ if router.revoked_at.is_some() => format!("revoked since {}", time(router.revoked_at).unwrap_or_default()),
             (Some(true), Some(since)) => format!("online since {since}"),
             (Some(false), Some(since)) => format!("offline since {since}"),
             _ => "never seen".to_owned(),
@@ -159,18 +194,39 @@ pub(crate) fn status(state: State) -> &'static str {
 /// # Errors
 /// When the ledger cannot be read.
 pub async fn payments(config: &Config, as_json: bool) -> anyhow::Result<()> {
-    let payments = existing(config).await?.payments().await?;
+    let ledger = existing(config).await?;
+    let (payments, deposits, reversals) = (ledger.payments().await?, ledger.deposits().await?, ledger.reversals().await?);
     if as_json {
-        println!("{}", Value::from(payments.iter().map(as_object).collect::<Vec<_>>()));
+        let mut all: Vec<(Wall, Value)> =
+            payments.iter().map(|payment| (payment.received_at, with_reversal(as_object(payment), &reversals))).collect();
+        all.extend(deposits.iter().map(|deposit| (deposit.at, with_reversal(deposit_object(deposit), &reversals))));
+        all.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
+        println!("{}", Value::from(all.into_iter().map(|(_, object)| object).collect::<Vec<_>>()));
         return Ok(());
     }
-    let rows = payments.iter().map(|payment| {
+    let mut rows: Vec<(Wall, [String; 9])> = Vec::new();
+    rows.extend(deposits.iter().map(|deposit| {
+        let router = deposit.router.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string);
+        let row = [
+            deposit.at.to_rfc3339(),
+            router,
+            format!("by hand: {}", if deposit.account.is_empty() { "-" } else { &deposit.account }),
+            deposit.word.clone().unwrap_or_else(|| "-".to_owned()),
+            deposit.amount.to_string(),
+            deposit.payer.text(),
+            deposit_status(deposit.stage).to_owned(),
+            deposit.receipt.to_string(),
+            noted(deposit.note.clone().unwrap_or_default(), Some(&deposit.receipt), &reversals),
+        ];
+        (deposit.at, row)
+    }));
+    rows.extend(payments.iter().map(|payment| {
         let text = |receipt: &Option<Receipt>| receipt.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string);
         let mut note = payment.reason_name().unwrap_or_default();
         if let Some(flag) = &payment.flag {
             note = format!("{note} look at it: {flag}").trim().to_owned();
         }
-        [
+        let row = [
             payment.received_at.to_rfc3339(),
             payment.router.to_string(),
             payment.order.to_string(),
@@ -179,17 +235,75 @@ pub async fn payments(config: &Config, as_json: bool) -> anyhow::Result<()> {
             payment.phone.digits(),
             status(payment.state).to_owned(),
             text(&payment.receipt),
-            note,
-        ]
-    });
-    print!("{}", table(["ASKED", "ROUTER", "PAYMENT", "PACKAGE", "KSH", "PHONE", "STATUS", "RECEIPT", "NOTE"], rows));
+            noted(note, payment.mpesa_receipt.as_ref(), &reversals),
+        ];
+        (payment.received_at, row)
+    }));
+    rows.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
+    let head = ["ASKED", "ROUTER", "PAYMENT", "PACKAGE", "KSH", "PHONE", "STATUS", "RECEIPT", "NOTE"];
+    print!("{}", table(head, rows.into_iter().map(|(_, row)| row)));
     Ok(())
+}
+
+/// For people and programs: whether money by hand has found its router.
+pub(crate) fn deposit_status(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Held => "pending",
+        Stage::Waiting => "waiting",
+        Stage::Payment | Stage::Given => "paid",
+    }
+}
+
+fn reversal_of<'a>(receipt: Option<&Receipt>, reversals: &'a [Reversal]) -> Option<&'a Reversal> {
+    reversals.iter().find(|reversal| Some(&reversal.receipt) == receipt)
+}
+
+/// A note, and how the reversal stands.
+pub(crate) fn noted(note: String, receipt: Option<&Receipt>, reversals: &[Reversal]) -> String {
+    let Some(reversal) = reversal_of(receipt, reversals) else { return note };
+    let code = reversal.code.as_deref().map(|code| format!(" ({code})")).unwrap_or_default();
+    format!("{note} reversal {}{code}", reversal.state).trim().to_owned()
+}
+
+fn with_reversal(mut object: Value, reversals: &[Reversal]) -> Value {
+    let receipt = object["mpesa_receipt"].as_str().and_then(|text| text.parse::<Receipt>().ok());
+    object["reversal"] = reversal_of(receipt.as_ref(), reversals).map_or(Value::Null, |reversal| {
+        json!({
+            "state": reversal.state,
+            "code": reversal.code,
+            "receipt": reversal.reversal_receipt,
+            "served": reversal.served,
+            "at": reversal.at.to_rfc3339(),
+            "decided_at": reversal.decided_at.map(Wall::to_rfc3339),
+        })
+    });
+    object
+}
+
+pub(crate) fn deposit_object(deposit: &Deposit) -> Value {
+    json!({
+        "payment": deposit.receipt.as_str().to_ascii_lowercase(),
+        "channel": deposit.channel,
+        "router": deposit.router,
+        "account": deposit.account,
+        "word": deposit.word,
+        "amount": deposit.amount,
+        "phone": deposit.payer,
+        "status": deposit_status(deposit.stage),
+        "state": deposit.stage.name(),
+        "receipt": deposit.receipt,
+        "mpesa_receipt": deposit.receipt,
+        "received_at": deposit.at.to_rfc3339(),
+        "decided_at": deposit.completed_at.map(Wall::to_rfc3339),
+        "look_at": deposit.note,
+    })
 }
 
 pub(crate) fn as_object(payment: &Payment) -> Value {
     let time = |wall: Option<Wall>| wall.map(Wall::to_rfc3339);
     json!({
         "payment": payment.order,
+        "channel": "prompt",
         "router": payment.router,
         "package": payment.package,
         "amount": payment.amount,
@@ -295,6 +409,7 @@ mod tests {
             version: None,
             online: None,
             online_at: None,
+            revoked_at: None,
         };
         assert_eq!(
             section("mqtts://mqtt.example.org:8883", &router, "11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="),

@@ -5,7 +5,7 @@ use crate::config::Config;
 use crate::daraja::Daraja;
 use crate::engine::{Engine, PUSHES};
 use crate::http::{self, Receiver};
-use crate::ledger::{Ledger, StoredCallback, Which};
+use crate::ledger::{Ledger, StoredCallback, StoredPost, Which};
 use crate::mqtt::{self, Incoming};
 use crate::payment::Event;
 use crate::secret;
@@ -131,6 +131,13 @@ async fn work(engine: &Arc<Engine>, callback: &StoredCallback) {
     }
 }
 
+/// Also what Safaricom posts to other addresses than a payment's.
+pub(crate) async fn work_post(engine: &Arc<Engine>, post: &StoredPost) {
+    if let Err(error) = engine.work_on_post(post).await {
+        log::error!("what Safaricom posted waits to be worked on again: {error:#}");
+    }
+}
+
 async fn work_all(engine: Arc<Engine>, mut worker: mpsc::Receiver<StoredCallback>) {
     while let Some(callback) = worker.recv().await {
         work(&engine, &callback).await;
@@ -221,6 +228,10 @@ async fn look(engine: &Arc<Engine>, place: &mut Place) -> anyhow::Result<Duratio
     for callback in &left {
         work(engine, callback).await;
     }
+    for post in &engine.ledger.open_posts(Wall(now.0.saturating_sub(LEFT_AFTER))).await? {
+        work_post(engine, post).await;
+    }
+    engine.look_at_held().await?;
     let (mut stuck, mut soonest) = (false, Duration::ZERO);
     for (key, is_prompt) in engine.ledger.due(now).await? {
         if is_prompt {

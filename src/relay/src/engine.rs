@@ -4,7 +4,7 @@
 use crate::clock;
 use crate::daraja::Daraja;
 use crate::daraja::wire::{Push, description, read_callback, reference};
-use crate::ledger::{Heard, Key, Ledger, Message, Sequences, StoredCallback, is_collision};
+use crate::ledger::{Heard, Key, Ledger, Message, Sequences, Stage, StoredCallback, is_collision};
 use crate::mqtt::{Publisher, down_topic};
 use crate::payment::{Action, Callback, Event, Payment, PushAnswer, State, Verdict};
 use crate::secret;
@@ -107,9 +107,24 @@ impl Engine {
         {
             return Ok(Some(Verdict::Known));
         }
+        let mut waited = None;
+        if let Event::Confirmation(confirmation) = &mut event {
+            confirmation.receipt_taken = change.receipt_in_books(&confirmation.receipt).await?;
+        }
         if let Event::Callback(callback) = &mut event {
             if let Some(receipt) = &callback.receipt {
                 callback.receipt_taken = change.receipt_taken(receipt, key).await?;
+                if let Some(deposit) = change.deposit(receipt).await? {
+                    match deposit.stage {
+                        Stage::Given if deposit.router.as_ref() == Some(&key.router) => callback.deposited = true,
+                        Stage::Given => callback.receipt_taken = true,
+                        Stage::Waiting => {
+                            callback.deposited = true;
+                            waited = Some(deposit);
+                        }
+                        Stage::Held | Stage::Payment => {}
+                    }
+                }
             }
             callback.request_taken = change.request_taken(&callback.checkout, key).await?;
         }
@@ -125,6 +140,13 @@ impl Engine {
         if let Some(checkout) = step.payment.checkout.as_ref().filter(|_| before.checkout.is_none()) {
             change.name_request(checkout, key, now).await?;
         }
+        if let Some(mut deposit) = waited.filter(|_| step.payment.state == State::Paid && before.state != State::Paid) {
+            // It was nobody's. The payment's own message tells its router.
+            deposit.stage = Stage::Given;
+            deposit.router = Some(key.router.clone());
+            change.settle_deposit(&deposit).await?;
+        }
+        let heard = !change.router_is_revoked(&key.router).await?;
         let mut messages = Vec::new();
         for action in &step.actions {
             match action {
@@ -137,14 +159,14 @@ impl Engine {
                     let seq = self.sequences.take(&key.router).context("a block of numbers was used up at once")?;
                     let message = self.message(&step.payment, outcome, seq, now)?;
                     // Without a broker it is left to a relay that has one.
-                    change.post(&message, self.publisher.is_connected()).await?;
+                    change.post(&message, heard && self.publisher.is_connected()).await?;
                     messages.push(message);
                 }
                 Action::Push | Action::Query(_) => {}
             }
         }
         change.commit().await?;
-        for message in &messages {
+        for message in messages.iter().filter(|_| heard) {
             self.publisher.publish(&message.topic, message.payload.as_bytes());
         }
         log_change(key, &before, &step.payment, step.verdict);
@@ -280,6 +302,7 @@ impl Engine {
                 receipt: callback.receipt,
                 completed_at: callback.completed_at,
                 receipt_taken: false,
+                deposited: false,
                 request_taken: false,
                 foreign_shortcode: stored.shortcode.as_deref().is_some_and(|shortcode| !self.daraja.is_our_shortcode(shortcode)),
             }),
@@ -295,6 +318,7 @@ fn name(event: &Event) -> &'static str {
         Event::Due => "due",
         Event::Push(_) => "push",
         Event::Callback(_) => "callback",
+        Event::Confirmation(_) => "confirmation",
         Event::Unreadable => "unreadable callback",
         Event::Query { .. } => "query",
         Event::Retry => "retry",
@@ -311,7 +335,7 @@ fn said(event: &Event) -> Option<String> {
         Event::Push(PushAnswer::InDoubt(why)) => Some(format!("in doubt: {why}")),
         Event::Callback(callback) => Some(callback.code.clone()),
         Event::Query { code, .. } => Some(code.clone().unwrap_or_else(|| "no answer".to_owned())),
-        Event::Due | Event::Unreadable | Event::Retry => None,
+        Event::Confirmation(_) | Event::Due | Event::Unreadable | Event::Retry => None,
     }
 }
 
@@ -319,9 +343,13 @@ fn said(event: &Event) -> Option<String> {
 /// move before its prompt, nor in the future. Clocks may differ a little.
 fn completed_at(event: &Event, payment: &Payment, now: Wall) -> Option<Wall> {
     const SLACK: u64 = 10 * 60_000;
-    let Event::Callback(callback) = event else { return None };
+    let said = match event {
+        Event::Callback(callback) => callback.completed_at,
+        Event::Confirmation(confirmation) => confirmation.completed_at,
+        _ => None,
+    };
     let prompted = payment.prompted_at?;
-    callback.completed_at.filter(|at| at.0.saturating_add(SLACK) >= prompted.0 && at.0 <= now.0.saturating_add(SLACK))
+    said.filter(|at| at.0.saturating_add(SLACK) >= prompted.0 && at.0 <= now.0.saturating_add(SLACK))
 }
 
 fn told(verdict: Verdict) -> &'static str {

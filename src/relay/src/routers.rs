@@ -28,7 +28,8 @@ impl Engine {
             Err(error) => return log::warn!("router {router}: {error}"),
         };
         match self.ledger.router(router).await {
-            Ok(Some(_)) => {}
+            Ok(Some(known)) if known.revoked_at.is_none() => {}
+            Ok(Some(_)) => return log::warn!("router {router}: its keys are revoked, and it is not answered"),
             Ok(None) => {
                 return log::warn!("router {router}: it was never added here, and is not answered (`lango-relay router add {router}`)");
             }
@@ -41,8 +42,7 @@ impl Engine {
             UpBody::Hello { nonce, version } => self.hello(router, nonce, &version).await,
             UpBody::PaymentRequest(request) => self.payment_request(router, up.id, &request).await,
             ref body @ (UpBody::Account(_) | UpBody::Expiring(_) | UpBody::Ended(_)) => self.notice(router, up.id, body).await,
-            // Not known here: the customer is told that it could not be checked.
-            UpBody::ReceiptQuery(_) => {}
+            UpBody::ReceiptQuery(query) => self.receipt_asked(router, query).await,
             UpBody::Ack { of } => {
                 if let Err(error) = self.ledger.acknowledged(router, &of, clock::now()).await {
                     log::error!("router {router}: an acknowledgement could not be stored: {error:#}");

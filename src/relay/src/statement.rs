@@ -6,7 +6,7 @@
 //! with the year first or last. Only completed rows that brought money count: fees and withdrawals are not in our books.
 
 use crate::daraja::wire::reference;
-use crate::ledger::Entry;
+use crate::ledger::{Entry, Reversal};
 use crate::nairobi;
 use lango_core::time::Wall;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -24,6 +24,19 @@ pub struct Row {
     pub account: Option<String>,
 }
 
+/// Money that M-Pesa says has gone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Withdrawal {
+    /// M-Pesa's receipt of the withdrawal itself.
+    pub receipt: String,
+    /// When it was completed.
+    pub completed_at: Wall,
+    /// How much, in cents.
+    pub cents: u64,
+    /// What stands under *Details*, *Reason Type* and *Linked Transaction ID*, in capitals: a reversal names its money there.
+    pub words: String,
+}
+
 /// A statement.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Statement {
@@ -35,6 +48,8 @@ pub struct Statement {
     pub to: Wall,
     /// Rows that moved no money to us: other states, fees, withdrawals.
     pub others: usize,
+    /// Those of them that took money from us; nothing where the statement has no such column.
+    pub withdrawals: Option<Vec<Withdrawal>>,
 }
 
 /// Why a statement cannot be read. `line` counts from 1.
@@ -70,6 +85,8 @@ struct Columns {
     status: usize,
     paid_in: usize,
     account: Option<usize>,
+    withdrawn: Option<usize>,
+    words: Vec<usize>,
 }
 
 impl Columns {
@@ -82,6 +99,8 @@ impl Columns {
             status: at("transactionstatus")?,
             paid_in: at("paidin")?,
             account: at("acno").or_else(|| at("accountno")),
+            withdrawn: at("withdrawn"),
+            words: ["details", "reasontype", "linkedtransactionid"].iter().filter_map(|name| at(name)).collect(),
         })
     }
 }
@@ -97,7 +116,8 @@ fn plain(cell: &[u8]) -> String {
 /// When it is no such statement, or a row of it cannot be understood.
 pub fn read(bytes: &[u8], day: Option<(Wall, Wall)>) -> Result<Statement, Unreadable> {
     let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(bytes);
-    let (mut columns, mut rows, mut others) = (None, BTreeMap::<String, Row>::new(), 0);
+    let (mut columns, mut rows, mut others) = (None::<Columns>, BTreeMap::<String, Row>::new(), 0);
+    let mut withdrawals = Vec::new();
     let mut span: Option<(Wall, Wall)> = None;
     for record in reader.byte_records() {
         let record = record.map_err(|error| Unreadable::Csv { line: error.position().map_or(0, csv::Position::line) })?;
@@ -119,6 +139,13 @@ pub fn read(bytes: &[u8], day: Option<(Wall, Wall)>) -> Result<Statement, Unread
             continue;
         }
         span = Some(span.map_or((completed_at, completed_at), |(first, last)| (first.min(completed_at), last.max(completed_at))));
+        let completed = cell(columns.status).eq_ignore_ascii_case("completed");
+        // A withdrawal may be written with a minus.
+        let gone = columns.withdrawn.map_or(Some(0), |column| self::cents(cell(column).trim_start_matches('-')));
+        if let Some(gone) = gone.filter(|gone| *gone > 0 && completed) {
+            let words = columns.words.iter().map(|column| cell(*column)).collect::<Vec<_>>().join(" ").to_ascii_uppercase();
+            withdrawals.push(Withdrawal { receipt: receipt.clone(), completed_at, cents: gone, words });
+        }
         if cents == 0 || !cell(columns.status).eq_ignore_ascii_case("completed") {
             others += 1;
             continue;
@@ -127,12 +154,11 @@ pub fn read(bytes: &[u8], day: Option<(Wall, Wall)>) -> Result<Statement, Unread
         let row = rows.entry(receipt.clone()).or_insert(Row { receipt, completed_at, cents: 0, account });
         row.cents = row.cents.saturating_add(cents);
     }
-    if columns.is_none() {
-        return Err(Unreadable::NoHeadings);
-    }
+    let Some(columns) = columns else { return Err(Unreadable::NoHeadings) };
+    let withdrawals = columns.withdrawn.map(|_| withdrawals);
     let whole = |(first, last): (Wall, Wall)| Some((nairobi::bounds(&nairobi::day(first))?.0, nairobi::bounds(&nairobi::day(last))?.1));
     let (from, to) = day.or(span.and_then(whole)).ok_or(Unreadable::Empty)?;
-    Ok(Statement { rows: rows.into_values().collect(), from, to, others })
+    Ok(Statement { rows: rows.into_values().collect(), from, to, others, withdrawals })
 }
 
 /// `2026-11-22 10:21:15`, `22-11-2026 10:21:15`, `22/11/2026 10:21`, `22/11/2026 10:21:15`.
@@ -175,8 +201,11 @@ pub enum Difference<'a> {
 pub fn compare<'a>(statement: &'a Statement, entries: &'a [Entry]) -> Vec<Difference<'a>> {
     let named: HashMap<&str, &Entry> = entries.iter().filter_map(|entry| Some((entry.mpesa_receipt.as_ref()?.as_str(), entry))).collect();
     // Of money that only a query told of we have no receipt, but M-Pesa has our reference as the account's number.
-    let mut unnamed: HashMap<String, &Entry> =
-        entries.iter().filter(|entry| entry.mpesa_receipt.is_none()).map(|entry| (reference(entry.key.order.as_str()), entry)).collect();
+    let mut unnamed: HashMap<String, &Entry> = entries
+        .iter()
+        .filter(|entry| entry.mpesa_receipt.is_none())
+        .filter_map(|entry| Some((reference(entry.key.as_ref()?.order.as_str()), entry)))
+        .collect();
     let (mut differences, mut found) = (Vec::new(), HashSet::new());
     for row in &statement.rows {
         let by_account = || unnamed.remove(&row.account.as_ref()?.to_ascii_uppercase());
@@ -192,6 +221,52 @@ pub fn compare<'a>(statement: &'a Statement, entries: &'a [Entry]) -> Vec<Differ
     }
     let ours = entries.iter().filter(|entry| (statement.from..statement.to).contains(&entry.at()) && !found.contains(&entry.receipt));
     differences.extend(ours.map(Difference::OursAlone));
+    differences
+}
+
+/// One reversal that the two say differently.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ReversalDifference<'a> {
+    /// M-Pesa reversed something that we did not.
+    TheirsAlone(&'a Withdrawal),
+    /// It is done, says our ledger, and the statement has no such row.
+    OursAlone(&'a Reversal),
+    /// M-Pesa has done what our ledger does not know the end of.
+    Ended(&'a Withdrawal, &'a Reversal),
+    /// Another amount.
+    Amount(&'a Withdrawal, &'a Reversal),
+}
+
+/// Holds the money that a statement says has gone against our reversals.
+#[must_use]
+pub fn compare_reversals<'a>(statement: &'a Statement, reversals: &'a [Reversal]) -> Vec<ReversalDifference<'a>> {
+    let Some(withdrawals) = &statement.withdrawals else { return Vec::new() };
+    let (mut differences, mut found) = (Vec::new(), HashSet::new());
+    for row in withdrawals {
+        let names = |reversal: &&Reversal| {
+            reversal.state != "failed"
+                && (reversal.reversal_receipt.as_deref() == Some(row.receipt.as_str()) || row.words.contains(reversal.receipt.as_str()))
+        };
+        match reversals.iter().find(names) {
+            // A fee may name the money that it was for, too.
+            Some(_) if row.words.contains("CHARGE") || row.words.contains("FEE") => {}
+            Some(reversal) => {
+                found.insert(&reversal.receipt);
+                if reversal.amount.0.checked_mul(100) != Some(row.cents) {
+                    differences.push(ReversalDifference::Amount(row, reversal));
+                } else if reversal.state != "done" {
+                    differences.push(ReversalDifference::Ended(row, reversal));
+                }
+            }
+            None if row.words.contains("REVERS") => differences.push(ReversalDifference::TheirsAlone(row)),
+            None => {}
+        }
+    }
+    let within = |reversal: &&Reversal| {
+        reversal.state == "done" && reversal.decided_at.is_some_and(|at| (statement.from..statement.to).contains(&at))
+    };
+    let missing = reversals.iter().filter(within).filter(|reversal| !found.contains(&reversal.receipt));
+    differences.extend(missing.map(ReversalDifference::OursAlone));
     differences
 }
 

@@ -23,9 +23,8 @@ fn entry(order: &str, receipt: Option<&str>, amount: u64, time: &str) -> Entry {
     Entry {
         receipt: receipt.unwrap_or(&stand_in).parse().unwrap(),
         mpesa_receipt: receipt.map(|text| text.parse().unwrap()),
-        key: Key { router: "kibera-7".parse().unwrap(), order: order.parse().unwrap() },
-        phone: "0712345678".parse().unwrap(),
-        package: "hour".parse().unwrap(),
+        key: Some(Key { router: "kibera-7".parse().unwrap(), order: order.parse().unwrap() }),
+        router: Some("kibera-7".parse().unwrap()),
         amount: Shillings(amount),
         completed_at: Some(at(time)),
         entered_at: at(time),
@@ -129,4 +128,50 @@ fn what_the_two_say_differently() {
             Difference::OursAlone(&ours[2]),
         ]
     );
+}
+
+fn reversal(receipt: &str, state: &str, own: Option<&str>, amount: u64) -> Reversal {
+    Reversal {
+        receipt: receipt.parse().unwrap(),
+        amount: Shillings(amount),
+        served: false,
+        state: state.to_owned(),
+        code: None,
+        reversal_receipt: own.map(str::to_owned),
+        at: at("2026-11-22 12:00:00"),
+        decided_at: (state == "done").then(|| at("2026-11-22 12:00:05")),
+    }
+}
+
+#[test]
+fn reversals_are_held_against_what_was_withdrawn() {
+    let head = "Receipt No.,Completion Time,Details,Transaction Status,Paid In,Withdrawn,Linked Transaction ID\n";
+    let line = |receipt: &str, words: &str, gone: &str, linked: &str| {
+        format!("{receipt},22-11-2026 12:00:05,{words},Completed,,{gone},{linked}\n")
+    };
+    let (done, doubt) = (reversal("NLJ7RT61SA", "done", Some("SKE52PAWR9"), 10), reversal("NLJ7RT61SB", "doubt", None, 20));
+    let rows: &[(String, &[Reversal], &[&str])] = &[
+        (line("SKE52PAWR9", "Reversal", "-10.00", ""), &[done.clone()], &[]),
+        (line("SKE52PAWRX", "Pay Bill reversal", "10.00", "NLJ7RT61SA"), &[done.clone()], &[]),
+        (line("SKE52PAWR9", "Reversal of NLJ7RT61SA", "-11.00", ""), &[done.clone()], &["amount"]),
+        (line("SKE52PAWR8", "Reversal", "-20.00", "NLJ7RT61SB"), &[doubt.clone()], &["ended"]),
+        (line("SKE52PAWR8", "Reversal", "-20.00", ""), &[doubt.clone()], &["theirs"]),
+        (line("SKE52PAWR8", "Business Payment to Customer", "-500.00", ""), &[done.clone()], &["ours"]),
+        (line("NLJ7RT61SA", "Pay Bill Charge", "-0.05", "NLJ7RT61SA"), &[done], &["ours"]),
+        (line("SKE52PAWR8", "Withdrawal to bank", "-500.00", ""), &[doubt], &[]),
+    ];
+    for (row, reversals, expected) in rows {
+        let statement = read(format!("{head}{row}").as_bytes(), None).unwrap();
+        let name = |difference: &ReversalDifference<'_>| match difference {
+            ReversalDifference::TheirsAlone(_) => "theirs",
+            ReversalDifference::OursAlone(_) => "ours",
+            ReversalDifference::Ended(..) => "ended",
+            ReversalDifference::Amount(..) => "amount",
+        };
+        assert_eq!(compare_reversals(&statement, reversals).iter().map(name).collect::<Vec<_>>(), *expected, "{row}");
+    }
+    // A statement without such a column says nothing about them.
+    let statement =
+        read(b"Receipt No,Completion Time,Transaction Status,Paid In\nNLJ7RT61SA,2026-11-22 09:00:00,Completed,10\n", None).unwrap();
+    assert_eq!(compare_reversals(&statement, &[reversal("NLJ7RT61SA", "done", None, 10)]), []);
 }

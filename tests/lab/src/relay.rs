@@ -5,6 +5,7 @@ use crate::net::Namespace;
 use crate::process::{PATIENCE, Program};
 use crate::programs;
 use crate::safaricom::daraja::Merchant;
+use crate::safaricom::org;
 use crate::wait::until_true;
 use crate::world::{CLOUD4, SAFARICOM4};
 use anyhow::{Context, Result};
@@ -143,10 +144,14 @@ consumer_secret = "{consumer_secret}"
 shortcode = "{shortcode}"
 passkey = "{passkey}"
 transaction_type = "{transaction_type}"
+initiator = "{initiator}"
+security_credential = "{credential}"
 
 [sms]
 {sms}"#,
         home = home.display(),
+        initiator = org::INITIATOR,
+        credential = org::credential(),
         broker = broker::PORT,
         ca = ca.display(),
     )

@@ -4,6 +4,8 @@ mod raw;
 mod sms;
 
 use crate::daraja::Credentials;
+use crate::daraja::c2b::ResponseType;
+use crate::daraja::org::Initiator;
 use crate::daraja::wire::{Account, Merchant};
 use crate::ledger::Place;
 use crate::sources::{Network, Sources};
@@ -311,7 +313,43 @@ impl Checker<'_> {
                 None
             }
         };
+        let initiator = match (&mpesa.initiator, &mpesa.security_credential) {
+            (None, None) => None,
+            (Some(name), Some(credential)) => {
+                let clean = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic());
+                if !clean(name.get_ref()) {
+                    self.wrong(name, "initiator must be the operator's name on the M-Pesa organisation portal, without spaces");
+                }
+                if !clean(credential.get_ref()) || credential.get_ref().len() < 100 {
+                    let wanted = "security_credential must be the initiator's password, encrypted with Safaricom's certificate, in base64 \
+                                  (docs/relay.md says how it is made)";
+                    self.wrong(credential, wanted);
+                }
+                Some(Initiator { name: name.get_ref().clone(), credential: credential.get_ref().clone() })
+            }
+            (Some(only), None) => {
+                self.wrong(only, "initiator needs security_credential, too");
+                None
+            }
+            (None, Some(only)) => {
+                self.wrong(only, "security_credential needs initiator, too");
+                None
+            }
+        };
+        let c2b_default = match &mpesa.c2b_default {
+            None => ResponseType::default(),
+            Some(value) => match value.get_ref().as_str() {
+                "Completed" => ResponseType::Completed,
+                "Cancelled" => ResponseType::Cancelled,
+                _ => {
+                    self.wrong(value, "c2b_default must be \"Completed\" or \"Cancelled\"");
+                    ResponseType::default()
+                }
+            },
+        };
         Some(Credentials {
+            initiator,
+            c2b_default,
             base_url: base.map(|_| text.to_owned())?,
             consumer_key: mpesa.consumer_key.get_ref().clone(),
             consumer_secret: consumer_secret?,

@@ -37,6 +37,9 @@ pub(super) struct Mpesa {
     pub(super) passkey: Spanned<String>,
     pub(super) transaction_type: Spanned<String>,
     pub(super) till: Option<Spanned<String>>,
+    pub(super) initiator: Option<Spanned<String>>,
+    pub(super) security_credential: Option<Spanned<String>>,
+    pub(super) c2b_default: Option<Spanned<String>>,
 }
 
 #[derive(Deserialize)]

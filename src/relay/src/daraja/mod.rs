@@ -1,6 +1,8 @@
 //! Daraja, Safaricom's interface to M-Pesa: tokens, prompts, and questions about them. Its JSON is in `wire`, what its
 //! codes mean in `result`; here is the talking.
 
+pub mod c2b;
+pub mod org;
 pub mod result;
 mod token;
 pub mod wire;
@@ -8,7 +10,8 @@ pub mod wire;
 use crate::clock;
 use crate::payment::PushAnswer;
 use anyhow::Context;
-use lango_core::units::Password;
+use lango_core::units::{Password, Receipt, Shillings};
+use org::{Initiator, ReplyTo};
 use reqwest::{Client, StatusCode, redirect};
 use std::time::Duration;
 pub use token::TokenShelf;
@@ -31,6 +34,23 @@ pub struct Credentials {
     pub consumer_secret: Password,
     /// Shortcode and passkey.
     pub merchant: Merchant,
+    /// In whose name receipts are asked about and payments reversed.
+    pub initiator: Option<Initiator>,
+    /// What M-Pesa does with a payment by hand that we do not judge in time.
+    pub c2b_default: c2b::ResponseType,
+}
+
+/// Daraja's answer to something that is done later.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Later {
+    /// It will be done, and told.
+    Accepted,
+    /// It was not taken: what was said.
+    Refused(String),
+    /// Refused for now, or it never left: nothing was done.
+    NotNow(String),
+    /// Nobody knows.
+    InDoubt(String),
 }
 
 /// The client. All relays share one token, which lies on the shelf `S`.
@@ -38,6 +58,8 @@ pub struct Daraja<S> {
     http: Client,
     base_url: String,
     merchant: Merchant,
+    initiator: Option<Initiator>,
+    c2b_default: c2b::ResponseType,
     tokens: Tokens<S>,
 }
 
@@ -72,7 +94,14 @@ impl<S: TokenShelf> Daraja<S> {
         let authorization = wire::basic(&credentials.consumer_key, credentials.consumer_secret.reveal());
         let tokens =
             Tokens::new(http.clone(), &credentials.base_url, authorization, credentials.consumer_key.clone(), holder.to_owned(), shelf);
-        Ok(Self { http, base_url: credentials.base_url.clone(), merchant: credentials.merchant.clone(), tokens })
+        Ok(Self {
+            http,
+            base_url: credentials.base_url.clone(),
+            merchant: credentials.merchant.clone(),
+            initiator: credentials.initiator.clone(),
+            c2b_default: credentials.c2b_default,
+            tokens,
+        })
     }
 
     /// Whether a shortcode is ours.
@@ -118,6 +147,40 @@ impl<S: TokenShelf> Daraja<S> {
                     None
                 }
             },
+        }
+    }
+
+    /// Has Safaricom send payments by hand to these addresses.
+    pub async fn register_c2b(&self, confirmation: &str, validation: &str) -> Later {
+        let body = |_| c2b::register_body(&self.merchant.shortcode, self.c2b_default, confirmation, validation);
+        self.later("/mpesa/c2b/v2/registerurl", body).await
+    }
+
+    /// Whether there is an initiator, so that receipts can be asked about and payments reversed.
+    #[must_use]
+    pub const fn has_initiator(&self) -> bool {
+        self.initiator.is_some()
+    }
+
+    /// Asks what Safaricom knows of a receipt; it is told later. Nothing where there is no initiator.
+    pub async fn transaction_status(&self, receipt: &Receipt, reply: &ReplyTo) -> Option<Later> {
+        let initiator = self.initiator.as_ref()?;
+        let body = |_| org::status_body(initiator, &self.merchant.shortcode, receipt, reply);
+        Some(self.later("/mpesa/transactionstatus/v1/query", body).await)
+    }
+
+    /// Sends money back to its payer, once; how that ends is told later. Nothing where there is no initiator.
+    pub async fn reverse(&self, receipt: &Receipt, amount: Shillings, reply: &ReplyTo) -> Option<Later> {
+        let initiator = self.initiator.as_ref()?;
+        let body = |_| org::reversal_body(initiator, &self.merchant.shortcode, receipt, amount, reply);
+        Some(self.later("/mpesa/reversal/v1/request", body).await)
+    }
+
+    async fn later(&self, path: &str, body: impl Fn(lango_core::time::Wall) -> Vec<u8>) -> Later {
+        match self.call(path, body).await {
+            Err(NoAnswer::Unsent(why)) => Later::NotNow(why),
+            Err(NoAnswer::Lost(why)) => Later::InDoubt(why),
+            Ok(Answer { status, body }) => result::later(status.as_u16(), &body),
         }
     }
 

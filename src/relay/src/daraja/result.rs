@@ -1,6 +1,8 @@
 //! What Daraja's codes mean: the one place that says so. Codes only; their texts differ from channel to channel
 //! (1037 is "No response from user." in a callback and "DS timeout user cannot be reached." in a query).
 
+use super::Later;
+use super::wire::{PushReply, read_push, response_code};
 use crate::payment::PushAnswer;
 use lango_core::message::Reason;
 
@@ -39,7 +41,7 @@ pub fn meaning(code: &str) -> Meaning {
 /// Whether an error says that the token is not, or no longer, good.
 #[must_use]
 pub fn token_refused(http: u16, code: &str) -> bool {
-    http == 401 || code == "404.001.03"
+    http == 401 || matches!(code, "404.001.03" | "400.003.01")
 }
 
 /// What a push without an acceptance came to. `code` is Daraja's `errorCode`, empty where the answer had none.
@@ -57,6 +59,29 @@ pub fn push_refusal(http: u16, code: &str, message: &str) -> PushAnswer {
         // A gateway's own error page: the request may have passed it.
         "" if !(400..500).contains(&http) => PushAnswer::InDoubt(told),
         _ => PushAnswer::Refused(Reason::Other, told),
+    }
+}
+
+/// What the answer to something that is done later says.
+#[must_use]
+pub fn later(http: u16, body: &[u8]) -> Later {
+    if (200..300).contains(&http) && response_code(body).as_deref() == Some("0") {
+        return Later::Accepted;
+    }
+    let (code, message) = match read_push(body) {
+        PushReply::NotAccepted { code, message } => (code, message),
+        PushReply::Accepted { .. } => (String::new(), String::new()),
+    };
+    // Its words are Daraja's own (no customer's), and say what an operator needs: "Urls are already registered."
+    let said: String = message.chars().filter(|c| c.is_ascii() && !c.is_ascii_control()).take(120).collect();
+    let told = format!("{} {said}", if code.is_empty() { format!("HTTP {http}") } else { code.clone() }).trim().to_owned();
+    match code.as_str() {
+        "500.003.02" | "500.003.03" => Later::NotNow(told),
+        "" if http == 429 => Later::NotNow(told),
+        // One code for "Internal Server Error" and for refusals that say why.
+        "500.003.1001" | "500.001.1001" if said.to_ascii_lowercase().contains("internal server error") => Later::InDoubt(told),
+        "" if !(400..500).contains(&http) => Later::InDoubt(told),
+        _ => Later::Refused(told),
     }
 }
 
@@ -125,6 +150,38 @@ mod tests {
             (200, "", "", PushAnswer::InDoubt(told("HTTP 200"))),
         ] {
             assert_eq!(push_refusal(http, code, message), expected, "{http} {code} {message}");
+        }
+    }
+
+    #[test]
+    fn what_is_done_later() {
+        let error = |code: &str, message: &str| format!(r#"{{"requestId":"1","errorCode":"{code}","errorMessage":"{message}"}}"#);
+        let accepted = r#"{"OriginatorConversationID":"1236-7134259-1","ConversationID":"AG_20210709_1234409f86436c583e3f","ResponseCode":"0",
+            "ResponseDescription":"Accept the service request successfully."}"#;
+        // The registration's own answers: with and without a capital.
+        let registered = r#"{"OriginatorCoversationID":"7619-37765134-1","ResponseCode":"0","ResponseDescription":"success"}"#;
+        for (http, body, expected) in [
+            (200, accepted.to_owned(), Later::Accepted),
+            (200, registered.to_owned(), Later::Accepted),
+            (
+                500,
+                error("500.003.1001", "Urls are already registered."),
+                Later::Refused("500.003.1001 Urls are already registered.".to_owned()),
+            ),
+            (500, error("500.003.1001", "Internal Server Error"), Later::InDoubt("500.003.1001 Internal Server Error".to_owned())),
+            (500, error("500.003.02", "Spike Arrest Violation"), Later::NotNow("500.003.02 Spike Arrest Violation".to_owned())),
+            (500, error("500.003.03", "Quota Violation"), Later::NotNow("500.003.03 Quota Violation".to_owned())),
+            (
+                400,
+                error("400.002.02", "Bad Request - Invalid TransactionID"),
+                Later::Refused("400.002.02 Bad Request - Invalid TransactionID".to_owned()),
+            ),
+            (200, r#"{"ResponseCode":"21"}"#.to_owned(), Later::Refused("21".to_owned())),
+            (200, "<html>".to_owned(), Later::InDoubt("HTTP 200".to_owned())),
+            (502, String::new(), Later::InDoubt("HTTP 502".to_owned())),
+            (429, String::new(), Later::NotNow("HTTP 429".to_owned())),
+        ] {
+            assert_eq!(later(http, body.as_bytes()), expected, "{http} {body}");
         }
     }
 

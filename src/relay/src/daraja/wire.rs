@@ -17,7 +17,7 @@ const DESCRIPTION_MAX: usize = 13;
 const CODE_MAX: usize = 24;
 const ID_MAX: usize = 128;
 /// M-Pesa's receipts have ten characters; a text much shorter is none.
-const RECEIPT_MIN: usize = 8;
+pub(super) const RECEIPT_MIN: usize = 8;
 
 /// Which way the money goes to the operator.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -277,6 +277,13 @@ impl Answer {
     }
 }
 
+/// The `ResponseCode` of an answer that holds no error.
+#[must_use]
+pub fn response_code(body: &[u8]) -> Option<String> {
+    let answer = Answer::read(body);
+    if answer.error().is_some() { None } else { code(&answer.response_code) }
+}
+
 /// Reads the answer to a push, whatever its HTTP status.
 #[must_use]
 pub fn read_push(body: &[u8]) -> PushReply {
@@ -339,7 +346,7 @@ pub fn read_callback(body: &[u8]) -> Result<StkCallback, Unreadable> {
 }
 
 /// A number or a text, as text.
-fn scalar(value: &Value) -> Option<String> {
+pub(super) fn scalar(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.trim().to_owned()),
         Value::Number(number) => Some(number.to_string()),
@@ -348,19 +355,19 @@ fn scalar(value: &Value) -> Option<String> {
 }
 
 /// A code, kept to the letters that codes have: it goes into logs and tables.
-fn code(value: &Value) -> Option<String> {
+pub(super) fn code(value: &Value) -> Option<String> {
     let text: String = scalar(value)?.chars().filter(|c| c.is_ascii_alphanumeric() || "._-".contains(*c)).take(CODE_MAX).collect();
     (!text.is_empty()).then_some(text)
 }
 
 /// An id of Daraja's: printable and of a sane length, or none.
-fn id(value: &Value) -> Option<String> {
+pub(super) fn id(value: &Value) -> Option<String> {
     let text = value.as_str()?.trim();
     (!text.is_empty() && text.len() <= ID_MAX && text.bytes().all(|b| b.is_ascii_graphic())).then(|| text.to_owned())
 }
 
 /// `1`, `1.0`, `"1"` and `"1.00"` are one shilling; anything with cents is no amount that we asked for.
-fn shillings(value: &Value) -> Option<Shillings> {
+pub(super) fn shillings(value: &Value) -> Option<Shillings> {
     let text = scalar(value)?;
     let (whole, cents) = text.split_once('.').unwrap_or((&text, ""));
     let digits = |part: &str| part.bytes().all(|b| b.is_ascii_digit());
@@ -370,7 +377,7 @@ fn shillings(value: &Value) -> Option<Shillings> {
     whole.parse().ok().map(Shillings)
 }
 
-fn to_json<T: Serialize>(value: &T) -> Vec<u8> {
+pub(super) fn to_json<T: Serialize>(value: &T) -> Vec<u8> {
     // It cannot fail: plain structs of text and numbers. An empty body would be refused, not obeyed.
     serde_json::to_vec(value).unwrap_or_default()
 }

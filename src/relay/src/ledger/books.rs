@@ -1,9 +1,10 @@
 //! The money that arrived, as it is held against M-Pesa's own statement.
 
+use super::deposits::Deposit;
 use super::payments::key;
 use super::{Key, Ledger, maybe_parsed, maybe_wall, parsed, to_db, unsigned, wall};
 use lango_core::time::Wall;
-use lango_core::units::{Msisdn, PackageId, Receipt, Shillings};
+use lango_core::units::{Receipt, RouterName, Shillings};
 use sqlx::any::AnyRow;
 
 /// Money that arrived.
@@ -13,12 +14,10 @@ pub struct Entry {
     pub receipt: Receipt,
     /// M-Pesa's own; nothing where only a query told of the money.
     pub mpesa_receipt: Option<Receipt>,
-    /// Which payment it is.
-    pub key: Key,
-    /// Who paid.
-    pub phone: Msisdn,
-    /// What for.
-    pub package: PackageId,
+    /// Which payment it is; nothing where there was no prompt.
+    pub key: Option<Key>,
+    /// Whose it is; nothing where nobody knows yet.
+    pub router: Option<RouterName>,
     /// How much.
     pub amount: Shillings,
     /// When M-Pesa completed it, where it said so.
@@ -39,13 +38,26 @@ fn entry(row: &AnyRow) -> anyhow::Result<Entry> {
     Ok(Entry {
         receipt: parsed(row, "receipt")?,
         mpesa_receipt: maybe_parsed(row, "mpesa_receipt")?,
-        key: key(row)?,
-        phone: parsed(row, "phone")?,
-        package: parsed(row, "package")?,
+        router: Some(key(row)?.router),
+        key: Some(key(row)?),
         amount: Shillings(unsigned(row, "amount")?),
         completed_at: maybe_wall(row, "completed_at")?,
         entered_at: wall(row, "at")?,
     })
+}
+
+impl From<Deposit> for Entry {
+    fn from(deposit: Deposit) -> Self {
+        Self {
+            mpesa_receipt: Some(deposit.receipt.clone()),
+            receipt: deposit.receipt,
+            key: None,
+            router: deposit.router,
+            amount: deposit.amount,
+            completed_at: deposit.completed_at,
+            entered_at: deposit.at,
+        }
+    }
 }
 
 impl Ledger {
@@ -60,7 +72,11 @@ impl Ledger {
              WHERE COALESCE(r.completed_at, l.at) >= $1 AND COALESCE(r.completed_at, l.at) < $2
              ORDER BY COALESCE(r.completed_at, l.at), l.receipt",
         );
-        rows.bind(to_db(from)).bind(to_db(to)).fetch_all(&self.pool).await?.iter().map(entry).collect()
+        let rows = rows.bind(to_db(from)).bind(to_db(to)).fetch_all(&self.pool).await?;
+        let mut entries = rows.iter().map(entry).collect::<anyhow::Result<Vec<_>>>()?;
+        entries.extend(self.deposits_between(from, to).await?.into_iter().map(Entry::from));
+        entries.sort_by_key(|entry| (entry.at(), entry.receipt.clone()));
+        Ok(entries)
     }
 
     /// The money that has this receipt of M-Pesa's.
@@ -72,6 +88,18 @@ impl Ledger {
             "SELECT l.receipt, l.router, l.order_id, l.phone, l.package, l.amount, l.at, r.receipt AS mpesa_receipt, r.completed_at
              FROM receipts r JOIN ledger l ON l.receipt = r.entry WHERE r.receipt = $1",
         );
-        row.bind(receipt.as_str()).fetch_optional(&self.pool).await?.as_ref().map(entry).transpose()
+        if let Some(row) = row.bind(receipt.as_str()).fetch_optional(&self.pool).await? {
+            return entry(&row).map(Some);
+        }
+        Ok(self.deposit(receipt).await?.filter(|deposit| deposit.stage != super::Stage::Payment).map(Entry::from))
+    }
+
+    /// The payment whose money has this receipt: M-Pesa's own, or what its router was told.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub async fn payment_with_receipt(&self, receipt: &Receipt) -> anyhow::Result<Option<crate::payment::Payment>> {
+        let row = sqlx::query("SELECT * FROM payments WHERE receipt = $1 OR mpesa_receipt = $1 LIMIT 1").bind(receipt.as_str());
+        row.fetch_optional(&self.pool).await?.as_ref().map(super::payments::payment).transpose()
     }
 }

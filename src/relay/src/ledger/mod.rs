@@ -4,19 +4,25 @@
 
 mod books;
 mod callbacks;
+mod deposits;
 mod outbox;
 mod payments;
 mod place;
+mod posts;
 mod relays;
+mod reversals;
 mod routers;
 mod texts;
 mod tokens;
 
 pub use books::Entry;
 pub use callbacks::StoredCallback;
+pub use deposits::{Deposit, Stage};
 pub use outbox::{Message, Sequences, Which};
 pub use payments::{Heard, Key, NewRequest};
 pub use place::Place;
+pub use posts::{Kind as PostKind, StoredPost};
+pub use reversals::{Reversal, StatusAsk};
 pub use routers::Router;
 pub use texts::{Claimed, NewText, Text};
 
@@ -27,15 +33,34 @@ use sqlx::any::AnyRow;
 use sqlx::{Any, AnyPool, Row, Transaction};
 use std::str::FromStr;
 
-const SCHEMA: &str = include_str!("schema.sql");
-const SCHEMA_SQLITE: &str = include_str!("schema_sqlite.sql");
-const SCHEMA_POSTGRES: &str = include_str!("schema_postgres.sql");
-/// The version of those three.
-const FIRST_VERSION: i64 = 2;
-/// What came later, in its order: the version that it makes, and how, in both databases alike.
-const LATER: [(i64, &str); 1] = [(4, include_str!("schema_4.sql"))];
+/// What makes a version of the schema out of the one before it. Never changed once it was released.
+struct Step {
+    version: i64,
+    common: &'static str,
+    sqlite: &'static str,
+    postgres: &'static str,
+}
+
+const STEPS: [Step; 3] = [
+    Step {
+        version: 2,
+        common: include_str!("schema.sql"),
+        sqlite: include_str!("schema_sqlite.sql"),
+        postgres: include_str!("schema_postgres.sql"),
+    },
+    Step {
+        version: 3,
+        common: include_str!("schema_3.sql"),
+        sqlite: include_str!("schema_3_sqlite.sql"),
+        postgres: include_str!("schema_3_postgres.sql"),
+    },
+    // The same in both.
+    Step { version: 4, common: include_str!("schema_4.sql"), sqlite: "", postgres: "" },
+];
+/// The first version that a later program can build on.
+const SCHEMA_FIRST: i64 = STEPS[0].version;
 /// The schema's version, which the database keeps. A database of a later version is refused, not guessed at.
-const SCHEMA_VERSION: i64 = LATER[LATER.len() - 1].0;
+const SCHEMA_VERSION: i64 = STEPS[STEPS.len() - 1].version;
 
 /// The open database.
 #[derive(Clone)]
@@ -95,35 +120,30 @@ impl Ledger {
                 row.map(|row| row.try_get(0)).transpose()?
             }
         };
-        let mut version = version.filter(|version| *version != 0);
-        match version {
-            None | Some(FIRST_VERSION..SCHEMA_VERSION) => {}
+        let before = match version {
+            None | Some(0) => 0,
             Some(SCHEMA_VERSION) => return Ok(()),
+            Some(known @ SCHEMA_FIRST..SCHEMA_VERSION) => known,
             Some(later) if later > SCHEMA_VERSION => {
                 bail!("it was written by a newer lango-relay (schema {later}, this program knows {SCHEMA_VERSION}): install that one again")
             }
             Some(earlier) => bail!(
                 "it was written by a lango-relay from before the first release (schema {earlier}): keep that file with that program, and give                  this one a new database"
             ),
-        }
-        if version.is_none() {
+        };
+        for step in STEPS.iter().filter(|step| step.version > before) {
             let own = match self.kind {
-                Kind::Sqlite => [SCHEMA, SCHEMA_SQLITE, "PRAGMA user_version = 2"],
-                Kind::Postgres => [SCHEMA, SCHEMA_POSTGRES, "INSERT INTO relay_schema (version) VALUES (2)"],
+                Kind::Sqlite => step.sqlite,
+                Kind::Postgres => step.postgres,
             };
-            for part in own {
-                sqlx::raw_sql(part).execute(&mut *change.tx).await?;
-            }
-            version = Some(FIRST_VERSION);
+            sqlx::raw_sql(step.common).execute(&mut *change.tx).await?;
+            sqlx::raw_sql(own).execute(&mut *change.tx).await?;
         }
-        for (later, schema) in LATER.into_iter().filter(|(later, _)| version.is_some_and(|version| version < *later)) {
-            sqlx::raw_sql(schema).execute(&mut *change.tx).await?;
-            let number = match self.kind {
-                Kind::Sqlite => format!("PRAGMA user_version = {later}"),
-                Kind::Postgres => format!("UPDATE relay_schema SET version = {later}"),
-            };
-            sqlx::raw_sql(sqlx::AssertSqlSafe(number)).execute(&mut *change.tx).await?;
-        }
+        let now = match self.kind {
+            Kind::Sqlite => format!("PRAGMA user_version = {SCHEMA_VERSION}"),
+            Kind::Postgres => format!("DELETE FROM relay_schema; INSERT INTO relay_schema (version) VALUES ({SCHEMA_VERSION})"),
+        };
+        sqlx::raw_sql(sqlx::AssertSqlSafe(now)).execute(&mut *change.tx).await?;
         change.commit().await
     }
 

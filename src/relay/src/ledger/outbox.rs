@@ -4,7 +4,7 @@ use super::place::Kind;
 use super::{Change, Ledger, to_db, unsigned, wall};
 use anyhow::Context;
 use lango_core::time::Wall;
-use lango_core::units::{MessageId, OrderId, RouterName};
+use lango_core::units::{MessageId, OrderId, Receipt, RouterName};
 use sqlx::Row;
 use sqlx::any::AnyRow;
 use std::collections::HashMap;
@@ -118,7 +118,8 @@ macro_rules! claim {
     ($wanted:literal, $free:literal) => {
         concat!(
             "UPDATE outbox SET claim = $1, times = times + 1, due = CASE WHEN times + 1 < $4 THEN $2 ELSE $3 END ",
-            "WHERE id IN (SELECT id FROM outbox WHERE ",
+            // Who has no key any more is told nothing.
+            "WHERE id IN (SELECT id FROM outbox WHERE router NOT IN (SELECT name FROM routers WHERE revoked_at IS NOT NULL) AND ",
             $wanted,
             " LIMIT $5",
             $free,
@@ -177,8 +178,40 @@ impl Change {
         Ok(())
     }
 
+    /// Takes back what a router has not acknowledged about this payment or deposit. `false`: there is nothing to take back.
+    ///
+    /// # Errors
+    /// When the ledger cannot be written.
+    pub async fn take_back(&mut self, router: &RouterName, order: &OrderId, now: Wall) -> anyhow::Result<bool> {
+        let open = sqlx::query("SELECT id FROM outbox WHERE router = $1 AND order_id = $2 ORDER BY id");
+        let rows = open.bind(router.as_str()).bind(order.as_str()).fetch_all(&mut *self.tx).await?;
+        for row in &rows {
+            let id: String = row.try_get("id")?;
+            sqlx::query("DELETE FROM outbox WHERE id = $1").bind(&id).execute(&mut *self.tx).await?;
+            self.end_message(&id, "reversed", now).await?;
+        }
+        Ok(!rows.is_empty())
+    }
+
+    /// Sends again what was taken back about the money with this receipt.
+    pub(super) async fn tell_again(&mut self, receipt: &Receipt, now: Wall) -> anyhow::Result<()> {
+        sqlx::query(
+            "INSERT INTO outbox (id, router, order_id, times, due) SELECT m.id, m.router, m.order_id, 1, $3 FROM messages m
+             JOIN messages_ended e ON e.id = m.id WHERE e.how = 'reversed' AND (m.order_id = $1 OR EXISTS (SELECT 1 FROM receipts r
+             JOIN ledger l ON l.receipt = r.entry WHERE r.receipt = $2 AND l.router = m.router AND l.order_id = m.order_id))
+             ON CONFLICT (id) DO NOTHING",
+        )
+        .bind(receipt.as_str().to_ascii_lowercase())
+        .bind(receipt.as_str())
+        .bind(to_db(now))
+        .execute(&mut *self.tx)
+        .await?;
+        Ok(())
+    }
+
     async fn end_message(&mut self, id: &str, how: &str, now: Wall) -> anyhow::Result<()> {
-        let insert = sqlx::query("INSERT INTO messages_ended (id, at, how) VALUES ($1, $2, $3)");
+        // A message that was taken back and is sent again keeps its first end.
+        let insert = sqlx::query("INSERT INTO messages_ended (id, at, how) VALUES ($1, $2, $3) ON CONFLICT (id) DO NOTHING");
         insert.bind(id).bind(to_db(now)).bind(how).execute(&mut *self.tx).await?;
         Ok(())
     }

@@ -81,7 +81,7 @@ fn state(name: &str, reason: Option<&str>) -> anyhow::Result<State> {
     }
 }
 
-fn payment(row: &AnyRow) -> anyhow::Result<Payment> {
+pub(super) fn payment(row: &AnyRow) -> anyhow::Result<Payment> {
     Ok(Payment {
         router: parsed(row, "router")?,
         order: parsed(row, "order_id")?,

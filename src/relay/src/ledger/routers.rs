@@ -22,6 +22,8 @@ pub struct Router {
     pub online: Option<bool>,
     /// Since when that is so.
     pub online_at: Option<Wall>,
+    /// Since when its keys are not good any more.
+    pub revoked_at: Option<Wall>,
 }
 
 fn router(row: &AnyRow) -> anyhow::Result<Router> {
@@ -33,19 +35,30 @@ fn router(row: &AnyRow) -> anyhow::Result<Router> {
         version: row.try_get("version")?,
         online: row.try_get::<Option<i64>, _>("online")?.map(|online| online != 0),
         online_at: maybe_wall(row, "online_at")?,
+        revoked_at: maybe_wall(row, "revoked_at")?,
     })
 }
 
 impl Ledger {
-    /// Adds a router. `false`: there is one of that name, and nothing was changed.
+    /// Adds a router, or gives one whose keys were revoked new ones. `false`: there is one of that name, and nothing was changed.
     ///
     /// # Errors
     /// When it could not be stored.
     pub async fn add_router(&self, name: &RouterName, password: &Password, now: Wall) -> anyhow::Result<bool> {
-        let insert =
-            sqlx::query("INSERT INTO routers (name, password, added_at, next_seq) VALUES ($1, $2, $3, 1) ON CONFLICT (name) DO NOTHING");
+        let insert = sqlx::query(
+            "INSERT INTO routers (name, password, added_at, next_seq) VALUES ($1, $2, $3, 1) ON CONFLICT (name) DO UPDATE SET password = excluded.password, revoked_at = NULL WHERE routers.revoked_at IS NOT NULL",
+        );
         let done = insert.bind(name.as_str()).bind(password.reveal()).bind(to_db(now)).execute(&self.pool).await?;
         Ok(done.rows_affected() == 1)
+    }
+
+    /// Revokes a router's keys. `false`: there is no such router, or they are revoked already.
+    ///
+    /// # Errors
+    /// When it could not be stored.
+    pub async fn revoke_router(&self, name: &RouterName, now: Wall) -> anyhow::Result<bool> {
+        let update = sqlx::query("UPDATE routers SET revoked_at = $2, online = 0 WHERE name = $1 AND revoked_at IS NULL");
+        Ok(update.bind(name.as_str()).bind(to_db(now)).execute(&self.pool).await?.rows_affected() == 1)
     }
 
     /// All routers, by name.
@@ -80,8 +93,21 @@ impl Ledger {
     /// # Errors
     /// When it could not be stored.
     pub async fn router_is(&self, name: &RouterName, online: bool, now: Wall) -> anyhow::Result<bool> {
-        let update = sqlx::query("UPDATE routers SET online = $2, online_at = $3 WHERE name = $1 AND (online IS NULL OR online <> $2)");
+        let update = sqlx::query(
+            "UPDATE routers SET online = $2, online_at = $3 WHERE name = $1 AND (online IS NULL OR online <> $2) AND revoked_at IS NULL",
+        );
         let done = update.bind(name.as_str()).bind(i64::from(online)).bind(to_db(now)).execute(&self.pool).await?;
         Ok(done.rows_affected() == 1)
+    }
+}
+
+impl super::Change {
+    /// Whether this router's keys are revoked, or there is none.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub async fn router_is_revoked(&mut self, name: &RouterName) -> anyhow::Result<bool> {
+        let row = sqlx::query("SELECT 1 FROM routers WHERE name = $1 AND revoked_at IS NULL").bind(name.as_str());
+        Ok(row.fetch_optional(&mut *self.tx).await?.is_none())
     }
 }

@@ -410,7 +410,7 @@ async fn money_counts_for_the_day_on_which_m_pesa_moved_it() {
         }
         let of = async |from, to| {
             let entries = ledger.entries(from, to).await.unwrap();
-            entries.iter().map(|entry| (entry.key.order.to_string(), entry.mpesa_receipt.is_some())).collect::<Vec<_>>()
+            entries.iter().map(|entry| (entry.key.as_ref().unwrap().order.to_string(), entry.mpesa_receipt.is_some())).collect::<Vec<_>>()
         };
         assert_eq!(of(NOW, day).await, [("aaaa".to_owned(), true)]);
         assert_eq!(of(day, next).await, [("bbbb".to_owned(), true), ("cccc".to_owned(), false)]);
@@ -470,5 +470,183 @@ async fn commits_are_as_durable_as_the_database_makes_them_and_nobody_else_reads
         let opened = Ledger::open(&both.places[1]).await.unwrap();
         let row = sqlx::query("SELECT current_setting('synchronous_commit')").fetch_one(&opened.pool).await.unwrap();
         assert_eq!(row.get::<String, _>(0), kept);
+    }
+}
+
+#[tokio::test]
+async fn a_ledger_of_the_version_before_is_brought_up_and_keeps_what_it_holds() {
+    let both = both();
+    for place in &both.places {
+        let pool = place.connect().await.unwrap();
+        let (own, version) = match place.kind() {
+            Kind::Sqlite => (STEPS[0].sqlite, "PRAGMA user_version = 2"),
+            Kind::Postgres => {
+                (STEPS[0].postgres, "CREATE TABLE relay_schema (version BIGINT NOT NULL); INSERT INTO relay_schema (version) VALUES (2)")
+            }
+        };
+        for text in
+            [STEPS[0].common, own, version, "INSERT INTO routers (name, password, added_at, next_seq) VALUES ('kibera-7', 'k7', 5, 9)"]
+        {
+            sqlx::raw_sql(text).execute(&pool).await.unwrap();
+        }
+        pool.close().await;
+        for _ in 0..2 {
+            let ledger = Ledger::open_existing(place).await.unwrap().unwrap();
+            let [router] = &*ledger.routers().await.unwrap() else { panic!("the router is still there") };
+            assert_eq!((router.name.as_str(), router.password.reveal(), router.revoked_at), ("kibera-7", "k7", None));
+            assert_eq!(Sequences::default().next(&ledger, &router.name).await.unwrap() % 1_000, 9);
+            assert_eq!(ledger.deposits().await.unwrap(), []);
+            ledger.close().await;
+        }
+    }
+}
+
+fn deposit(receipt: &str, stage: Stage) -> Deposit {
+    Deposit {
+        receipt: receipt.parse().unwrap(),
+        stage,
+        router: None,
+        account: "Kibera 7".to_owned(),
+        word: None,
+        payer: "2547*****678".parse().unwrap(),
+        hash: None,
+        amount: Shillings(10),
+        channel: "c2b".to_owned(),
+        completed_at: Some(NOW),
+        at: NOW,
+        due: None,
+        order: None,
+        note: None,
+    }
+}
+
+#[tokio::test]
+async fn a_deposit_is_entered_once_and_its_money_stays() {
+    let both = both();
+    for ledger in both.open().await {
+        let waiting = deposit("RKL51ZDR4F", Stage::Waiting);
+        for first in [true, false] {
+            let mut change = ledger.begin().await.unwrap();
+            let entered = change.add_deposit(&waiting).await;
+            if first {
+                change.book_deposit(&waiting, NOW).await.unwrap();
+                change.commit().await.unwrap();
+            } else {
+                assert!(is_collision(&entered.unwrap_err()));
+            }
+        }
+        assert_eq!(ledger.deposit(&waiting.receipt).await.unwrap(), Some(waiting.clone()));
+        assert!(ledger.receipt_is_booked(&waiting.receipt).await.unwrap());
+        let [entry] = &*ledger.entries(NOW, Wall(NOW.0 + 1)).await.unwrap() else { panic!("it is in the books") };
+        assert_eq!((entry.router.as_ref(), entry.amount), (None, Shillings(10)));
+        // Given to a router it is that one's for ever; what was paid never changes.
+        let mut given = Deposit { stage: Stage::Given, router: Some("kibera-7".parse().unwrap()), ..waiting.clone() };
+        let mut change = ledger.begin().await.unwrap();
+        change.settle_deposit(&given).await.unwrap();
+        change.commit().await.unwrap();
+        given.router = Some("kibera-8".parse().unwrap());
+        let mut change = ledger.begin().await.unwrap();
+        assert!(change.settle_deposit(&given).await.is_err());
+        drop(change);
+        for text in ["UPDATE deposits SET amount = 20", "DELETE FROM deposits", "UPDATE posts SET kind = 'x'", "DELETE FROM reversals"] {
+            let mut change = ledger.begin().await.unwrap();
+            change.claim_reversal(&"RKL51ZDR4G".parse().unwrap(), Shillings(1), false, &CallbackSecret::new().unwrap(), NOW).await.unwrap();
+            let post = "INSERT INTO posts (id, kind, subject, at, body) VALUES ('a', 'c2b', '', 1, '')";
+            sqlx::raw_sql(post).execute(&mut *change.tx).await.unwrap();
+            assert!(sqlx::raw_sql(text).execute(&mut *change.tx).await.is_err(), "{text}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_reversal_is_claimed_once_and_only_a_failure_makes_way_for_another() {
+    let both = both();
+    for ledger in both.open().await {
+        let receipt: Receipt = "RKL51ZDR4F".parse().unwrap();
+        let claim = async |served| {
+            let secret = CallbackSecret::new().unwrap();
+            let mut change = ledger.begin().await.unwrap();
+            let claimed = change.claim_reversal(&receipt, Shillings(10), served, &secret, NOW).await.unwrap();
+            change.commit().await.unwrap();
+            claimed.then(|| secret.reveal().to_owned())
+        };
+        let first = claim(false).await.unwrap();
+        assert_eq!(claim(false).await, None);
+        let state =
+            async |secret: &str, state: &str| ledger.reversal_is(secret, state, Some("21"), None, NOW).await.unwrap().unwrap().state;
+        assert_eq!(state(&first, "accepted").await, "accepted");
+        assert_eq!(state(&first, "doubt").await, "doubt");
+        assert_eq!(claim(false).await, None, "in doubt it is never sent again");
+        assert_eq!(state(&first, "failed").await, "failed");
+        let second = claim(true).await.unwrap();
+        // The result may come before the answer to the request.
+        assert_eq!(state(&second, "done").await, "done");
+        for later in ["accepted", "failed", "doubt"] {
+            assert_eq!(state(&second, later).await, "done", "{later}");
+        }
+        assert_eq!(claim(false).await, None);
+        assert_eq!(ledger.reversals().await.unwrap().len(), 2);
+    }
+}
+
+#[tokio::test]
+async fn what_a_router_has_not_acknowledged_is_taken_back_and_told_again_when_its_reversal_fails() {
+    let both = both();
+    for ledger in both.open().await {
+        let router: RouterName = "kibera-7".parse().unwrap();
+        ledger.add_router(&router, &lango_core::units::Password::new("a").unwrap(), NOW).await.unwrap();
+        let receipt: Receipt = "RKL51ZDR4F".parse().unwrap();
+        let message = Message {
+            id: "m-1".parse().unwrap(),
+            router: router.clone(),
+            order: "rkl51zdr4f".parse().unwrap(),
+            seq: 1,
+            topic: "t".to_owned(),
+            payload: "p".to_owned(),
+            made_at: NOW,
+        };
+        let secret = CallbackSecret::new().unwrap();
+        let mut change = ledger.begin().await.unwrap();
+        change.post(&message, false).await.unwrap();
+        change.claim_reversal(&receipt, Shillings(10), true, &secret, NOW).await.unwrap();
+        assert!(change.take_back(&router, &message.order, NOW).await.unwrap());
+        change.commit().await.unwrap();
+        assert_eq!(ledger.claim(&Which::All, "a", NOW).await.unwrap(), []);
+        ledger.reversal_is(secret.reveal(), "failed", Some("1"), None, NOW).await.unwrap();
+        assert_eq!(ledger.claim(&Which::All, "b", NOW).await.unwrap(), std::slice::from_ref(&message));
+        ledger.acknowledged(&router, std::slice::from_ref(&message.id), NOW).await.unwrap();
+        assert_eq!(ledger.claim(&Which::All, "c", NOW).await.unwrap(), []);
+    }
+}
+
+#[tokio::test]
+async fn a_router_whose_keys_are_revoked_is_told_nothing_until_it_has_new_ones() {
+    let both = both();
+    for ledger in both.open().await {
+        let router: RouterName = "kibera-7".parse().unwrap();
+        let password = |text: &str| lango_core::units::Password::new(text).unwrap();
+        assert!(ledger.add_router(&router, &password("old"), NOW).await.unwrap());
+        let message = Message {
+            id: "m-1".parse().unwrap(),
+            router: router.clone(),
+            order: "aaaa".parse().unwrap(),
+            seq: 1,
+            topic: "t".to_owned(),
+            payload: "p".to_owned(),
+            made_at: NOW,
+        };
+        let mut change = ledger.begin().await.unwrap();
+        change.post(&message, false).await.unwrap();
+        change.commit().await.unwrap();
+        assert!(ledger.revoke_router(&router, NOW).await.unwrap());
+        assert!(!ledger.revoke_router(&router, NOW).await.unwrap());
+        assert!(!ledger.router_is(&router, true, NOW).await.unwrap());
+        for which in [Which::All, Which::Of(router.clone()), Which::Due] {
+            assert_eq!(ledger.claim(&which, "a", NOW).await.unwrap(), [], "{which:?}");
+        }
+        assert!(ledger.add_router(&router, &password("new"), NOW).await.unwrap());
+        assert!(!ledger.add_router(&router, &password("newer"), NOW).await.unwrap());
+        assert_eq!(ledger.router(&router).await.unwrap().unwrap().password.reveal(), "new");
+        assert_eq!(ledger.claim(&Which::All, "b", NOW).await.unwrap(), [message], "what it is owed");
     }
 }

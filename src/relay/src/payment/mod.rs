@@ -102,10 +102,25 @@ pub struct Callback {
     pub completed_at: Option<Wall>,
     /// Whether the receipt is in the books for another payment.
     pub receipt_taken: bool,
+    /// Whether the receipt is in the books as money that came without a prompt, for this router or for nobody yet.
+    pub deposited: bool,
     /// Whether the request is in the books for another payment.
     pub request_taken: bool,
     /// Whether it named a shortcode that is not ours.
     pub foreign_shortcode: bool,
+}
+
+/// The money of this payment, told by another way than its callback.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Confirmation {
+    /// M-Pesa's receipt.
+    pub receipt: Receipt,
+    /// What arrived.
+    pub amount: Shillings,
+    /// When M-Pesa completed it, as it says.
+    pub completed_at: Option<Wall>,
+    /// Whether the receipt is in the books already.
+    pub receipt_taken: bool,
 }
 
 /// What happened.
@@ -117,6 +132,8 @@ pub enum Event {
     Push(PushAnswer),
     /// Somebody who knew the payment's secret posted a result.
     Callback(Callback),
+    /// Safaricom told of a payment by hand, which turns out to be this one's money.
+    Confirmation(Confirmation),
     /// Somebody who knew the secret posted what is no result.
     Unreadable,
     /// A query ended.
@@ -198,6 +215,7 @@ impl Payment {
             Event::Due => self.on_due(now),
             Event::Push(answer) => self.on_push(answer, now),
             Event::Callback(callback) => self.on_callback(callback, now),
+            Event::Confirmation(confirmation) => self.on_confirmation(confirmation, now),
             Event::Unreadable => self.distrust("the callback is not readable", now),
             Event::Query { code, missed } => self.on_query(code.as_deref(), *missed, now),
             Event::Retry => self.on_retry(now),
@@ -302,6 +320,15 @@ impl Payment {
                 if callback.receipt_taken {
                     return self.distrust("the receipt is another payment's", now);
                 }
+                if callback.deposited && self.state != State::Paid {
+                    // The money is in the books, and its router was told; it is not told yet whose prompt it was.
+                    let mut step = known.pay(receipt.clone(), Some(receipt), now);
+                    step.actions.retain(|action| !matches!(action, Action::Book(_)));
+                    return step;
+                }
+                if callback.deposited && self.mpesa_receipt.is_none() {
+                    return self.distrust("its money is in the books as paid by hand, too", now);
+                }
                 known.money_confirmed(receipt, now)
             }
             Meaning::Failure(reason) => match self.state {
@@ -319,6 +346,18 @@ impl Payment {
                 Step { payment: known, actions: Vec::new(), verdict: Verdict::Undecided }
             }
         }
+    }
+
+    fn on_confirmation(&self, confirmation: &Confirmation, now: Wall) -> Step {
+        let Confirmation { receipt, amount, receipt_taken, .. } = confirmation;
+        if *receipt_taken || self.prompted_at.is_none() || *amount != self.amount {
+            return Step::nothing(self, Verdict::Known);
+        }
+        if self.state == State::Paid && self.mpesa_receipt.is_some() {
+            // Somebody paid once more by hand: other money, and not this payment's.
+            return Step::nothing(self, Verdict::Known);
+        }
+        self.money_confirmed(receipt.clone(), now)
     }
 
     fn money_confirmed(&self, receipt: Receipt, now: Wall) -> Step {

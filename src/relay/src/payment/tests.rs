@@ -43,6 +43,7 @@ fn after(milliseconds: u64) -> Wall {
 
 fn success() -> Callback {
     Callback {
+        deposited: false,
         checkout: CHECKOUT.to_owned(),
         code: "0".to_owned(),
         amount: Some(Shillings(10)),
@@ -335,4 +336,54 @@ fn whatever_is_due_is_moved_on() {
             assert!(step.payment.due.is_none_or(|due| due > now), "{state:?} at {milliseconds} would spin");
         }
     }
+}
+
+fn confirmation() -> Confirmation {
+    Confirmation { receipt: receipt(), amount: Shillings(10), completed_at: None, receipt_taken: false }
+}
+
+#[test]
+fn a_prompts_money_that_is_told_as_a_payment_by_hand() {
+    for state in ALL {
+        let step = payment(state).on(&Event::Confirmation(confirmation()), NOW);
+        match state {
+            // Nobody was prompted: it cannot be that prompt's. Or it is paid already, by other money.
+            State::Requested | State::Paid => {
+                assert_eq!((step.verdict, step.payment, &*step.actions), (Verdict::Known, payment(state), &[][..]))
+            }
+            _ => {
+                assert_eq!((step.payment.state, step.actions), (State::Paid, paid(receipt())), "{state:?}");
+                assert_eq!(step.payment.mpesa_receipt, Some(receipt()));
+            }
+        }
+    }
+    // A stand-in gets its name, and the router keeps what it knows.
+    let nameless = Payment { receipt: Some(stand_in()), mpesa_receipt: None, ..payment(State::Paid) };
+    let step = nameless.on(&Event::Confirmation(confirmation()), NOW);
+    assert_eq!((step.payment.receipt, step.payment.mpesa_receipt), (Some(stand_in()), Some(receipt())));
+    assert_eq!(step.actions, [Action::NameReceipt(receipt())]);
+    for wrong in [Confirmation { amount: Shillings(11), ..confirmation() }, Confirmation { receipt_taken: true, ..confirmation() }] {
+        let step = payment(State::Prompted).on(&Event::Confirmation(wrong), NOW);
+        assert_eq!((step.verdict, step.payment, &*step.actions), (Verdict::Known, payment(State::Prompted), &[][..]));
+    }
+}
+
+#[test]
+fn a_callback_of_money_that_is_in_the_books_as_paid_by_hand_books_nothing() {
+    let deposited = || Event::Callback(Callback { deposited: true, ..success() });
+    for state in ALL {
+        let step = payment(state).on(&deposited(), NOW);
+        match state {
+            State::Requested => assert!(matches!(step.verdict, Verdict::Mismatch(_))),
+            State::Paid => assert_eq!((step.verdict, &*step.actions), (Verdict::Known, &[][..])),
+            _ => {
+                let told = vec![Action::Tell(Outcome::Paid { receipt: receipt(), amount: Shillings(10) })];
+                assert_eq!((step.payment.state, step.actions), (State::Paid, told), "{state:?}");
+            }
+        }
+    }
+    // A query was quicker than both: the same money twice in the books is for a person to look at.
+    let nameless = Payment { receipt: Some(stand_in()), mpesa_receipt: None, ..payment(State::Paid) };
+    let step = nameless.on(&deposited(), NOW);
+    assert!(matches!(step.verdict, Verdict::Mismatch(_)) && step.actions.is_empty() && step.payment.flag.is_some());
 }

@@ -70,7 +70,10 @@ impl Refusal {
     fn new(status: u16, code: &'static str, message: impl Into<String>) -> Self {
         Self { status, code, message: message.into() }
     }
-    fn invalid(field: &str) -> Self {
+    pub(super) fn of(status: u16, code: &'static str, message: &str) -> Self {
+        Self::new(status, code, message)
+    }
+    pub(super) fn invalid(field: &str) -> Self {
         Self::new(400, "400.002.02", format!("Bad Request - Invalid {field}"))
     }
     /// No token, a wrong one, or one that a later one made invalid.
@@ -102,6 +105,11 @@ impl Refusal {
     #[must_use]
     pub fn locked() -> Self {
         Self::new(500, "500.001.1001", "Unable to lock subscriber, a transaction is already in process for the current subscriber")
+    }
+    /// The shortcode has its addresses.
+    #[must_use]
+    pub fn registered() -> Self {
+        Self::new(500, "500.003.1001", "Urls are already registered.")
     }
     /// Too much to do.
     #[must_use]
@@ -206,7 +214,7 @@ pub fn check_push(merchant: &Merchant, body: &[u8], now: u64) -> Result<Push, Re
     Ok(Push { phone: text("PhoneNumber")?, amount, reference, description, callback_url })
 }
 
-fn callback_url_is_good(url: &str) -> bool {
+pub(super) fn callback_url_is_good(url: &str) -> bool {
     let Some(rest) = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://")) else { return false };
     let host = rest.split(['/', ':', '?']).next().unwrap_or_default();
     !host.is_empty()

@@ -2,6 +2,7 @@
 
 pub mod customer;
 pub mod daraja;
+pub mod org;
 mod server;
 
 pub(crate) use server::random_text;
@@ -67,6 +68,7 @@ struct State {
     refusals: Vec<Refusal>,
     last_id: u64,
     released: u64,
+    organisation: org::Organisation,
     over: bool,
 }
 
@@ -189,7 +191,11 @@ impl Safaricom {
     /// What really moved, oldest first: the truth that service is compared with.
     #[must_use]
     pub fn money(&self) -> Vec<Paid> {
-        self.inner.lock().prompts.iter().filter_map(|p| p.paid.clone()).collect()
+        let state = self.inner.lock();
+        let by_hand = state.organisation.by_hand.iter().filter_map(|one| one.paid.clone());
+        let mut money: Vec<Paid> = state.prompts.iter().filter_map(|p| p.paid.clone()).chain(by_hand).collect();
+        money.sort_by_key(|paid| paid.at);
+        money
     }
 
     /// What was refused, oldest first. In a good run: nothing.

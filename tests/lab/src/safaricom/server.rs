@@ -2,7 +2,7 @@
 
 use super::customer::PushAnswer;
 use super::daraja::{self, Refusal};
-use super::{Inner, now_unix};
+use super::{Inner, now_unix, org};
 use crate::http::{self, Reply, Request, Response, Server};
 use crate::net::Namespace;
 use anyhow::{Context, Result};
@@ -33,6 +33,9 @@ fn answer(inner: &Arc<Inner>, request: &Request) -> Result<Reply, Refusal> {
         "/oauth/v1/generate" => token(inner, request),
         "/mpesa/stkpush/v1/processrequest" => push(inner, request),
         "/mpesa/stkpushquery/v1/query" => query(inner, request),
+        "/mpesa/c2b/v2/registerurl" => check_call(inner, request).and_then(|()| org::register(inner, request)),
+        "/mpesa/transactionstatus/v1/query" => check_call(inner, request).and_then(|()| org::status(inner, request)),
+        "/mpesa/reversal/v1/request" => check_call(inner, request).and_then(|()| org::reversal(inner, request)),
         _ => Err(Refusal::not_found()),
     }
 }
@@ -119,6 +122,11 @@ fn query(inner: &Inner, request: &Request) -> Result<Reply, Refusal> {
 
 /// Posts a callback and gives back the receiver's status.
 pub(super) fn post(place: Option<&Namespace>, url: &str, shortcode: &str, body: &[u8]) -> Result<u16> {
+    post_and_read(place, url, shortcode, body).map(|(status, _)| status)
+}
+
+/// The same, with the answer's body.
+pub(super) fn post_and_read(place: Option<&Namespace>, url: &str, shortcode: &str, body: &[u8]) -> Result<(u16, Vec<u8>)> {
     let rest = url.strip_prefix("http://").context("the lab has no certificates: it calls back over http only")?;
     let (authority, path) = rest.find('/').map_or((rest, "/"), |at| rest.split_at(at));
     let with_port = if authority.contains(':') { authority.to_owned() } else { format!("{authority}:80") };
@@ -128,7 +136,8 @@ pub(super) fn post(place: Option<&Namespace>, url: &str, shortcode: &str, body: 
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(CALLBACK))?;
     let headers = [("host", authority), ("content-type", "application/json"), ("businessshortcode", shortcode), ("connection", "close")];
-    Ok(http::exchange(stream, &http::request("POST", path, &headers, body), false)?.status)
+    let answer = http::exchange(stream, &http::request("POST", path, &headers, body), false)?;
+    Ok((answer.status, answer.body))
 }
 
 /// So many random digits and letters.
