@@ -4,6 +4,7 @@ use lango_lab::http::{self, Reply, Response, Server};
 use lango_lab::safaricom::Safaricom;
 use lango_lab::safaricom::customer::{Answer, Customer, Delivery, PushAnswer};
 use lango_lab::safaricom::daraja::{Merchant, to_eat};
+use lango_lab::safaricom::org;
 use lango_lab::wait::{holds_for, until_true};
 use serde_json::{Value, json};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -217,4 +218,55 @@ fn a_query_may_get_no_answer() {
     merchants.safaricom.silence_queries(1);
     assert_eq!(merchants.query(&checkout).value()["errorCode"], "500.001.1001");
     assert_eq!(merchants.query(&checkout).value()["ResultCode"], "0");
+}
+
+#[test]
+fn what_an_organisation_asks_is_checked_and_answered_later() {
+    let merchants = Merchants::new();
+    let url = merchants.callback_url.clone();
+    let register = json!({"ShortCode": "174379", "ResponseType": "Cancelled", "ConfirmationURL": url, "ValidationURL": url});
+    let status = json!({
+        "Initiator": org::INITIATOR, "SecurityCredential": org::credential(), "CommandID": "TransactionStatusQuery", "TransactionID": "NEF61H8J60",
+        "PartyA": "174379", "IdentifierType": "4", "ResultURL": url, "QueueTimeOutURL": url, "Remarks": "OK", "Occasion": "OK",
+    });
+    let reversal = json!({
+        "Initiator": org::INITIATOR, "SecurityCredential": org::credential(), "CommandID": "TransactionReversal", "TransactionID": "PDU91HIVIT",
+        "Amount": "200", "ReceiverParty": "174379", "RecieverIdentifierType": "11", "ResultURL": url, "QueueTimeOutURL": url, "Remarks": "OK",
+    });
+    let forms =
+        [("/mpesa/c2b/v2/registerurl", register), ("/mpesa/transactionstatus/v1/query", status), ("/mpesa/reversal/v1/request", reversal)];
+    for (path, form) in &forms {
+        for field in form.as_object().unwrap().keys().filter(|field| *field != "Occasion") {
+            let mut wrong = form.clone();
+            wrong[field] = json!("https://MPESA.example.org");
+            let answer = merchants.call(path, &merchants.token(), &wrong).unwrap();
+            assert_eq!(answer.value()["errorCode"], "400.002.02", "{path} {field}: {}", answer.text());
+        }
+        let answer = merchants.call(path, &merchants.token(), form).unwrap();
+        assert_eq!((answer.status, answer.value()["ResponseCode"].as_str()), (200, Some("0")), "{}", answer.text());
+    }
+    let again = merchants.call(forms[0].0, &merchants.token(), &forms[0].1).unwrap();
+    assert_eq!(again.value()["errorMessage"], "Urls are already registered.");
+    // Nobody paid with these: both say so, later.
+    until_true("two results", SOON, || merchants.callbacks().len() == 2).unwrap();
+    assert!(merchants.callbacks().iter().all(|result| result["Result"]["ResultCode"] == "R000002"));
+    assert!(merchants.safaricom.reversals().iter().all(|(_, _, back)| !back));
+}
+
+#[test]
+fn money_by_hand_is_asked_about_moved_and_told() {
+    let merchants = Merchants::new();
+    let url = merchants.callback_url.clone();
+    let register = json!({"ShortCode": "174379", "ResponseType": "Cancelled", "ConfirmationURL": url, "ValidationURL": url});
+    merchants.call("/mpesa/c2b/v2/registerurl", &merchants.token(), &register).unwrap();
+    merchants.safaricom.validates(true);
+    // This merchant's program answers everything with a number, which is no validation's answer.
+    let refused = merchants.safaricom.pays_by_hand("0712345678", "kibera7", 10);
+    assert!(refused.paid.is_none() && merchants.safaricom.money().is_empty(), "the default is Cancelled");
+    merchants.safaricom.validates(false);
+    let paid = merchants.safaricom.pays_by_hand("0712345678", "kibera7", 10).paid.unwrap();
+    let told = merchants.callbacks().pop().unwrap();
+    assert_eq!((told["TransID"].as_str(), told["MSISDN"].as_str()), (Some(&*paid.receipt), Some("2547 ***** 678")));
+    assert_eq!((told["TransAmount"].as_str(), told["BillRefNumber"].as_str()), (Some("10.00"), Some("kibera7")));
+    assert_eq!(merchants.safaricom.money(), [paid]);
 }

@@ -49,6 +49,18 @@ impl Broker {
         assert!(status.success());
     }
 
+    pub fn remove_user(&self, name: &str) {
+        let mut command = Command::new("mosquitto_passwd");
+        command.args(["-D".as_ref(), self.folder.join("passwd").as_os_str(), name.as_ref()]).stderr(Stdio::null());
+        assert!(command.status().unwrap().success());
+    }
+
+    /// As `systemctl reload mosquitto`.
+    pub fn reload(&self) {
+        let child = self.child.as_ref().unwrap().id().to_string();
+        assert!(Command::new("kill").args(["-HUP", &child]).status().unwrap().success());
+    }
+
     pub fn set_acl(&self, text: &str) {
         fs::write(self.folder.join("acl"), text).unwrap();
     }

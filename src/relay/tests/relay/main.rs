@@ -7,6 +7,7 @@ pub(crate) mod broker;
 mod commands;
 mod crash;
 pub(crate) mod daraja;
+mod hand;
 mod payments;
 #[allow(dead_code)] // here nothing starts a server
 pub(crate) mod postgres;
