@@ -286,7 +286,7 @@ impl Engine {
         if let Some(first) = named.first() {
             let nameless = deposit.payer.is_unknown() && deposit.hash.is_none();
             let fits =
-                |payment: &&&Payment| open(*payment) && payment.amount == deposit.amount && (nameless || may_be_of(deposit, payment.phone));
+                |payment: &&&Payment| open(payment) && payment.amount == deposit.amount && (nameless || may_be_of(deposit, payment.phone));
             let mut fitting = named.iter().filter(fits);
             return Ok(match (fitting.next(), fitting.next()) {
                 (Some(payment), None) => Prompt::Is(payment.key()),

@@ -3,6 +3,7 @@
 use super::*;
 use crate::ledger::Key;
 use lango_core::units::Shillings;
+use std::slice::from_ref;
 
 const STATEMENT: &str = "\u{feff}\"Organization Name:\",\"KIBERA NET\"\r\n\
     \"Short Code:\",\"174379\"\r\n\
@@ -151,14 +152,14 @@ fn reversals_are_held_against_what_was_withdrawn() {
     };
     let (done, doubt) = (reversal("NLJ7RT61SA", "done", Some("SKE52PAWR9"), 10), reversal("NLJ7RT61SB", "doubt", None, 20));
     let rows: &[(String, &[Reversal], &[&str])] = &[
-        (line("SKE52PAWR9", "Reversal", "-10.00", ""), &[done.clone()], &[]),
-        (line("SKE52PAWRX", "Pay Bill reversal", "10.00", "NLJ7RT61SA"), &[done.clone()], &[]),
-        (line("SKE52PAWR9", "Reversal of NLJ7RT61SA", "-11.00", ""), &[done.clone()], &["amount"]),
-        (line("SKE52PAWR8", "Reversal", "-20.00", "NLJ7RT61SB"), &[doubt.clone()], &["ended"]),
-        (line("SKE52PAWR8", "Reversal", "-20.00", ""), &[doubt.clone()], &["theirs"]),
-        (line("SKE52PAWR8", "Business Payment to Customer", "-500.00", ""), &[done.clone()], &["ours"]),
-        (line("NLJ7RT61SA", "Pay Bill Charge", "-0.05", "NLJ7RT61SA"), &[done], &["ours"]),
-        (line("SKE52PAWR8", "Withdrawal to bank", "-500.00", ""), &[doubt], &[]),
+        (line("SKE52PAWR9", "Reversal", "-10.00", ""), from_ref(&done), &[]),
+        (line("SKE52PAWRX", "Pay Bill reversal", "10.00", "NLJ7RT61SA"), from_ref(&done), &[]),
+        (line("SKE52PAWR9", "Reversal of NLJ7RT61SA", "-11.00", ""), from_ref(&done), &["amount"]),
+        (line("SKE52PAWR8", "Reversal", "-20.00", "NLJ7RT61SB"), from_ref(&doubt), &["ended"]),
+        (line("SKE52PAWR8", "Reversal", "-20.00", ""), from_ref(&doubt), &["theirs"]),
+        (line("SKE52PAWR8", "Business Payment to Customer", "-500.00", ""), from_ref(&done), &["ours"]),
+        (line("NLJ7RT61SA", "Pay Bill Charge", "-0.05", "NLJ7RT61SA"), from_ref(&done), &["ours"]),
+        (line("SKE52PAWR8", "Withdrawal to bank", "-500.00", ""), from_ref(&doubt), &[]),
     ];
     for (row, reversals, expected) in rows {
         let statement = read(format!("{head}{row}").as_bytes(), None).unwrap();
