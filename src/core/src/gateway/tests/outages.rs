@@ -1,6 +1,7 @@
 //! Kills, power cuts, and phones that are away.
 
 use super::world::*;
+use crate::gate::{GateId, Traffic, Usage};
 use crate::gateway::WRITTEN_TOGETHER;
 use crate::record::{Change, Record};
 use crate::request::{Answer, PaymentStatus, Request};
@@ -255,7 +256,6 @@ fn a_store_of_before_there_were_checkpoints_is_read_as_ever() {
 
 #[test]
 fn a_checkpoint_of_many_is_written_in_steps_that_others_need_not_wait_for() {
-    let mac = |n: usize| Mac([2, 7, 0, 0, u8::try_from(n >> 8).unwrap(), u8::try_from(n & 0xff).unwrap()]);
     let (most, more) = (WRITTEN_TOGETHER, WRITTEN_TOGETHER + 1);
     for (what, used, stops, steps) in [
         ("nobody used anything", 0, false, &[1][..]),
@@ -264,12 +264,24 @@ fn a_checkpoint_of_many_is_written_in_steps_that_others_need_not_wait_for() {
         ("one more, and the daemon stops", more, true, &[more + 1]),
     ] {
         let mut world = World::ready();
-        for n in 0..used.max(1) {
-            let address = [10, 78, u8::try_from(n >> 8).unwrap(), u8::try_from(n & 0xff).unwrap()].into();
-            world.step(Input::Neighbour { mac: mac(n), address, present: true });
-            world.ask(Request::Grant { device: mac(n), package: "both".parse().unwrap() });
+        world.buys(ALICE, "both", "NLJ7RT61SV");
+        let alice = world.records().into_iter().find_map(|record| match record {
+            Record::Account(account) => Some(account),
+            _ => None,
+        });
+        // As many more as her, on devices of their own.
+        let mut usage = Vec::new();
+        for n in 0..used {
+            let mut account = alice.clone().expect("an account");
+            let mac = Mac([2, 7, 0, 0, u8::try_from(n >> 8).unwrap(), u8::try_from(n & 0xff).unwrap()]);
+            account.username = format!("copy{n}").parse().unwrap();
+            account.id = GateId(1_000 + u32::try_from(n).unwrap());
+            account.online = account.online.values().map(|online| (mac, online.clone())).collect();
+            usage.push(Usage { id: account.id, mac, traffic: Traffic { up: Bytes(1), down: Bytes(1) } });
+            world.store.insert(format!("account/{}", account.username), Record::Account(account).encode());
         }
-        (0..used).for_each(|n| world.used(mac(n), 1, 1));
+        world.killed();
+        assert_eq!(world.step(Input::Usage(usage)), [], "{what}");
         world.at += if stops { 1 } else { MINUTE };
         assert_eq!(world.step(if stops { Input::Stopping } else { Input::Tick }), [Effect::ReadUsage], "{what}");
         let written = |effects: Vec<Effect>| match effects.as_slice() {
