@@ -10,6 +10,7 @@ pub mod control;
 pub mod daemon;
 pub mod gate;
 pub mod logger;
+pub mod memory;
 pub mod neighbours;
 pub mod netlink;
 pub mod portal;

@@ -4,6 +4,9 @@ use lango::cli::{self, Job, exit};
 use std::io::Write as _;
 use std::process::ExitCode;
 
+#[global_allocator]
+static MEMORY: lango::memory::Memory = lango::memory::Memory;
+
 fn main() -> ExitCode {
     let arguments = match cli::parse(std::env::args_os().skip(1)) {
         Ok(arguments) => arguments,
