@@ -3,6 +3,8 @@
 TARGETS ?= armv7-unknown-linux-musleabihf aarch64-unknown-linux-musl
 target_folder := $(abspath $(or $(CARGO_TARGET_DIR),target))
 programs := $(target_folder)/lab
+# As the routers' programs, for this machine's processor.
+own_target = $(shell uname -m)-unknown-linux-musl
 
 # The lab runs the programs as they are shipped, at a speed that says something: profile "lab" of Cargo.toml.
 build_programs = cargo build --profile lab -p lango -p lango-relay
@@ -29,10 +31,17 @@ test: ## all tests: units, the rules, and the whole path in the lab
 	$(build_programs)
 	LANGO_BIN_DIR=$(programs) $(cargo_test) -p lango-lab
 
-bench: ## grants, forwarding, take-over and memory beside plain NAT, written to docs/bench.md; QUICK=1: a short look, nothing is written
+bench: ## grants, forwarding, take-over and memory of the routers' program beside plain NAT, written to docs/bench.md; QUICK=1: a short look at this machine's build, nothing is written
+ifneq ($(filter-out 0,$(QUICK)),)
 	@tools/setup.sh build lab
 	@cargo build --profile lab -p lango -p lango-bench
-	@LANGO_BIN_DIR=$(programs) tools/as-root.sh $(programs)/lango-bench $(if $(filter-out 0,$(QUICK)),--quick,--page docs/bench.md --readme README.md)
+	@LANGO_BIN_DIR=$(programs) tools/as-root.sh $(programs)/lango-bench --quick
+else
+	@tools/setup.sh build lab cross
+	@tools/router.sh $(own_target)
+	@cargo build --profile lab -p lango-bench
+	@LANGO_BIN_DIR=out/router/$(own_target) tools/as-root.sh $(programs)/lango-bench --page docs/bench.md --readme README.md
+endif
 
 test-kernel: ## the gate's tests on an emulated 64-bit ARM router with Linux 6.1
 	@tools/setup.sh build cross kernel

@@ -56,7 +56,7 @@ pub fn gate_config() -> GateConfig {
     }
 }
 
-/// The daemon: as it is shipped, with a config of its own.
+/// The daemon, with a config of its own.
 pub struct Lango {
     router: Namespace,
     binary: PathBuf,

@@ -9,14 +9,16 @@ mod grants;
 mod installing;
 mod network;
 mod plan;
+mod program;
 mod report;
 mod rest;
 mod restart;
 mod traffic;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use lexopt::prelude::Long;
 use plan::Plan;
+use program::Program;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -45,6 +47,9 @@ fn main() -> Result<()> {
             other => bail!(other.unexpected()),
         }
     }
+    let program = Program::look(&lango_lab::programs::find("lango")?)?;
+    let written = page.is_some() || readme.is_some();
+    ensure!(program.is_static || !written, "what is written is of the program that routers get: run `make bench`, which builds it");
     lango_lab::rights::ensure()?;
     std::thread::spawn(|| {
         std::thread::sleep(LIMIT);
@@ -54,7 +59,7 @@ fn main() -> Result<()> {
     });
 
     let (begun, machine, load) = (Instant::now(), report::machine(), report::load());
-    println!("  {machine}; load before: {load}");
+    println!("  {machine}; load before: {load}\n  {}", program.words());
     let bench = bench::Bench::new(plan)?;
     if installing {
         return bench.run_installing();
@@ -62,7 +67,7 @@ fn main() -> Result<()> {
     let report = bench.run()?;
     let minutes = begun.elapsed().as_secs_f64() / 60.0;
     println!("\n{}\n  {minutes:.1} minutes", report.table(true));
-    let about = format!("Measured by `make bench` in {minutes:.0} minutes on {machine}; load before: {load}.");
+    let about = format!("Measured by `make bench` in {minutes:.0} minutes on {machine}; load before: {load}. {}.", program.words());
     if let Some(page) = page {
         let text = include_str!("page.txt").replace("{about}", &about).replace("{table}", &report.table(true));
         std::fs::write(&page, text).with_context(|| format!("{}", page.display()))?;

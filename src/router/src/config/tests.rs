@@ -442,12 +442,11 @@ fn the_config_that_is_shipped_is_in_order() {
 fn every_option_is_in_the_documentation() {
     let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/config.md")).unwrap();
     // What came after the contract's example was written.
-<<<<<<< ours
-    let isolate = |text: String| text.replacen("\tlist allow", "\toption isolate '1'\n\tlist allow", 1);
-    let full = || isolate(full()).replacen("\toption relay_key", "\toption end_notice '10'\n\toption relay_key", 1);
-=======
-    let full = || full().replacen("\tlist allow", "\toption isolate '1'\n\toption checkpoint '60'\n\tlist allow", 1);
->>>>>>> theirs
+    let more = |text: String| text.replacen("	list allow", "	option isolate '1'
+	option checkpoint '60'
+	list allow", 1);
+    let full = || more(full()).replacen("	option relay_key", "	option end_notice '10'
+	option relay_key", 1);
     let (file, _) = uci::parse(full().as_bytes());
     for section in &file.sections {
         assert!(page.contains(&format!("config {}", section.kind)), "section {}", section.kind);
