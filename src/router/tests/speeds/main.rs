@@ -14,7 +14,7 @@ mod world;
 
 use crate::traffic::{Server, Stream, connection, socket_address, udp_to};
 use crate::world::{Host, INTERNET4, INTERNET6, World, account, addresses, config, eventually, ip, mac, now, within_seconds};
-use lango::gate::{self, GateConfig};
+use lango::gate::{self, Gate, GateConfig};
 use lango_core::gate::{GateAccount, GateChange, GateDevice, GateId, Traffic};
 use lango_core::units::{Bytes, Kbps, Mac};
 use std::io::{Read, Write};
@@ -413,6 +413,19 @@ fn what_an_operator_put_there_stays() {
     assert_eq!(roots(&world), before);
 }
 
+/// What the daemon's loop does when it has nothing else to do.
+fn finish(gate: &mut Gate) {
+    while gate.busy_with_speeds() {
+        gate.go_on_with_speeds();
+    }
+}
+
+/// What it does at each reading of the counters, and after it.
+fn look_after(gate: &mut Gate) {
+    gate.usage().unwrap();
+    finish(gate);
+}
+
 #[test]
 fn an_interface_that_was_made_anew_has_its_speeds_again_at_the_next_look() {
     let (_alone, world) = alone();
@@ -428,7 +441,7 @@ fn an_interface_that_was_made_anew_has_its_speeds_again_at_the_next_look() {
     gate.apply(&[GateChange::Set(with_speed(account(1, &[1]), Some(4_000), None))], now()).unwrap();
     world.make_bridge();
     assert_eq!(classes(&world, "br-lan"), [""; 0]);
-    gate.usage().unwrap();
+    look_after(&mut gate);
     assert_eq!(classes(&world, "br-lan").len(), before);
     let flow = Flow::start(&world, Host::Phone1, internet(4001), Way::Down);
     flow.settle(500_000);
@@ -436,7 +449,7 @@ fn an_interface_that_was_made_anew_has_its_speeds_again_at_the_next_look() {
     flow.end();
     // Somebody takes our root away.
     tc(&world, "qdisc del dev br-lan root");
-    gate.usage().unwrap();
+    look_after(&mut gate);
     assert_eq!(classes(&world, "br-lan").len(), before);
     // An interface that is not there yet: the gate works without it.
     let mut other = world.try_gate(GateConfig { wan: "ppp9".into(), ..config() }).unwrap();
@@ -459,13 +472,17 @@ fn thousands_of_speeds_are_set_and_taken_over() {
         .collect();
     let begun = Instant::now();
     gate.reconcile(&desired, now()).unwrap();
-    println!("{count} accounts with speeds put in within {:?}", begun.elapsed());
+    println!("{count} accounts with speeds put in within {:?}; they can be used, and most have no class yet", begun.elapsed());
+    assert!(gate.busy_with_speeds());
+    finish(&mut gate);
+    println!("all have theirs after {:?}", begun.elapsed());
     assert_eq!((classes(&world, "br-lan").len(), classes(&world, "wan").len()), (3_000, 3_000));
     let before = classes(&world, "br-lan");
     let begun = Instant::now();
     let mut gate = world.gate();
     gate.reconcile(&desired, now()).unwrap();
     println!("{count} accounts with speeds taken over within {:?}", begun.elapsed());
+    assert!(!gate.busy_with_speeds(), "all are as they should be");
     assert_eq!(classes(&world, "br-lan"), before);
     let newcomer = GateDevice { addresses: addresses(1), traffic: Traffic::default() };
     let one = with_speed(GateAccount { devices: [(mac(1), newcomer)].into(), ..account(count, &[]) }, Some(2_000), Some(500));
@@ -476,5 +493,6 @@ fn thousands_of_speeds_are_set_and_taken_over() {
     gate.usage().unwrap();
     println!("looked at within {:?}", begun.elapsed());
     gate.reconcile(&[], now()).unwrap();
+    finish(&mut gate);
     assert_eq!((classes(&world, "br-lan").len(), classes(&world, "wan").len()), (0, 0));
 }
