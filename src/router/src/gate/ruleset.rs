@@ -171,7 +171,7 @@ pub fn rules_count(config: &GateConfig, marked: bool) -> usize {
 pub const MARKING: &str = "Lango, speeds";
 
 /// The rules that mark packets with their account's class. They are put in when the first account has one: to look for what
-/// nobody has takes a fifth of the gate's time. Only what passes is marked, and after all that may count it.
+/// nobody has would take a tenth of the gate's time. Only what passes is marked, and after all that may count it.
 #[must_use]
 pub fn marking() -> Vec<Request> {
     let mut requests = Vec::from(["pass", "learn"].map(|chain| Rule::new(chain).comment(Some(MARKING)).mark_by_sender(Set::UpClass)));
