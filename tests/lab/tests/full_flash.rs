@@ -83,6 +83,8 @@ fn what_cannot_be_stored_does_not_happen_and_all_else_goes_on() {
     other.await_paid(&id);
     assert!(other.udp_echo((HOST4, ECHO).into(), SOON));
     assert!(paid.udp_echo((HOST4, ECHO).into(), SOON));
+    let failures = lab.lango.status().unwrap()["failures"].clone();
+    assert!(failures["store"].as_u64() >= Some(1), "the operator sees it, too: {failures}");
     lab.money_is_service();
 }
 
