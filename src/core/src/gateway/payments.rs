@@ -195,7 +195,7 @@ impl Gateway {
         }
     }
 
-    /// Which account gets what a device bought: the one that it is online with; else the one that it used last, if the same
+    /// Which account gets what a device bought: the one that it is online with, or goes online with as soon as it is seen; else the one that it used last, if the same
     /// phone paid for it; else a new one. So buying again extends, and a second device that the same phone pays for has an
     /// account of its own.
     pub(super) fn account_to_credit(
@@ -208,8 +208,11 @@ impl Gateway {
         if let Some(online) = self.account_online(device) {
             return Some(online);
         }
-        let last = self.devices.get(&device).and_then(|device| device.account.as_ref()).and_then(|name| self.accounts.get(name));
-        if let Some(account) = last.filter(|account| account.phone == phone) {
+        let record = self.devices.get(&device);
+        let last = record.and_then(|device| device.account.as_ref()).and_then(|name| self.accounts.get(name));
+        // Right after a power cut money may be quicker than the phone that was online when the power went.
+        let waits = record.is_some_and(|device| device.waiting);
+        if let Some(account) = last.filter(|account| account.phone == phone || (waits && !account.purchases.is_empty())) {
             return Some(account.username.clone());
         }
         self.new_account(phone, package, entropy)

@@ -201,6 +201,16 @@ fn money_that_is_not_as_it_was_expected() {
             "999 120 [alice bob] / RCPT0000 family, RCPT0001 hour",
         ),
         (
+            "the power went while it was online on what another phone paid, and it is not seen yet: that goes on longer",
+            |w, o| {
+                paid(w, &forgotten(), "family", ALICE, OTHER_PHONE, "RCPT0000", 50);
+                w.power_cut(HOUR, settings());
+                late(w, o, "RCPT0001", 10);
+                w.arrives(ALICE, 100);
+            },
+            "678 120 [alice] / RCPT0000 family, RCPT0001 hour",
+        ),
+        (
             "the device has an account of the same phone, which is used up",
             |w, o| {
                 w.buys(ALICE, "slow", "RCPT0000");
