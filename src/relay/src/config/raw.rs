@@ -59,6 +59,7 @@ pub(super) struct Sms {
     pub(super) sender: Option<Spanned<String>>,
     pub(super) language: Option<Spanned<String>>,
     pub(super) credentials: Option<Spanned<String>>,
+    pub(super) daily: Option<Spanned<u64>>,
 }
 
 #[derive(Deserialize)]

@@ -7,6 +7,9 @@ use lango_core::language::Language;
 use toml::Spanned;
 use url::Url;
 
+/// More than any one hotspot sells in a day.
+const DAILY: u64 = 2_000;
+
 impl Checker<'_> {
     /// Nothing where no SMS are wanted, and where something is wrong: the mistakes tell which.
     pub(super) fn sms(&mut self, sms: &raw::Sms) -> Option<Config> {
@@ -63,8 +66,12 @@ impl Checker<'_> {
                 false
             }
         };
+        let daily = sms.daily.as_ref().map_or(DAILY, |daily| *daily.get_ref());
+        if let Some(none) = sms.daily.as_ref().filter(|daily| *daily.get_ref() == 0) {
+            self.wrong(none, "daily must be at least 1, in digits: the most texts that one router may have sent within a day; without any: provider = \"none\"");
+        }
         let username = username?.get_ref().clone();
-        Some(Config { provider, base_url: base_url?, username, api_key: api_key?, sender, language: language?, only_waiting })
+        Some(Config { provider, base_url: base_url?, username, api_key: api_key?, sender, language: language?, only_waiting, daily })
     }
 
     fn needed<'a>(&mut self, sms: &raw::Sms, value: Option<&'a Spanned<String>>, key: &str) -> Option<&'a Spanned<String>> {

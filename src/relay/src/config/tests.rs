@@ -122,7 +122,7 @@ fn who_sends_texts() {
     let sms = parse(GOOD).ok().unwrap().sms.unwrap();
     assert_eq!((sms.provider, sms.base_url.as_str()), (Provider::AfricasTalking, "https://api.africastalking.com"));
     assert_eq!((sms.username.as_str(), sms.api_key.reveal(), sms.sender.as_deref()), ("me", "key", Some("HOTSPOT")));
-    assert_eq!((sms.language.as_str(), sms.only_waiting), ("en", false));
+    assert_eq!((sms.language.as_str(), sms.only_waiting, sms.daily), ("en", false, 2_000));
     let twilio = format!(
         "provider = \"twilio\"\nusername = \"AC{}\"\napi_key = \"token\"\nsender = \"+15005550006\"\nlanguage = \"sw\"\ncredentials = \"waiting\"",
         "0f".repeat(16)
@@ -142,6 +142,7 @@ fn who_sends_texts() {
         (format!("{AT}\nsender = \"\""), 23, "leave it out"),
         (format!("{AT}\nlanguage = \"fr\""), 23, "\"en\" or \"sw\""),
         (format!("{AT}\ncredentials = \"never\""), 23, "\"waiting\""),
+        (format!("{AT}\ndaily = 0"), 23, "at least 1"),
         (format!("{AT}\nfrom = \"ME\""), 23, "unknown field `from`"),
         (twilio.replace("AC0f", "SK0f"), 21, "AC and 32 hex digits"),
         (twilio.replace("sender", "# sender"), 20, "needs sender"),

@@ -31,6 +31,7 @@ CREATE INDEX texts_due ON texts (due) WHERE due IS NOT NULL;
 CREATE INDEX texts_gateway ON texts (gateway_id) WHERE gateway_id IS NOT NULL;
 CREATE INDEX texts_made ON texts (made_at);
 CREATE INDEX texts_of ON texts (router, username);
+CREATE INDEX texts_day ON texts (router, made_at);
 CREATE INDEX texts_secret ON texts (made_at) WHERE body IS NOT NULL;
 
 -- Why the SMS gateway sends nothing, as long as that is so: each is logged once, by the relay that found it.

@@ -3,7 +3,7 @@
 
 use super::place::Kind as Database;
 use super::{Ledger, maybe_parsed, maybe_wall, parsed, to_db, unsigned, wall};
-use crate::sms::rule::{Alert, Handed, Kind, Next, Report};
+use crate::sms::rule::{Alert, Handed, Kind, Next, Report, Why};
 use anyhow::Context;
 use lango_core::language::Language;
 use lango_core::time::Wall;
@@ -33,6 +33,8 @@ pub struct NewText<'a> {
     pub receipt: Option<&'a Receipt>,
     /// The words. Never for a log.
     pub body: &'a str,
+    /// Why it is kept and not sent, where that is so.
+    pub held: Option<Why>,
 }
 
 /// A text as it stands. Its words are shown to nobody.
@@ -141,7 +143,8 @@ impl Ledger {
         let mut change = self.begin().await?;
         let insert = sqlx::query(
             "INSERT INTO texts (id, router, cause, kind, username, phone, language, order_id, receipt, body, made_at, since, state, tries,
-             sends, due) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $11, 'queued', 0, 0, $11)
+             sends, due, code, note, decided_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $11, $12, 0, 0, $13, $14, $15, $16)
              ON CONFLICT (router, cause) DO NOTHING",
         );
         let done = insert
@@ -156,10 +159,25 @@ impl Ledger {
             .bind(new.receipt.map(Receipt::as_str))
             .bind(new.body)
             .bind(to_db(now))
+            .bind(if new.held.is_some() { "failed" } else { "queued" })
+            .bind(new.held.is_none().then(|| to_db(now)))
+            .bind(new.held.as_ref().map(|why| why.code.as_str()))
+            .bind(new.held.as_ref().map(|why| why.words.as_str()))
+            .bind(new.held.is_some().then(|| to_db(now)))
             .execute(&mut *change.tx)
             .await?;
         change.commit().await?;
         Ok(done.rows_affected() == 1)
+    }
+
+    /// How many texts a router had stored since then, sent or not.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub async fn texts_since(&self, router: &RouterName, since: Wall) -> anyhow::Result<u64> {
+        let row = sqlx::query("SELECT CAST(COUNT(*) AS BIGINT) AS texts FROM texts WHERE router = $1 AND made_at >= $2");
+        let row = row.bind(router.as_str()).bind(to_db(since)).fetch_one(&self.pool).await?;
+        Ok(unsigned(&row, "texts")?)
     }
 
     /// In which language this account was told something last.

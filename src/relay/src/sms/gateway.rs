@@ -39,6 +39,8 @@ pub struct Config {
     pub language: Language,
     /// Only those get their credentials who did not go online with them at once.
     pub only_waiting: bool,
+    /// The most texts that one router may have sent within a day.
+    pub daily: u64,
 }
 
 /// The gateway.

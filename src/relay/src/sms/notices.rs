@@ -1,6 +1,6 @@
 //! What routers say of accounts, made into texts: stored, and only then acknowledged.
 
-use super::rule::Kind;
+use super::rule::{Kind, Why};
 use super::{Sms, words};
 use crate::clock;
 use crate::engine::Engine;
@@ -15,6 +15,7 @@ use std::sync::atomic::Ordering;
 
 /// An end that was so long ago, in milliseconds, is told nobody any more; nor one that is so far in the future.
 const FRESH_FOR: u64 = 10 * 60_000;
+const DAY: u64 = 24 * 3_600_000;
 
 impl Engine {
     /// A router says something of an account.
@@ -86,13 +87,25 @@ impl Engine {
         now: Wall,
     ) -> anyhow::Result<()> {
         let id = secret::text_id()?;
+        let held = self.too_many(sms, router, now).await?;
         let (order, receipt) = (notice.and_then(|n| n.order.as_ref()), notice.and_then(|n| n.receipt.as_ref()));
-        let new = NewText { id: &id, router, cause, kind, username, phone, language, order, receipt, body };
-        if self.ledger.add_text(&new, now).await? {
-            log::info!("sms {id}: {} for {username} of {router}", kind.name());
-            sms.new.notify_one();
+        let new = NewText { id: &id, router, cause, kind, username, phone, language, order, receipt, body, held };
+        match (self.ledger.add_text(&new, now).await?, &new.held) {
+            (true, None) => {
+                log::info!("sms {id}: {} for {username} of {router}", kind.name());
+                sms.new.notify_one();
+            }
+            (true, Some(why)) => log::error!("sms {id}: held: {}; is router {router} still yours?", why.words),
+            (false, _) => {}
         }
         Ok(())
+    }
+
+    /// A router whose key was stolen must not be able to text the whole country at the operator's cost.
+    async fn too_many(&self, sms: &Sms, router: &RouterName, now: Wall) -> anyhow::Result<Option<Why>> {
+        let limit = sms.gateway.config.daily;
+        let told = self.ledger.texts_since(router, Wall(now.0.saturating_sub(DAY))).await?;
+        Ok((told >= limit).then(|| Why::new("daily", format!("the router had {limit} texts sent within a day (`daily` in [sms])"))))
     }
 }
 

@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+use tempfile::TempDir;
 
 const CUSTOMERS: usize = 60;
 /// Texts that a relay has under way at once: so many may come twice when it is killed.
@@ -68,41 +69,80 @@ async fn work(router: &mut Router, open: &mut BTreeMap<MessageId, UpBody>, time:
     }
 }
 
-#[tokio::test]
-async fn of_two_relays_that_share_the_texts_one_may_be_killed() {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let phones = Phones::default();
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let sms = format!(
-        "provider = \"africastalking\"\nbase_url = \"http://{}\"\nusername = \"me\"\napi_key = \"key\"",
-        listener.local_addr().unwrap()
-    );
-    let routes = axum::Router::new().route("/version1/messaging", post(take)).with_state(Arc::clone(&phones));
-    tokio::spawn(async move { axum::serve(listener, routes).await });
+/// A gateway, relays on one database that use it, and a router that has said hello.
+struct World {
+    phones: Phones,
+    relays: Vec<Program>,
+    router: Router,
+    _broker: Broker,
+    _folder: TempDir,
+}
 
-    let folder = tempfile::tempdir().unwrap();
-    let (mut broker, database) = (Broker::new(folder.path()), postgres::database());
-    let account = "transaction_type = \"CustomerPayBillOnline\"";
-    let mut relays = ["one", "two"].map(|name| {
-        let relay = Program::with_database(&folder.path().join(name), &database, &broker.url(), "http://127.0.0.1:1", account);
-        let text = std::fs::read_to_string(&relay.config).unwrap();
-        std::fs::write(&relay.config, text.replace("provider = \"none\"", &sms)).unwrap();
-        relay
-    });
-    let credentials = relays[0].add_router("kibera-7");
-    broker.add_user("kibera-7", &credentials.password);
-    broker.set_acl(&relays[0].command(&["router", "acl"]).stdout);
-    broker.start();
-    std::fs::copy(folder.path().join("one/signing.key"), folder.path().join("two/signing.key")).unwrap();
-    for relay in &mut relays {
-        relay.start().await;
+impl World {
+    async fn new(names: &[&str], more: &str) -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let phones = Phones::default();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let sms = format!("provider = \"africastalking\"\nbase_url = \"http://{address}\"\nusername = \"me\"\napi_key = \"key\"\n{more}");
+        let routes = axum::Router::new().route("/version1/messaging", post(take)).with_state(Arc::clone(&phones));
+        tokio::spawn(async move { axum::serve(listener, routes).await });
+
+        let folder = tempfile::tempdir().unwrap();
+        let (mut broker, database) = (Broker::new(folder.path()), postgres::database());
+        let account = "transaction_type = \"CustomerPayBillOnline\"";
+        let relay = |name: &&str| {
+            let relay = Program::with_database(&folder.path().join(name), &database, &broker.url(), "http://127.0.0.1:1", account);
+            let text = std::fs::read_to_string(&relay.config).unwrap();
+            std::fs::write(&relay.config, text.replace("provider = \"none\"", &sms)).unwrap();
+            relay
+        };
+        let mut relays: Vec<Program> = names.iter().map(relay).collect();
+        let credentials = relays[0].add_router("kibera-7");
+        broker.add_user("kibera-7", &credentials.password);
+        broker.set_acl(&relays[0].command(&["router", "acl"]).stdout);
+        broker.start();
+        for name in &names[1..] {
+            std::fs::copy(folder.path().join(names[0]).join("signing.key"), folder.path().join(name).join("signing.key")).unwrap();
+        }
+        for relay in &mut relays {
+            relay.start().await;
+        }
+        let mut router = Router::connect("kibera-7", &credentials, broker.port).await;
+        router.presence("online").await;
+        router.fence().await;
+        Self { phones, relays, router, _broker: broker, _folder: folder }
     }
-    let mut router = Router::connect("kibera-7", &credentials, broker.port).await;
-    router.presence("online").await;
-    router.fence().await;
+}
 
-    let mut open: BTreeMap<MessageId, UpBody> =
-        (0..CUSTOMERS).map(|number| (format!("account-{number}").parse().unwrap(), sale(number))).collect();
+fn sales(count: usize) -> BTreeMap<MessageId, UpBody> {
+    (0..count).map(|number| (format!("account-{number}").parse().unwrap(), sale(number))).collect()
+}
+
+fn listed(relay: &Program) -> Vec<Value> {
+    serde_json::from_str(&relay.command(&["sms", "--json"]).stdout).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")] // commands are waited for, and the gateway goes on
+async fn a_router_that_wants_too_many_texts_is_held() {
+    let mut world = World::new(&["one"], "daily = 2").await;
+    let (began, mut open) = (Instant::now(), sales(3));
+    while !open.is_empty() || listed(&world.relays[0]).iter().any(|text| text["status"] == "queued") {
+        work(&mut world.router, &mut open, Duration::from_millis(200)).await;
+        assert!(began.elapsed() < PATIENCE, "{:?}", listed(&world.relays[0]));
+    }
+    let texts = listed(&world.relays[0]);
+    let held: Vec<&Value> = texts.iter().filter(|text| text["code"] == "daily").collect();
+    assert_eq!((texts.len(), held.len(), world.phones.lock().unwrap().len()), (3, 1, 2), "{texts:?}");
+    let retried = world.relays[0].command(&["retry", held[0]["sms"].as_str().unwrap()]);
+    assert!(retried.code == 0 && retried.stdout.contains(": sent"), "{}{}", retried.stdout, retried.stderr);
+    assert_eq!(world.phones.lock().unwrap().len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")] // commands are waited for, and the gateway goes on
+async fn of_two_relays_that_share_the_texts_one_may_be_killed() {
+    let World { phones, mut relays, mut router, _broker, _folder } = World::new(&["one", "two"], "").await;
+    let mut open = sales(CUSTOMERS);
     let (began, mut killed) = (Instant::now(), false);
     loop {
         work(&mut router, &mut open, Duration::from_millis(200)).await;
@@ -122,8 +162,7 @@ async fn of_two_relays_that_share_the_texts_one_may_be_killed() {
     }
     assert!(killed, "all was done before the relay was killed");
     let texts = loop {
-        let printed = relays[1].command(&["sms", "--json"]);
-        let texts: Vec<Value> = serde_json::from_str(&printed.stdout).unwrap();
+        let texts = listed(&relays[1]);
         if texts.iter().all(|text| text["status"] == "sent") {
             break texts;
         }

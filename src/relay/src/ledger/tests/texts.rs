@@ -20,6 +20,7 @@ async fn store(ledger: &Ledger, id: &str, cause: &str, kind: Kind, now: Wall) ->
         order: Some(&order),
         receipt: Some(&receipt),
         body: "user name ab8bd7nu, password k7m2p9",
+        held: cause.starts_with("held").then(why),
     };
     ledger.add_text(&new, now).await.unwrap()
 }
@@ -52,6 +53,24 @@ async fn a_text_is_stored_once_a_cause_and_comes_back_as_it_was() {
         let (router, username) = ("kibera-7".parse().unwrap(), "ab8bd7nu".parse().unwrap());
         assert_eq!(ledger.language_of(&router, &username).await.unwrap().unwrap().as_str(), "sw");
         assert_eq!(ledger.language_of(&router, &"nobody".parse().unwrap()).await.unwrap(), None);
+    }
+}
+
+#[tokio::test]
+async fn what_is_held_is_kept_and_counted_and_sent_when_the_operator_says_so() {
+    let both = both();
+    for ledger in both.open().await {
+        store(&ledger, "sms-1", "receipt 1", Kind::Credentials, NOW).await;
+        store(&ledger, "sms-2", "held 2", Kind::Credentials, LATER).await;
+        let (router, other) = ("kibera-7".parse().unwrap(), "kibera-8".parse().unwrap());
+        assert_eq!(ledger.texts_since(&router, NOW).await.unwrap(), 2);
+        assert_eq!(ledger.texts_since(&router, LATER).await.unwrap(), 1);
+        assert_eq!(ledger.texts_since(&other, NOW).await.unwrap(), 0);
+        let held = one(&ledger, "sms-2").await;
+        assert_eq!((held.state.as_str(), held.due, held.code.as_deref()), ("failed", None, Some("405")));
+        assert_eq!(claim(&ledger, "a", LATER).await.len(), 1);
+        assert!(ledger.send_text_again("sms-2", LATER).await.unwrap());
+        assert_eq!(claim(&ledger, "b", LATER).await.len(), 1);
     }
 }
 
