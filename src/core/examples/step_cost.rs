@@ -51,8 +51,9 @@ fn records(accounts: u32, boot: &BootId) -> Vec<Record> {
             traffic: [(mac(n), Traffic::default())].into(),
             data_start: Bytes::ZERO,
             online: [(mac(n), online)].into(),
+            idle_since: None,
         }));
-        records.push(Record::Device(Device { mac: mac(n), account: Some(username), waiting: false }));
+        records.push(Record::Device(Device { mac: mac(n), account: Some(username), waiting: false, idle_since: None }));
     }
     for n in 0..OLD_ORDERS {
         records.push(Record::Order(Order {
@@ -70,6 +71,7 @@ fn records(accounts: u32, boot: &BootId) -> Vec<Record> {
                 amount: Shillings(10),
                 account: "user1".parse().unwrap(),
             },
+            idle_since: None,
         }));
     }
     records

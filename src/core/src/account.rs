@@ -7,7 +7,7 @@
 use crate::few::FewMap;
 use crate::gate::{GateId, Traffic};
 use crate::package::Limits;
-use crate::time::{BootId, Monotonic, Wall};
+use crate::time::{BootId, Day, Monotonic, Wall};
 use crate::units::{Bytes, Mac, Millis, Msisdn, PackageId, Password, Username};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
@@ -42,6 +42,9 @@ pub struct Account {
     pub data_start: Bytes,
     /// Devices that are online on it.
     pub online: FewMap<Mac, Online>,
+    /// Since when it is known to be of no more use; it is forgotten some time after that (`gateway/pruning.rs`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle_since: Option<Day>,
 }
 
 /// Something bought, or several such that run as one.
@@ -269,6 +272,7 @@ impl Account {
     /// Adds a purchase: onto the last one where the two can run as one, behind it otherwise.
     pub fn buy(&mut self, package: PackageId, limits: Limits, at: Monotonic) {
         self.package = package.clone();
+        self.idle_since = None;
         self.drop_used_up(at, false);
         let only_one = self.purchases.len() == 1;
         match self.purchases.back_mut() {

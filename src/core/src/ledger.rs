@@ -1,8 +1,9 @@
 //! The ledger: every shilling that arrived, once, and what became of it. Entries are only ever added; one that waits for the
-//! operator gets its account once, and keeps what it waited for.
+//! operator gets its account once, and keeps what it waited for. They are forgotten a quarter after what they paid for is
+//! served (`gateway/pruning.rs`).
 
 use crate::payer::Payer;
-use crate::time::Wall;
+use crate::time::{Day, Wall};
 use crate::units::{Mac, OrderId, PackageId, Receipt, Shillings, Username};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -27,6 +28,9 @@ pub struct LedgerEntry {
     /// What kept it from being served when it came, and what the operator made of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waited: Option<Box<Waited>>,
+    /// Since when it is known to be of no more use; it is forgotten some time after that (`gateway/pruning.rs`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle_since: Option<Day>,
 }
 
 /// Money that could not be served when it came.
@@ -57,6 +61,8 @@ pub enum Unserved {
     NoPackage,
     /// No account could be made.
     NoAccount,
+    /// It was told of so late that it may have been served, and forgotten, before.
+    Forgotten,
 }
 
 impl fmt::Display for Unserved {
@@ -65,6 +71,7 @@ impl fmt::Display for Unserved {
             Self::Underpaid { price } => write!(f, "too little: the package costs KSh {price}"),
             Self::NoPackage => f.write_str("the price list has no such package, and none at this price"),
             Self::NoAccount => f.write_str("no account could be made for it"),
+            Self::Forgotten => f.write_str("it came so late that it may have been served before"),
         }
     }
 }

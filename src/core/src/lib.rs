@@ -23,3 +23,4 @@ pub mod step;
 mod text;
 pub mod time;
 pub mod units;
+pub mod voucher;

@@ -7,17 +7,17 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Devices remembered at most. A flood of made-up addresses pushes out the oldest windows, never the router's memory.
 const REMEMBERED: usize = 4096;
 
-/// Counts tries of devices.
+/// Counts tries of devices, or of something else that is told apart.
 #[derive(Debug, Clone)]
-pub struct Limiter {
+pub struct Limiter<K = Mac> {
     window: Millis,
     at_most: u16,
-    tries: BTreeMap<Mac, (Monotonic, u16)>,
+    tries: BTreeMap<K, (Monotonic, u16)>,
     /// The windows by their beginning, the oldest first.
-    windows: BTreeSet<(Monotonic, Mac)>,
+    windows: BTreeSet<(Monotonic, K)>,
 }
 
-impl Limiter {
+impl<K: Copy + Ord> Limiter<K> {
     /// At most `at_most` tries a device in each `window`.
     #[must_use]
     pub const fn new(at_most: u16, window: Millis) -> Self {
@@ -28,7 +28,7 @@ impl Limiter {
     ///
     /// # Errors
     /// The time until its window ends.
-    pub fn check(&self, device: Mac, now: Monotonic) -> Result<(), Seconds> {
+    pub fn check(&self, device: K, now: Monotonic) -> Result<(), Seconds> {
         match self.tries.get(&device) {
             Some((began, count)) if now.since(*began) < self.window && *count >= self.at_most => {
                 Err(self.window.minus(now.since(*began)).as_seconds_ceil())
@@ -38,7 +38,7 @@ impl Limiter {
     }
 
     /// Counts one try of the device.
-    pub fn count(&mut self, device: Mac, now: Monotonic) {
+    pub fn count(&mut self, device: K, now: Monotonic) {
         if self.tries.len() >= REMEMBERED
             && !self.tries.contains_key(&device)
             && let Some((_, oldest)) = self.windows.pop_first()
@@ -52,6 +52,44 @@ impl Limiter {
         }
         self.windows.insert((entry.0, device));
         entry.1 = entry.1.saturating_add(1);
+    }
+}
+
+/// Counts failed tries at one secret that is the same for everybody, as the voucher codes are.
+///
+/// A device's address is cheap to change, so devices are held to something together, too; but never by shutting the door: when
+/// all have failed too often, each is held to fewer tries. Who has failed less than that is heard, whatever others do.
+#[derive(Debug, Clone)]
+pub struct Guard {
+    each: Limiter,
+    strict: Limiter,
+    all: Limiter<()>,
+}
+
+impl Guard {
+    /// At most `each` failures a device in each `window`; and at most `strict` in each `long` window when all together have
+    /// failed `all` times in it.
+    #[must_use]
+    pub const fn new(each: u16, window: Millis, all: u16, strict: u16, long: Millis) -> Self {
+        Self { each: Limiter::new(each, window), strict: Limiter::new(strict, long), all: Limiter::new(all, long) }
+    }
+
+    /// Whether the device may try now; otherwise how long it has to wait.
+    ///
+    /// # Errors
+    /// The time until its window ends.
+    pub fn check(&self, device: Mac, now: Monotonic) -> Result<(), Seconds> {
+        self.each.check(device, now)?;
+        if self.all.check((), now).is_err() { self.strict.check(device, now) } else { Ok(()) }
+    }
+
+    /// Counts a failure of the device. `true`: it is the one from which on all are held to fewer.
+    pub fn count(&mut self, device: Mac, now: Monotonic) -> bool {
+        self.each.count(device, now);
+        self.strict.count(device, now);
+        let before = self.all.check((), now).is_ok();
+        self.all.count((), now);
+        before && self.all.check((), now).is_err()
     }
 }
 
@@ -72,6 +110,22 @@ mod tests {
         assert_eq!(limiter.check(a, Monotonic(60_000)), Ok(()));
         limiter.count(a, Monotonic(60_000));
         assert_eq!(limiter.check(a, Monotonic(60_001)), Ok(()));
+    }
+
+    #[test]
+    fn who_guesses_is_slowed_and_who_is_right_is_heard() {
+        let device = |n: u8| Mac([2, 0, 0, 0, 0, n]);
+        let mut guard = Guard::new(3, Millis(1_000), 4, 1, Millis(10_000));
+        assert!(![1, 1, 1].into_iter().any(|n| guard.count(device(n), Monotonic(0))));
+        // device, at, and how long it has to wait
+        for (n, at, wait) in [(1, 0, Some(1)), (1, 1_000, None), (2, 0, None)] {
+            assert_eq!(guard.check(device(n), Monotonic(at)).err().map(|s| s.0), wait, "device {n} at {at}");
+        }
+        assert!(guard.count(device(2), Monotonic(100)), "the fourth failure in all");
+        assert!(!guard.count(device(4), Monotonic(100)), "told once");
+        for (n, at, wait) in [(1, 2_000, Some(8)), (2, 2_000, Some(9)), (3, 2_000, None), (1, 10_000, None), (2, 10_000, None)] {
+            assert_eq!(guard.check(device(n), Monotonic(at)).err().map(|s| s.0), wait, "device {n} at {at}");
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ use crate::notice::{AccountNotice, Ended, Expiring};
 use crate::payer::Payer;
 use crate::time::Wall;
 use crate::units::{Mac, MessageId, Msisdn, OrderId, PackageId, Receipt, RouterName, Shillings};
+use crate::voucher::NewVouchers;
 use serde::{Deserialize, Serialize};
 
 /// The version of all messages here. A reader refuses any other.
@@ -190,6 +191,8 @@ pub enum DownBody {
     Deposit(Deposit),
     /// Answers a [`ReceiptQuery`]. Neither stored nor acknowledged.
     Receipt(ReceiptAnswer),
+    /// Vouchers that can be redeemed at the router. Stored and resent until the router acknowledges it.
+    Vouchers(NewVouchers),
 }
 
 impl DownBody {
@@ -203,6 +206,7 @@ impl DownBody {
             Self::Payment(_) => "payment",
             Self::Deposit(_) => "deposit",
             Self::Receipt(_) => "receipt",
+            Self::Vouchers(_) => "vouchers",
         }
     }
 }

@@ -3,7 +3,7 @@
 use crate::language::Language;
 use crate::message::Reason;
 use crate::package::Package;
-use crate::time::{BootId, Monotonic, Wall};
+use crate::time::{BootId, Day, Monotonic, Wall};
 use crate::units::{Mac, Millis, Msisdn, OrderId, Receipt, Shillings, Username};
 use serde::{Deserialize, Serialize};
 
@@ -38,6 +38,9 @@ pub struct Order {
     pub language: Option<Language>,
     /// Where it stands.
     pub state: OrderState,
+    /// Since when it is known to be of no more use; it is forgotten some time after that (`gateway/pruning.rs`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle_since: Option<Day>,
 }
 
 /// Where an order stands.

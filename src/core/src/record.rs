@@ -5,8 +5,9 @@ use crate::ledger::LedgerEntry;
 use crate::message::Up;
 use crate::order::Order;
 use crate::outage::{Owed, TrueTime};
-use crate::time::BootId;
+use crate::time::{BootId, Day};
 use crate::units::{Mac, Username};
+use crate::voucher::{Batch, BatchId, Voucher, VoucherHash};
 use serde::{Deserialize, Serialize};
 
 /// The version of the values below. A store written by a later program is refused, not guessed at.
@@ -22,6 +23,9 @@ pub struct Device {
     /// Whether it goes online on that account by itself as soon as it is seen: its money arrived, or the power went,
     /// while it was away.
     pub waiting: bool,
+    /// Since when it is known to be of no more use; it is forgotten some time after that (`gateway/pruning.rs`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle_since: Option<Day>,
 }
 
 /// Numbers that must never be given twice.
@@ -31,6 +35,9 @@ pub struct Counters {
     pub next_gate: u32,
     /// The next [`crate::message::Up::seq`].
     pub next_seq: u64,
+    /// The latest day on which receipts that are forgotten now were known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forgotten_until: Option<Day>,
 }
 
 /// One thing kept.
@@ -55,6 +62,10 @@ pub enum Record {
     TrueTime(TrueTime),
     /// What an account owes for an outage whose length is not known yet.
     Owed(Owed),
+    /// Vouchers that were made together.
+    Batch(Batch),
+    /// One of them.
+    Voucher(Voucher),
 }
 
 /// Reads a store's records one after the other. They share what is the same in many of them.
@@ -74,7 +85,9 @@ impl Reader {
             Record::Account(account) => account.share(&mut self.boot),
             Record::Order(order) => order.boot.share(&mut self.boot),
             Record::Checkpoint(checkpoint) => checkpoint.boot.share(&mut self.boot),
-            Record::Device(_) | Record::Outbox(_) | Record::Ledger(_) | Record::Counters(_) | Record::TrueTime(_) | Record::Owed(_) => {}
+            Record::Voucher(voucher) => voucher.share(&mut self.boot),
+            Record::Device(_) | Record::Outbox(_) | Record::Ledger(_) | Record::Counters(_) => {}
+            Record::TrueTime(_) | Record::Owed(_) | Record::Batch(_) => {}
         }
         Ok(record)
     }
@@ -142,6 +155,8 @@ impl Record {
             Self::Checkpoint(_) => Key("checkpoint".to_owned()),
             Self::TrueTime(_) => Key("true_time".to_owned()),
             Self::Owed(owed) => Self::owed_key(&owed.username),
+            Self::Batch(batch) => Self::batch_key(batch.id),
+            Self::Voucher(voucher) => Self::voucher_key(voucher.hash),
         }
     }
 
@@ -149,6 +164,18 @@ impl Record {
     #[must_use]
     pub fn owed_key(username: &Username) -> Key {
         Key(format!("owed/{username}"))
+    }
+
+    /// The key of a batch of vouchers.
+    #[must_use]
+    pub fn batch_key(id: BatchId) -> Key {
+        Key(format!("batch/{id}"))
+    }
+
+    /// The key of a voucher.
+    #[must_use]
+    pub fn voucher_key(hash: VoucherHash) -> Key {
+        Key(format!("voucher/{hash}"))
     }
 
     /// The key of the outbox entry with this sequence number; as text they sort as they were made.

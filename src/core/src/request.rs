@@ -7,6 +7,7 @@ use crate::package::Package;
 use crate::payer::Payer;
 use crate::time::Wall;
 use crate::units::{Bytes, Mac, Millis, Msisdn, OrderId, PackageId, Password, Receipt, Seconds, Shillings, Username};
+use crate::voucher::{BatchId, NewVouchers, VoucherCode, Which};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -55,6 +56,28 @@ pub enum Request {
         username: Username,
         /// As typed.
         password: Password,
+        /// Where as many devices as the package allows are online: whether the one that was seen longest ago gives way.
+        #[serde(default)]
+        replace: bool,
+    },
+    /// Go online with a voucher: what it gives is put on the device's account, or on a new one.
+    Redeem {
+        /// Who.
+        device: Mac,
+        /// As typed.
+        code: VoucherCode,
+    },
+    /// What a device that is online may know of its account.
+    MyAccount {
+        /// Who asks.
+        device: Mac,
+    },
+    /// Take another device of one's own account offline.
+    LogoutOther {
+        /// Who asks; it must be online on the same account.
+        device: Mac,
+        /// Whom it means.
+        other: Mac,
     },
     /// "I have paid already": bring the receipt's session to this device. Answered as a login is, perhaps some seconds later.
     Reclaim {
@@ -90,6 +113,15 @@ pub enum Request {
         /// What.
         package: PackageId,
     },
+    /// Operator: vouchers were made; keep them.
+    AddVouchers(NewVouchers),
+    /// Operator: all vouchers, the newest first.
+    Vouchers,
+    /// Operator: take back vouchers that are not used yet.
+    RevokeVouchers {
+        /// Which.
+        which: Which,
+    },
     /// Operator: end a device's session, or all of an account's.
     Kick {
         /// Whose.
@@ -112,7 +144,16 @@ impl Request {
     /// Whether its answer shows, or settles, what was used: the kernel's counters are to be read before it is handed in.
     #[must_use]
     pub const fn needs_usage(&self) -> bool {
-        matches!(self, Self::Login { .. } | Self::Reclaim { .. } | Self::CheckSession { .. } | Self::Sessions | Self::Accounts)
+        matches!(
+            self,
+            Self::Login { .. }
+                | Self::Redeem { .. }
+                | Self::Reclaim { .. }
+                | Self::CheckSession { .. }
+                | Self::MyAccount { .. }
+                | Self::Sessions
+                | Self::Accounts
+        )
     }
 }
 
@@ -152,6 +193,16 @@ pub enum Answer {
     Payments(Vec<OperatorPaymentView>),
     /// To [`Request::Serve`].
     Served(ServedView),
+    /// To [`Request::Redeem`].
+    Redeemed(RedeemedView),
+    /// To [`Request::MyAccount`]; nothing where the device is not online.
+    MyAccount(Option<MyAccountView>),
+    /// To [`Request::AddVouchers`].
+    VouchersAdded(BatchView),
+    /// To [`Request::Vouchers`].
+    Vouchers(Vec<VoucherView>),
+    /// To [`Request::RevokeVouchers`]: how many were.
+    VouchersRevoked(u16),
     /// It cannot be done; nothing was changed.
     Refused(Refusal),
 }
@@ -205,6 +256,21 @@ pub enum Refusal {
     /// The clock is said to be right, and plainly is not.
     #[error("the router's clock stands before 2026: set it first")]
     ClockNotSet,
+    /// No voucher has this code, or this name.
+    #[error("there is no such voucher")]
+    UnknownVoucher,
+    /// It was redeemed before.
+    #[error("this voucher is used already")]
+    VoucherUsed,
+    /// Its time to be redeemed is over.
+    #[error("this voucher has expired")]
+    VoucherExpired,
+    /// The operator took it back.
+    #[error("this voucher was revoked")]
+    VoucherRevoked,
+    /// As many vouchers are kept as there is room for.
+    #[error("there are as many vouchers as the router keeps; revoke some that will not be sold, or make fewer")]
+    VouchersFull,
     /// The record could not be stored, so nothing was done.
     #[error("the router could not store it, so nothing was changed; try again")]
     NotStored,
@@ -423,6 +489,102 @@ pub struct ServedView {
     pub device: Option<Mac>,
     /// Whether that is online now; otherwise it goes online as soon as it is seen.
     pub online: bool,
+}
+
+/// What a voucher became, for the device that redeemed it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RedeemedView {
+    /// Its session.
+    pub session: SessionView,
+    /// The account's password, for another device or another day.
+    pub password: Password,
+}
+
+/// An account, for a device that is online on it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MyAccountView {
+    /// The device's session.
+    pub session: SessionView,
+    /// The password; for five minutes after the device redeemed a voucher.
+    pub password: Option<Password>,
+    /// How many devices may be online at once.
+    pub devices_at_most: u8,
+    /// Those that are, in the order in which they came.
+    pub devices: Vec<MyDeviceView>,
+}
+
+/// A device online on one's own account.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MyDeviceView {
+    /// The device.
+    pub device: Mac,
+    /// Whether it is the one that asks.
+    pub this: bool,
+    /// Since when it is online; null while the router's clock is not set.
+    #[serde(with = "rfc3339")]
+    pub online_since: Option<Wall>,
+    /// What it sent on this account.
+    pub bytes_up: Bytes,
+    /// What it received on this account.
+    pub bytes_down: Bytes,
+}
+
+/// Vouchers that were made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BatchView {
+    /// Their batch.
+    pub batch: BatchId,
+    /// What each is good for.
+    pub package: Package,
+    /// Until when they can be redeemed; null: for ever.
+    #[serde(with = "rfc3339")]
+    pub expires_at: Option<Wall>,
+    /// The number of the first one.
+    pub first: u16,
+    /// How many.
+    pub count: u16,
+}
+
+/// Where a voucher stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum VoucherStatus {
+    /// It can be redeemed.
+    Unused,
+    /// It was redeemed.
+    Used,
+    /// Its time is over.
+    Expired,
+    /// The operator took it back.
+    Revoked,
+}
+
+/// One voucher, for the operator. Its code is nowhere but on its paper.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VoucherView {
+    /// Its batch.
+    pub batch: BatchId,
+    /// Its number in that.
+    pub number: u16,
+    /// What it is good for.
+    pub package: PackageId,
+    /// The package's price when it was made; null where the package was not for sale here then.
+    pub price: Option<Shillings>,
+    /// Where it stands.
+    pub status: VoucherStatus,
+    /// When it came to this router.
+    #[serde(with = "rfc3339")]
+    pub made_at: Option<Wall>,
+    /// Until when it can be redeemed; null: for ever.
+    #[serde(with = "rfc3339")]
+    pub expires_at: Option<Wall>,
+    /// When it was used, revoked, or expired.
+    #[serde(with = "rfc3339")]
+    pub ended_at: Option<Wall>,
+    /// The account that has it.
+    pub username: Option<Username>,
+    /// Who redeemed it.
+    pub device: Option<Mac>,
 }
 
 /// Times as people and programs read them: RFC 3339, or null.

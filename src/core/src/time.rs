@@ -59,6 +59,25 @@ impl Wall {
     }
 }
 
+/// A day in UTC: days since 1970, from 1 on. Two bytes, because thousands of things are kept with theirs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Day(std::num::NonZeroU16);
+
+impl Day {
+    /// The day of a moment; nothing for 1970-01-01 and from 2149-06-07 on.
+    #[must_use]
+    pub fn of(moment: Wall) -> Option<Self> {
+        u16::try_from(moment.0 / 86_400_000).ok().and_then(std::num::NonZeroU16::new).map(Self)
+    }
+
+    /// Whole days from `earlier` to this one; 0 where that is the later one.
+    #[must_use]
+    pub const fn since(self, earlier: Self) -> u16 {
+        self.0.get().saturating_sub(earlier.0.get())
+    }
+}
+
 /// Year, month and day of a count of days since 1970-01-01, in the proleptic Gregorian calendar.
 /// The calendar is turned so that a year begins in March and the leap day ends it.
 const fn civil_from_days(days: u64) -> (u64, u64, u64) {

@@ -10,6 +10,7 @@ use lango_core::message::{
 use lango_core::notice::{AccountNotice, End, Ended, Expiring};
 use lango_core::time::Wall;
 use lango_core::units::{Bytes, Kbps, Password, Seconds, Shillings};
+use lango_core::voucher::{MOST_IN_A_MESSAGE, NewVouchers};
 
 const ORDER: &str = "0kq3v9x1c7mzp2w8tdl5hb6ny4";
 
@@ -182,6 +183,22 @@ fn what_the_relay_says() {
             "payment",
             format!(r#"{PAYMENT}"paid","receipt":"NLJ7RT61SV","amount":10}}"#),
         ),
+        (
+            DownBody::Vouchers(NewVouchers {
+                batch: "k7m2p9".parse().unwrap(),
+                package: "hour".parse().unwrap(),
+                salt: "kibera-7".parse().unwrap(),
+                expires: Some(Wall(1_826_876_999_000)),
+                first: 1,
+                hashes: vec!["00112233445566778899aabbccddeeff".parse().unwrap(), "ffeeddccbbaa99887766554433221100".parse().unwrap()],
+            }),
+            "vouchers",
+            concat!(
+                r#""vouchers","batch":"k7m2p9","package":"hour","salt":"kibera-7","expires":1826876999000,"first":1,"#,
+                r#""hashes":["00112233445566778899aabbccddeeff","ffeeddccbbaa99887766554433221100"]}"#
+            )
+            .to_owned(),
+        ),
         failed(Reason::Cancelled, "cancelled"),
         failed(Reason::WrongPin, "wrong_pin"),
         failed(Reason::InsufficientBalance, "insufficient_balance"),
@@ -221,6 +238,24 @@ fn the_envelope_and_what_is_signed() {
 #[test]
 fn the_numbers_that_both_sides_rely_on() {
     assert_eq!((VERSION, MAX_PAYLOAD, REQUEST_FRESH_FOR), (1, 16_384, 90_000));
+}
+
+/// The largest message of vouchers is far from the largest that is read.
+#[test]
+fn a_whole_message_of_vouchers_fits() {
+    let hashes = vec!["00112233445566778899aabbccddeeff".parse().unwrap(); usize::from(MOST_IN_A_MESSAGE)];
+    let name = "n".repeat(63);
+    let new = NewVouchers {
+        batch: "k7m2p9".parse().unwrap(),
+        package: "p".repeat(32).parse().unwrap(),
+        salt: name.parse().unwrap(),
+        expires: Some(Wall(u64::MAX)),
+        first: 64_000,
+        hashes,
+    };
+    let message = Down { router: name.parse().unwrap(), ..down(DownBody::Vouchers(new)) };
+    let sealed = message.seal(message.to_json(), "A".repeat(88));
+    assert!(sealed.to_json().len() < MAX_PAYLOAD / 10 * 6, "{}", sealed.to_json().len());
 }
 
 /// What a later version adds must not make this one deaf.

@@ -55,6 +55,20 @@ impl Accounts {
         self.by_name.values().map(Box::as_ref)
     }
 
+    /// Those behind that one, by name.
+    pub(super) fn after(&self, name: Option<&Username>) -> impl Iterator<Item = &Account> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        self.by_name.range::<Username, _>((name.map_or(Unbounded, Excluded), Unbounded)).map(|(_, account)| account.as_ref())
+    }
+
+    /// Forgets an account.
+    pub(super) fn remove(&mut self, name: &Username) {
+        let Some(account) = self.by_name.remove(name) else { return };
+        self.index(account.id, Entry::of(&account), false);
+        self.names.remove(&account.id);
+        self.unwritten.remove(&account.id);
+    }
+
     /// The name of the account with that number.
     pub(super) fn name_of(&self, id: GateId) -> Option<&Username> {
         self.names.get(&id)

@@ -5,12 +5,13 @@
 
 use super::Gateway;
 use super::notices::Sold;
+use super::pruning::Told;
 use crate::ledger::{LedgerEntry, Unserved, Waited};
 use crate::message::{Deposit, PaymentUpdate};
 use crate::order::OrderState;
 use crate::package::Package;
 use crate::step::Entropy;
-use crate::time::Now;
+use crate::time::{Now, Wall};
 use crate::units::{Mac, Msisdn, OrderId, PackageId, Receipt, Shillings, Username};
 
 /// What stands in the ledger as the package of money that no package fits.
@@ -28,11 +29,20 @@ fn id_of(receipt: &Receipt) -> Option<OrderId> {
 
 impl Gateway {
     /// The relay says that somebody paid by hand.
-    pub(super) fn deposit_arrived(&mut self, deposit: &Deposit, now: Now, entropy: &Entropy) {
+    pub(super) fn deposit_arrived(&mut self, deposit: &Deposit, told_at: Wall, now: Now, entropy: &Entropy) {
+        if self.may_be_forgotten(&deposit.receipt, told_at) {
+            return self.keep_deposit(deposit, now);
+        }
         // Somebody may be waiting for just this, with the receipt in hand: then it is for that device.
         let device = self.reclaims.device_that_waits_for(&deposit.receipt, deposit.payer);
         self.deposit(deposit, device, None, now, entropy);
         self.answer_reclaims(now);
+    }
+
+    fn keep_deposit(&mut self, deposit: &Deposit, now: Now) {
+        let (Some(order), Ok(package)) = (id_of(&deposit.receipt), NO_PACKAGE.parse()) else { return };
+        let (receipt, payer, amount) = (deposit.receipt.clone(), deposit.payer, deposit.amount);
+        self.keep_for_the_operator(Told { receipt, order, payer, package, amount, device: None }, now);
     }
 
     /// Serves a deposit, unless its receipt is in the ledger. `device` is the one that came with the receipt, `phone` the number
@@ -76,6 +86,7 @@ impl Gateway {
             at: now.wall,
             account: account.clone(),
             waited: waited.map(|why| Box::new(Waited { why, device, served_at: None, served_as: None })),
+            idle_since: None,
         };
         self.step.ledger.insert(deposit.receipt.clone());
         self.ledger.insert(deposit.receipt.clone(), entry);

@@ -149,15 +149,20 @@ impl Gateway {
                 self.ask_again(&order, now);
             }
             DownBody::Payment(update) => {
-                self.payment_update(update, now, entropy);
+                self.payment_told(update, down.at, now, entropy);
                 self.answer_reclaims(now);
                 self.publish_once(UpBody::Ack { of: vec![down.id] });
             }
             DownBody::Deposit(deposit) => {
-                self.deposit_arrived(&deposit, now, entropy);
+                self.deposit_arrived(&deposit, down.at, now, entropy);
                 self.publish_once(UpBody::Ack { of: vec![down.id] });
             }
             DownBody::Receipt(answer) => self.receipt_answered(answer, now, entropy),
+            DownBody::Vouchers(new) => {
+                if self.relay_vouchers(new, now) {
+                    self.publish_once(UpBody::Ack { of: vec![down.id] });
+                }
+            }
         }
     }
 

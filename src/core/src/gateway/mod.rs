@@ -6,6 +6,7 @@
 
 mod accounts;
 mod deposits;
+mod devices;
 mod link;
 mod neighbours;
 mod notices;
@@ -14,17 +15,19 @@ mod orders;
 mod outage;
 mod outbox;
 mod payments;
+mod pruning;
 mod receipts;
 mod serving;
 mod sessions;
 mod suspicions;
 #[cfg(test)]
 mod tests;
+mod vouchers;
 
 use crate::account::{Account, Checkpoint};
 use crate::gate::{GateAccount, GateChange, GateDevice, GateId};
 use crate::ledger::LedgerEntry;
-use crate::limiter::Limiter;
+use crate::limiter::{Guard, Limiter};
 use crate::message::Up;
 use crate::outage::{Owed, TrueTime};
 use crate::record::{Change, Counters, Device, Key, Record};
@@ -33,6 +36,7 @@ use crate::settings::Settings;
 use crate::step::{Effect, Entropy, Input};
 use crate::time::{BootId, Monotonic, Now};
 use crate::units::{Mac, Millis, OrderId, Receipt, Username};
+use crate::voucher::{BatchId, VoucherHash};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
@@ -61,6 +65,7 @@ pub struct Gateway {
     true_time: Option<TrueTime>,
     /// What accounts owe for an outage whose length is not known yet.
     owed: BTreeMap<Username, Owed>,
+    vouchers: vouchers::Vouchers,
 
     // What is learnt anew after each start.
     neighbours: neighbours::Neighbours,
@@ -70,6 +75,11 @@ pub struct Gateway {
     pay_tries: Limiter,
     login_tries: Limiter,
     reclaims: receipts::Reclaims,
+    /// Failed logins on one account, of devices that never were on it.
+    account_tries: Limiter<GateId>,
+    voucher_tries: Guard,
+    seen: devices::Seen,
+    pruning: pruning::Pruning,
     next_checkpoint: Option<Monotonic>,
     checkpoint_wanted: bool,
     /// The account with which the checkpoint that is being written goes on in the next step.
@@ -94,6 +104,8 @@ struct Pending {
     checkpoint: bool,
     true_time: bool,
     owed: BTreeSet<Username>,
+    vouchers: BTreeSet<VoucherHash>,
+    batches: BTreeSet<BatchId>,
     gate: BTreeMap<GateId, Option<Username>>,
     read_usage: bool,
     probe: BTreeSet<(Mac, IpAddr)>,
@@ -120,10 +132,11 @@ impl Gateway {
             devices: BTreeMap::new(),
             outbox: outbox::Outbox::default(),
             ledger: BTreeMap::new(),
-            counters: Counters { next_gate: 1, next_seq: 1 },
+            counters: Counters { next_gate: 1, next_seq: 1, forgotten_until: None },
             last_checkpoint: None,
             true_time: None,
             owed: BTreeMap::new(),
+            vouchers: vouchers::Vouchers::default(),
             neighbours: neighbours::Neighbours::default(),
             suspicions: suspicions::Suspicions::default(),
             link: link::Link::default(),
@@ -131,6 +144,10 @@ impl Gateway {
             pay_tries: payments::tries(),
             login_tries: sessions::tries(),
             reclaims: receipts::Reclaims::default(),
+            account_tries: devices::account_tries(),
+            voucher_tries: vouchers::tries(),
+            seen: devices::Seen::default(),
+            pruning: pruning::Pruning::default(),
             next_checkpoint: None,
             checkpoint_wanted: false,
             writing: None,
@@ -149,6 +166,11 @@ impl Gateway {
                 Record::Checkpoint(checkpoint) => gateway.last_checkpoint = Some(checkpoint),
                 Record::TrueTime(time) => gateway.true_time = Some(time),
                 Record::Owed(owed) => drop(gateway.owed.insert(owed.username.clone(), owed)),
+                Record::Batch(batch) => gateway.vouchers.insert_batch(batch),
+                Record::Voucher(voucher) => {
+                    gateway.vouchers.remember(&voucher, now, &gateway.boot);
+                    gateway.vouchers.insert(voucher);
+                }
             }
         }
         gateway.wake_up_after_outage(now);
@@ -242,9 +264,12 @@ impl Gateway {
             Request::Pay { device, package, phone, language } => self.pay(device, &package, phone, language, now, entropy),
             Request::PaymentStatus { device, order } => self.payment_status(device, &order, now),
             Request::LatestPayment { device } => Answer::LatestPayment(self.latest_payment(device, now)),
-            Request::Login { device, username, password } => self.login(device, &username, &password, now),
+            Request::Login { device, username, password, replace } => self.login(device, &username, &password, replace, now),
             // It answers by itself, perhaps later: see `handle`.
             Request::Reclaim { .. } => Answer::Refused(Refusal::NoAnswer),
+            Request::Redeem { device, code } => self.redeem(device, &code, now, entropy),
+            Request::MyAccount { device } => Answer::MyAccount(self.my_account(device, now)),
+            Request::LogoutOther { device, other } => self.logout_other(device, other, now),
             Request::Logout { device } => self.logout(device, now),
             Request::CheckSession { device } => Answer::CheckSession(self.session_of(device, now)),
             Request::Status => Answer::Status(self.status(now)),
@@ -252,6 +277,9 @@ impl Gateway {
             Request::Accounts => Answer::Accounts(self.account_views(now)),
             Request::Payments => Answer::Payments(self.payment_views()),
             Request::Grant { device, package } => self.grant(device, &package, now, entropy),
+            Request::AddVouchers(new) => self.add_vouchers(new, now),
+            Request::Vouchers => Answer::Vouchers(self.voucher_views(now)),
+            Request::RevokeVouchers { which } => self.revoke_vouchers(which, now),
             Request::Kick { target } => self.kick(&target, now),
             Request::Serve { receipt, package, device } => self.serve(&receipt, package.as_ref(), device, now, entropy),
             Request::ClockIsSet => self.clock_is_set(now),
@@ -298,6 +326,7 @@ impl Gateway {
         self.accounts.assert_indexed();
         self.orders.assert_indexed();
         self.outbox.assert_indexed();
+        self.vouchers.assert_indexed();
     }
 
     fn log(&mut self, line: String) {
@@ -319,6 +348,10 @@ impl Gateway {
         changes.extend(step.outbox.iter().map(|seq| change(message(seq))));
         let entry = |of: &Receipt| self.ledger.get(of).cloned().map(Record::Ledger).ok_or_else(|| Key(format!("ledger/{of}")));
         changes.extend(step.ledger.iter().map(|receipt| change(entry(receipt))));
+        let batch = |id: &BatchId| self.vouchers.batch(*id).cloned().map(Record::Batch).ok_or_else(|| Record::batch_key(*id));
+        changes.extend(step.batches.iter().map(|id| change(batch(id))));
+        let voucher = |hash: &VoucherHash| self.vouchers.get(hash).cloned().map(Record::Voucher).ok_or_else(|| Record::voucher_key(*hash));
+        changes.extend(step.vouchers.iter().map(|hash| change(voucher(hash))));
         step.accounts.iter().for_each(|name| self.accounts.written(name));
         if step.counters {
             changes.push(Change::Put(Box::new(Record::Counters(self.counters.clone()))));

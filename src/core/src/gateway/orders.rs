@@ -48,6 +48,12 @@ impl Orders {
         self.by_id.values()
     }
 
+    /// Those behind that one, by id.
+    pub(super) fn after(&self, id: Option<&OrderId>) -> impl Iterator<Item = &Order> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        self.by_id.range::<OrderId, _>((id.map_or(Unbounded, Excluded), Unbounded)).map(|(_, order)| order)
+    }
+
     /// Takes an order in, in place of the one of that id.
     pub(super) fn insert(&mut self, order: Order) {
         self.remove(&order.id.clone());

@@ -2,6 +2,7 @@
 
 use super::Gateway;
 use super::notices::Sold;
+use super::pruning::Told;
 use crate::account::{Account, Clock};
 use crate::credentials;
 use crate::few::FewMap;
@@ -14,7 +15,7 @@ use crate::order::{CREDENTIALS_SHOWN_FOR, Order, OrderState};
 use crate::package::Package;
 use crate::request::{Answer, PaymentStatus, PaymentView, Refusal};
 use crate::step::Entropy;
-use crate::time::Now;
+use crate::time::{Now, Wall};
 use crate::units::{Bytes, Mac, Millis, Msisdn, OrderId, PackageId, Receipt, Shillings, Username};
 use std::collections::VecDeque;
 
@@ -61,6 +62,7 @@ impl Gateway {
             attempt: 1,
             language,
             state: OrderState::Pending,
+            idle_since: None,
         };
         self.step.orders.insert(order.id.clone());
         self.orders.insert(order.clone());
@@ -81,6 +83,17 @@ impl Gateway {
             asked_at: self.link.relay_time(now.monotonic),
         });
         self.publish_durably(message, body);
+    }
+
+    /// The relay told how a payment ended, at a time of its clock.
+    pub(super) fn payment_told(&mut self, update: PaymentUpdate, told_at: Wall, now: Now, entropy: &Entropy) {
+        match update.outcome {
+            Outcome::Paid { receipt, amount } if self.may_be_forgotten(&receipt, told_at) => {
+                let (payer, device) = (update.phone.into(), Some(update.device));
+                self.keep_for_the_operator(Told { receipt, order: update.order, payer, package: update.package, amount, device }, now);
+            }
+            Outcome::Paid { .. } | Outcome::Failed { .. } => self.payment_update(update, now, entropy),
+        }
     }
 
     pub(super) fn payment_update(&mut self, update: PaymentUpdate, now: Now, entropy: &Entropy) {
@@ -138,6 +151,7 @@ impl Gateway {
                 attempt: 0,
                 language: None,
                 state: OrderState::Pending,
+                idle_since: None,
             })
         });
         let account = served.as_ref().ok().map(|(username, _)| username.clone());
@@ -161,6 +175,7 @@ impl Gateway {
             at: now.wall,
             account: account.clone(),
             waited: served.err().map(|why| Box::new(Waited { why, device: Some(device), served_at: None, served_as: None })),
+            idle_since: None,
         };
         self.step.ledger.insert(receipt.clone());
         self.ledger.insert(receipt.clone(), entry);
@@ -232,6 +247,7 @@ impl Gateway {
             traffic: FewMap::new(),
             data_start: Bytes::ZERO,
             online: FewMap::new(),
+            idle_since: None,
         };
         self.counters.next_gate = self.counters.next_gate.wrapping_add(1).max(1);
         self.step.counters = true;

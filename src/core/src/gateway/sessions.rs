@@ -10,7 +10,7 @@ use crate::record::Device;
 use crate::request::{Answer, Refusal, SessionView, Target};
 use crate::step::Entropy;
 use crate::time::{Monotonic, Now};
-use crate::units::{Mac, Millis, PackageId, Password, Username};
+use crate::units::{Mac, Millis, PackageId, Username};
 use std::net::IpAddr;
 
 /// How often what was used is made durable while somebody is online, where the operator says nothing else
@@ -34,30 +34,8 @@ impl Gateway {
     }
 
     pub(super) fn bind(&mut self, mac: Mac, account: Option<&Username>, waiting: bool) {
-        self.devices.insert(mac, Device { mac, account: account.cloned(), waiting });
+        self.devices.insert(mac, Device { mac, account: account.cloned(), waiting, idle_since: None });
         self.step.devices.insert(mac);
-    }
-
-    pub(super) fn login(&mut self, device: Mac, username: &Username, password: &Password, now: Now) -> Answer {
-        if let Err(retry_after) = self.login_tries.check(device, now.monotonic) {
-            return Answer::Refused(Refusal::TooManyRequests { retry_after });
-        }
-        // Phones like to begin with a capital; made user names have none.
-        let username = username.as_str().to_lowercase().parse().unwrap_or_else(|_| username.clone());
-        let known = self.accounts.get(&username).filter(|account| account.password.matches(password));
-        let Some(account) = known else {
-            self.login_tries.count(device, now.monotonic);
-            return Answer::Refused(Refusal::BadCredentials);
-        };
-        if !account.open(now.monotonic) {
-            return Answer::Refused(Refusal::Expired);
-        }
-        let others = account.online.keys().filter(|mac| **mac != device).count();
-        if others >= usize::from(account.device_limit()) {
-            return Answer::Refused(Refusal::DeviceLimit);
-        }
-        self.open_session(&username, device, now);
-        self.session_of(device, now).map_or(Answer::Refused(Refusal::Expired), Answer::Session)
     }
 
     pub(super) fn logout(&mut self, device: Mac, now: Now) -> Answer {
@@ -132,6 +110,7 @@ impl Gateway {
             return;
         }
         self.neighbours.release_all(device, now.monotonic);
+        self.seen.note(device, now.monotonic);
         self.bind(device, Some(username), false);
         self.touch_account(username);
         self.touch_gate(username);
@@ -151,6 +130,7 @@ impl Gateway {
             return;
         }
         self.neighbours.trust(device, now.monotonic);
+        self.seen.forget(device);
         self.bind(device, Some(username), false);
         self.touch_account(username);
         self.touch_gate(username);
@@ -160,6 +140,9 @@ impl Gateway {
         let paid = self.account_online(mac).is_some();
         let followed = self.neighbours.seen(mac, address, present, paid, now.monotonic);
         self.follow(mac, address, followed, now);
+        if paid && present {
+            self.seen.note(mac, now.monotonic);
+        }
         let waiting = self.devices.get(&mac).filter(|device| present && device.waiting).and_then(|device| device.account.clone());
         if let Some(username) = waiting {
             self.welcome_back(&username, mac, now);
@@ -222,7 +205,11 @@ impl Gateway {
                 let newer = known.max(*traffic);
                 (std::mem::replace(known, newer) != newer).then(|| account.online.contains_key(mac))
             };
-            match self.accounts.change_numbered(*id, count).flatten() {
+            let counted = self.accounts.change_numbered(*id, count).flatten();
+            if counted == Some(true) {
+                self.seen.note(*mac, now.monotonic);
+            }
+            match counted {
                 None => {}
                 // Last counts of a device that is offline come once; those of one that is online at each checkpoint.
                 Some(false) => self.step.accounts.extend(self.accounts.name_of(*id).cloned()),
@@ -318,6 +305,7 @@ impl Gateway {
             self.next_checkpoint = Some(now.monotonic.after(self.settings.checkpoint));
             self.checkpoint_wanted = true;
             self.step.read_usage = true;
+            self.prune(now);
         }
     }
 

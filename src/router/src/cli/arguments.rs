@@ -1,8 +1,10 @@
 //! What was typed.
 
+use super::vouchers::Wanted;
 use crate::control::wire::{Command, DaemonCommand};
 use lango_core::request::{Request, Target};
 use lango_core::units::Mac;
+use lango_core::voucher::{GOOD_FOR_DAYS, MOST_AT_ONCE};
 use lexopt::prelude::{Long, Short, Value, ValueExt as _};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -29,10 +31,15 @@ Of the running gateway (add --json for programs):
                                 serve money that waits, once; without PACKAGE: as what it pays for
   lango kick MAC|USERNAME       take a device, or all of an account's, offline
   lango clock-is-set            say that the router's clock is right, for the script that sets it
+  lango vouchers create PACKAGE COUNT
+                                make vouchers and print their codes, which nobody can do again
+  lango vouchers list           all vouchers, and what became of them
+  lango vouchers revoke BATCH   take back what is not used of a batch, or of BATCH/NUMBER
   lango flush                   remove the gate from the kernel, for uninstalling
 
 Options:
   --config FILE                 the configuration; /etc/config/lango otherwise
+  --days DAYS                   for how long vouchers can be redeemed; 365 otherwise
   --version                     the program's version
 ";
 
@@ -60,6 +67,8 @@ pub enum Job {
     Check,
     /// Print dnsmasq's lines for the walled garden.
     Garden,
+    /// Make vouchers.
+    MakeVouchers(Wanted),
     /// Ask the daemon.
     Ask(Ask),
 }
@@ -80,7 +89,7 @@ pub struct Ask {
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Arguments, String> {
     let mut parser = lexopt::Parser::from_args(arguments);
     let (mut config, mut json, mut words) = (PathBuf::from(DEFAULT_CONFIG), false, Vec::new());
-    let (mut device, mut early) = (None, None);
+    let (mut device, mut days, mut early) = (None, None, None);
     while let Some(argument) = parser.next().map_err(|cause| cause.to_string())? {
         match argument {
             Long("config") | Short('c') => config = parser.value().map_err(|cause| cause.to_string())?.into(),
@@ -89,6 +98,11 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Arguments,
                 let mac = parser.value().and_then(|mac| mac.string()).map_err(|cause| cause.to_string())?;
                 device = Some(mac.parse::<Mac>().map_err(|cause| format!("{mac}: {cause}"))?);
             }
+            Long("days") => {
+                let value = parser.value().map_err(|cause| cause.to_string())?;
+                let good = value.to_str().and_then(|days| days.parse::<u16>().ok()).filter(|days| (1..=3_650).contains(days));
+                days = Some(good.ok_or("--days takes a number from 1 to 3650")?);
+            }
             Long("help") | Short('h') => early = Some(Job::Help),
             Long("version") | Short('V') => early = early.or(Some(Job::Version)),
             Value(word) => words.push(word.string().map_err(|cause| cause.to_string())?),
@@ -96,14 +110,19 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Arguments,
         }
     }
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    let job = match early {
+    let mut job = match early {
         Some(job) => job,
         None => job(&words, device)?,
     };
     if device.is_some() && !matches!(&job, Job::Ask(Ask { command: Command::Rules(Request::Serve { .. }), .. })) {
         return Err("--device goes with `lango serve`".to_owned());
     }
-    if json && !matches!(job, Job::Ask(_)) {
+    match (&mut job, days) {
+        (_, None) => {}
+        (Job::MakeVouchers(wanted), Some(days)) => wanted.days = days,
+        _ => return Err("--days goes with `lango vouchers create`".to_owned()),
+    }
+    if json && !matches!(job, Job::Ask(_) | Job::MakeVouchers(_)) {
         return Err("--json goes with the commands that ask the running gateway".to_owned());
     }
     Ok(Arguments { config, json, job })
@@ -142,6 +161,20 @@ fn job(words: &[&str], device: Option<Mac>) -> Result<Job, String> {
             Job::Ask(Ask { command: Command::Rules(Request::Serve { receipt, package, device }), subject })
         }
         ["serve", ..] => return Err("it is `lango serve RECEIPT [PACKAGE] [--device MAC]`".to_owned()),
+        ["vouchers", "create", package, count] => {
+            let package = package.parse().map_err(|cause| format!("{package}: {cause}"))?;
+            let count = count.parse().ok().filter(|count| (1..=MOST_AT_ONCE).contains(count));
+            let count = count.ok_or_else(|| format!("how many vouchers must be a number from 1 to {MOST_AT_ONCE}"))?;
+            Job::MakeVouchers(Wanted { package, count, days: GOOD_FOR_DAYS })
+        }
+        ["vouchers", "list"] => ask(Request::Vouchers),
+        ["vouchers", "revoke", which] => {
+            let meant = which.parse().map_err(|cause| format!("{which}: {cause}"))?;
+            Job::Ask(Ask { command: Command::Rules(Request::RevokeVouchers { which: meant }), subject: (*which).to_owned() })
+        }
+        ["vouchers", ..] => {
+            return Err("it is `lango vouchers create PACKAGE COUNT`, `lango vouchers list` or `lango vouchers revoke BATCH`".to_owned());
+        }
         ["grant", ..] => return Err("it is `lango grant MAC PACKAGE`".to_owned()),
         ["kick", ..] => return Err("it is `lango kick MAC|USERNAME`".to_owned()),
         [
@@ -179,6 +212,11 @@ mod tests {
         assert_eq!(ask.command, Command::Rules(Request::Serve { receipt, package: Some("hour".parse().unwrap()), device }));
         let Job::Ask(ask) = typed("serve NLJ7RT61SV").unwrap().job else { panic!() };
         assert!(matches!(ask.command, Command::Rules(Request::Serve { package: None, device: None, .. })));
+        let wanted = |days| Wanted { package: "hour".parse().unwrap(), count: 20, days };
+        assert_eq!(typed("vouchers create hour 20 --json").unwrap().job, Job::MakeVouchers(wanted(365)));
+        assert_eq!(typed("vouchers create hour 20 --days 30").unwrap().job, Job::MakeVouchers(wanted(30)));
+        let Job::Ask(ask) = typed("vouchers revoke K7M2P9/17").unwrap().job else { panic!() };
+        assert_eq!(ask.command, Command::Rules(Request::RevokeVouchers { which: "k7m2p9/17".parse().unwrap() }));
         let Job::Ask(ask) = typed("kick k7m2p9qr").unwrap().job else { panic!() };
         assert_eq!(ask.command, Command::Rules(Request::Kick { target: Target::Account("k7m2p9qr".parse().unwrap()) }));
     }
@@ -195,6 +233,12 @@ mod tests {
             ("kick k7m2p9qr --device 02:00:00:00:00:0a", "--device goes with `lango serve`"),
             ("status now", "`lango status` takes no more words"),
             ("run --json", "--json goes with the commands that ask the running gateway"),
+            ("vouchers", "it is `lango vouchers create PACKAGE COUNT`, `lango vouchers list` or `lango vouchers revoke BATCH`"),
+            ("vouchers create hour 0", "how many vouchers must be a number from 1 to 1000"),
+            ("vouchers create hour 1001", "how many vouchers must be a number from 1 to 1000"),
+            ("vouchers create hour 10 --days 0", "--days takes a number from 1 to 3650"),
+            ("vouchers list --days 3", "--days goes with `lango vouchers create`"),
+            ("vouchers revoke 17", "17: a batch of vouchers must be six letters and digits, as `lango vouchers list` shows them"),
             ("status --loud", "invalid option '--loud'"),
         ] {
             assert_eq!(typed(line).unwrap_err(), told);

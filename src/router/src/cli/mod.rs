@@ -2,8 +2,10 @@
 
 mod arguments;
 mod tables;
+mod vouchers;
 
 pub use arguments::{Arguments, Ask, Job, USAGE, parse};
+pub use vouchers::{Wanted, make as make_vouchers};
 
 use crate::config::{self, Config, LoadError};
 use crate::control::client::{self, ClientError};
@@ -104,32 +106,32 @@ pub fn ask(config_path: &Path, ask: &Ask, json: bool) -> Outcome {
         Err(outcome) => return outcome,
     };
     match client::ask(&config.gateway.control, &ask.command) {
-        Ok(Answer::Refused(refusal)) => Outcome::failed(exit::DATA, told(refusal, ask)),
+        Ok(Answer::Refused(refusal)) => Outcome::failed(exit::DATA, told(refusal, &ask.subject)),
         Ok(answer) => show(&answer, ask, json),
         Err(ClientError::NotRunning(_)) if ask.command == Command::Daemon(DaemonCommand::Flush) => flush_without_daemon(),
-        Err(error) => {
-            let code = match error {
-                ClientError::NotRunning(_) => exit::UNAVAILABLE,
-                ClientError::NotAllowed(_) => exit::PERMISSION,
-                ClientError::Broken(..) | ClientError::Failed(_) => exit::SOFTWARE,
-            };
-            Outcome::failed(code, error)
-        }
+        Err(error) => unanswered(&error),
     }
 }
 
-fn told(refusal: Refusal, ask: &Ask) -> String {
+fn unanswered(error: &ClientError) -> Outcome {
+    let code = match error {
+        ClientError::NotRunning(_) => exit::UNAVAILABLE,
+        ClientError::NotAllowed(_) => exit::PERMISSION,
+        ClientError::Broken(..) | ClientError::Failed(_) => exit::SOFTWARE,
+    };
+    Outcome::failed(code, error)
+}
+
+fn told(refusal: Refusal, subject: &str) -> String {
     match refusal {
         Refusal::UnknownPackage => "there is no such package; `lango packages` lists them".to_owned(),
-        Refusal::UnknownReceipt => format!("no money came here with the receipt {}; `lango payments` lists what came", ask.subject),
-        Refusal::AlreadyServed => format!("{} is served already; `lango payments` says to which account", ask.subject),
+        Refusal::UnknownReceipt => format!("no money came here with the receipt {subject}; `lango payments` lists what came"),
+        Refusal::AlreadyServed => format!("{subject} is served already; `lango payments` says to which account"),
         Refusal::NoPackageFits => {
-            format!(
-                "no package costs what was paid: say which it shall be, `lango serve {} PACKAGE`; `lango packages` lists them",
-                ask.subject
-            )
+            format!("no package costs what was paid: say which it shall be, `lango serve {subject} PACKAGE`; `lango packages` lists them")
         }
-        Refusal::NotOnline => format!("{} is not online; `lango sessions` lists who is", ask.subject),
+        Refusal::NotOnline => format!("{subject} is not online; `lango sessions` lists who is"),
+        Refusal::UnknownVoucher => format!("there is no voucher {subject}; `lango vouchers list` lists them"),
         other => other.to_string(),
     }
 }

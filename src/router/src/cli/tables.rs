@@ -6,8 +6,9 @@ use crate::gate::SWITCH_OFFLOAD_OFF;
 use lango_core::package::{Listed, Package};
 use lango_core::request::{
     AccountView, Answer, Failures, FlowOffload, OnlineView, OperatorPaymentView, PaymentStatus, Request, ServedView, SessionView,
-    StatusView,
+    StatusView, VoucherStatus, VoucherView,
 };
+use lango_core::time::Wall;
 use lango_core::units::{Bytes, Kbps, Millis, Seconds};
 
 /// The answer's value alone, as indented JSON.
@@ -20,6 +21,8 @@ pub fn json(answer: &Answer) -> serde_json::Result<String> {
         Answer::Accounts(accounts) => serde_json::to_string_pretty(accounts),
         Answer::Payments(payments) => serde_json::to_string_pretty(payments),
         Answer::Served(served) => serde_json::to_string_pretty(served),
+        Answer::Vouchers(vouchers) => serde_json::to_string_pretty(vouchers),
+        Answer::VouchersRevoked(revoked) => Ok(serde_json::json!({"revoked": revoked}).to_string()),
         Answer::Done => Ok("{}".to_owned()),
         other => serde_json::to_string_pretty(other),
     }?;
@@ -37,6 +40,10 @@ pub fn text(answer: &Answer, ask: &Ask) -> String {
         Answer::Accounts(accounts) => accounts_table(accounts),
         Answer::Payments(payments) if payments.is_empty() => "There is no payment yet.\n".to_owned(),
         Answer::Payments(payments) => payments_table(payments) + &what_waits(payments),
+        Answer::Vouchers(vouchers) if vouchers.is_empty() => "There is no voucher yet.\n".to_owned(),
+        Answer::Vouchers(vouchers) => vouchers_table(vouchers),
+        Answer::VouchersRevoked(0) => format!("Nothing of {} was unused: nothing is changed.\n", ask.subject),
+        Answer::VouchersRevoked(revoked) => format!("{revoked} of {} can be redeemed no more.\n", ask.subject),
         Answer::Session(session) => granted(session, &ask.subject),
         Answer::Served(served) => told_of_service(served),
         Answer::Done => match &ask.command {
@@ -118,6 +125,32 @@ fn packages_table(packages: &[Package]) -> String {
         })
         .collect();
     table(&["PACKAGE", "LABEL", "PRICE", "TIME", "DATA", "DOWN", "UP", "DEVICES"], &rows)
+}
+
+fn vouchers_table(vouchers: &[VoucherView]) -> String {
+    let rows: Vec<Vec<String>> = vouchers
+        .iter()
+        .map(|voucher| {
+            let status = match voucher.status {
+                VoucherStatus::Unused => "unused",
+                VoucherStatus::Used => "used",
+                VoucherStatus::Expired => "expired",
+                VoucherStatus::Revoked => "revoked",
+            };
+            vec![
+                format!("{}/{}", voucher.batch, voucher.number),
+                voucher.package.to_string(),
+                or_none(voucher.price, |price| format!("KSh {price}")),
+                status.to_owned(),
+                or_none(voucher.ended_at, Wall::to_rfc3339),
+                or_none(voucher.username.as_ref(), ToString::to_string),
+                or_none(voucher.device, |device| device.to_string()),
+                or_none(voucher.made_at, Wall::to_rfc3339),
+                or_none(voucher.expires_at, Wall::to_rfc3339),
+            ]
+        })
+        .collect();
+    table(&["VOUCHER", "PACKAGE", "PRICE", "STATE", "SINCE", "USERNAME", "DEVICE", "MADE", "GOOD UNTIL"], &rows)
 }
 
 fn status_text(status: &StatusView) -> String {

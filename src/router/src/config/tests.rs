@@ -442,11 +442,23 @@ fn the_config_that_is_shipped_is_in_order() {
 fn every_option_is_in_the_documentation() {
     let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/config.md")).unwrap();
     // What came after the contract's example was written.
-    let more = |text: String| text.replacen("	list allow", "	option isolate '1'
+    let more = |text: String| {
+        text.replacen(
+            "	list allow",
+            "	option isolate '1'
 	option checkpoint '60'
-	list allow", 1);
-    let full = || more(full()).replacen("	option relay_key", "	option end_notice '10'
-	option relay_key", 1);
+	list allow",
+            1,
+        )
+    };
+    let full = || {
+        more(full()).replacen(
+            "	option relay_key",
+            "	option end_notice '10'
+	option relay_key",
+            1,
+        )
+    };
     let (file, _) = uci::parse(full().as_bytes());
     for section in &file.sections {
         assert!(page.contains(&format!("config {}", section.kind)), "section {}", section.kind);

@@ -3,8 +3,8 @@
 use lango_core::request::{Answer, Request};
 use serde::{Deserialize, Serialize};
 
-/// The longest question that is read, in bytes.
-pub const MAX_LINE: usize = 8 * 1024;
+/// The longest question that is read, in bytes: a thousand vouchers' hashes are 35 KB.
+pub const MAX_LINE: usize = 64 * 1024;
 
 /// A question.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

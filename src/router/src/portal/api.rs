@@ -23,6 +23,19 @@ struct Purchase {
 struct Credentials {
     username: String,
     password: String,
+    /// Whether another device gives way where there is no room.
+    #[serde(default)]
+    replace: bool,
+}
+
+#[derive(Deserialize)]
+struct Redemption {
+    code: String,
+}
+
+#[derive(Deserialize)]
+struct Other {
+    device: String,
 }
 
 #[derive(Deserialize)]
@@ -70,9 +83,9 @@ impl<B: Backend> Desk<B> {
                 Outcome::Events(Box::new(Watch { device, order, first, changes }))
             }
             Call::Login => {
-                let Credentials { username, password } = parsed(head, body)?;
+                let Credentials { username, password, replace } = parsed(head, body)?;
                 let device = self.device(peer).await?;
-                let request = login(device, &username, &password)?;
+                let request = login(device, &username, &password, replace)?;
                 Reply::json(200, &json!({"session": self.entry(request).await?})).into()
             }
             Call::Reclaim => {
@@ -93,6 +106,22 @@ impl<B: Backend> Desk<B> {
                     None => Reply::json(200, &json!({"active": false})),
                 }
                 .into()
+            }
+            Call::Redeem => {
+                let Redemption { code } = parsed(head, body)?;
+                let device = self.device(peer).await?;
+                Reply::json(200, &self.redeemed(device, &code).await?).into()
+            }
+            Call::Devices => {
+                let device = self.device(peer).await?;
+                let account = self.my_account(device).await?.ok_or(Refusal::NotOnline)?;
+                Reply::json(200, &json!({"devices": account.devices, "devices_at_most": account.devices_at_most})).into()
+            }
+            Call::LogoutOther => {
+                let Other { device: other } = parsed(head, body)?;
+                let device = self.device(peer).await?;
+                self.leave_for(device, &other).await?;
+                Reply::json(200, &json!({})).into()
             }
             Call::Captive => {
                 let device = self.device(peer).await?;
@@ -122,10 +151,10 @@ impl<B: Backend> Desk<B> {
 }
 
 /// What cannot be anybody's name or password is as wrong as any other.
-pub(super) fn login(device: lango_core::units::Mac, username: &str, password: &str) -> Result<Request, Problem> {
+pub(super) fn login(device: lango_core::units::Mac, username: &str, password: &str, replace: bool) -> Result<Request, Problem> {
     let username = username.trim().parse::<Username>().map_err(|_| Refusal::BadCredentials)?;
     let password = Password::new(password.trim()).map_err(|_| Refusal::BadCredentials)?;
-    Ok(Request::Login { device, username, password })
+    Ok(Request::Login { device, username, password, replace })
 }
 
 /// The first word counts: people paste the whole message of M-Pesa's.

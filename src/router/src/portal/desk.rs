@@ -2,12 +2,13 @@
 
 use super::head::{Addressee, Head, Origin};
 use super::reply::{Problem, Reply};
-use super::route::{Form, Route};
+use super::route::Route;
 use super::site::Site;
 use super::{Backend, PortalConfig, events};
 use lango_core::package::Package;
-use lango_core::request::{Answer, PaymentView, Refusal, Request, SessionView};
+use lango_core::request::{Answer, MyAccountView, PaymentView, RedeemedView, Refusal, Request, SessionView};
 use lango_core::units::{Mac, OrderId};
+use lango_core::voucher::VoucherCode;
 use std::future::Future;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -77,11 +78,7 @@ impl<B: Backend> Desk<B> {
             Route::Call(_) if head.method == "POST" && head.origin == Origin::Foreign => Reply::problem(Problem::CROSS_SITE).into(),
             Route::Call(call) => self.call(call, head, body, peer).await,
             Route::Page(page) => self.page(page, head, peer).await.into(),
-            Route::Form(Form::Logout | Form::Login | Form::Receipt | Form::Buy { .. } | Form::Again { .. })
-                if head.origin == Origin::Foreign =>
-            {
-                self.site.problem(&self.visit(head, "/"), Problem::CROSS_SITE).into()
-            }
+            Route::Form(_) if head.origin == Origin::Foreign => self.site.problem(&self.visit(head, "/"), Problem::CROSS_SITE).into(),
             Route::Form(form) => self.form(form, head, body, peer).await.into(),
             Route::WrongMethod(allowed) => Reply::wrong_method(allowed).into(),
             Route::NoCall => Reply::problem(Problem::NOT_FOUND).into(),
@@ -137,6 +134,32 @@ impl<B: Backend> Desk<B> {
         match self.backend.ask(request).await {
             Answer::Session(view) => Ok(view),
             other => Err(refused("login", other)),
+        }
+    }
+
+    /// Goes online with a voucher.
+    pub(super) async fn redeemed(&self, device: Mac, typed: &str) -> Result<RedeemedView, Problem> {
+        // What cannot be a code is no more known than any other that is none.
+        let code = typed.parse::<VoucherCode>().map_err(|_| Refusal::UnknownVoucher)?;
+        match self.backend.ask(Request::Redeem { device, code }).await {
+            Answer::Redeemed(view) => Ok(view),
+            other => Err(refused("voucher", other)),
+        }
+    }
+
+    pub(super) async fn my_account(&self, device: Mac) -> Result<Option<MyAccountView>, Problem> {
+        match self.backend.ask(Request::MyAccount { device }).await {
+            Answer::MyAccount(view) => Ok(view),
+            other => Err(refused("account", other)),
+        }
+    }
+
+    /// Takes another device of the same account offline.
+    pub(super) async fn leave_for(&self, device: Mac, other: &str) -> Result<(), Problem> {
+        let other = other.parse::<Mac>().map_err(|_| Refusal::NotOnline)?;
+        match self.backend.ask(Request::LogoutOther { device, other }).await {
+            Answer::Done => Ok(()),
+            other => Err(refused("device", other)),
         }
     }
 

@@ -34,7 +34,9 @@ impl<B: Backend> Desk<B> {
             Page::Home => self.home(head, peer).await,
             Page::Buy { package } => self.buy(head, peer, &package).await,
             Page::Payment { order } => self.payment_page(head, peer, &order).await,
-            Page::Login => Ok(self.login_page(&self.visit(head, "/login"), None)),
+            Page::Login => Ok(self.login_page(&self.visit(head, "/login"), None, None)),
+            // The login page holds its form.
+            Page::Voucher => Ok(after_form(self.visit(head, "/").link("/login"))),
             Page::Receipt => Ok(self.receipt_page(&self.visit(head, "/receipt"), "", "", None)),
             Page::Account => self.account(head, peer).await,
         };
@@ -47,6 +49,8 @@ impl<B: Backend> Desk<B> {
             Form::Again { order } => self.again(head, peer, &order).await,
             Form::Login => self.login_form(head, body, peer).await,
             Form::Receipt => self.receipt_form(head, body, peer).await,
+            Form::Voucher => self.voucher_form(head, body, peer).await,
+            Form::LogoutOther => self.logout_other_form(head, body, peer).await,
             Form::Logout => self.logout_form(head, peer).await,
         };
         done.unwrap_or_else(|problem| self.site.problem(&self.visit(head, "/"), problem))
@@ -88,11 +92,13 @@ impl<B: Backend> Desk<B> {
     async fn account(&self, head: &Head, peer: IpAddr) -> Result<Reply, Problem> {
         let visit = self.visit(head, "/account");
         let device = self.device(peer).await?;
-        let Some(session) = self.session(device).await? else { return Ok(after_form(visit.link("/"))) };
-        let packages = self.packages().await?;
+        let Some(account) = self.my_account(device).await? else { return Ok(after_form(visit.link("/"))) };
+        let (session, packages) = (&account.session, self.packages().await?);
         let values = json!({
-            "session": view::session(&visit, &session, &packages),
+            "session": view::session(&visit, session, &packages),
             "account_text": visit.language.fill("account_is", &[("username", session.username.as_str())]),
+            "keys": account.password.as_ref().map(|password| json!({"username": session.username, "password": password})),
+            "others": view::others(&visit, &account),
         });
         Ok(self.site.page(&visit, 200, "account", visit.language.text("my_account"), values))
     }
@@ -218,12 +224,19 @@ impl<B: Backend> Desk<B> {
         })
     }
 
-    fn login_page(&self, visit: &Visit<'_>, tried: Option<(&str, Problem)>) -> Reply {
+    /// The page with both ways in that cost no money here: credentials and a voucher. What was tried comes with what was wrong.
+    fn login_page(&self, visit: &Visit<'_>, tried: Option<(&str, Problem)>, code: Option<(&str, Problem)>) -> Reply {
         let problem = tried.map(|(_, problem)| problem);
+        let full = problem.is_some_and(|problem| problem.code == "device_limit");
         let values = json!({
             "username": tried.map(|(username, _)| username.chars().take(63).collect::<String>()),
+            // The password is typed again: a page never holds one that was typed.
+            "full": full,
             "problem": problem.map(|problem| view::problem(visit.language, problem)),
+            "code": code.map(|(typed, _)| typed.chars().take(20).collect::<String>()),
+            "bad_code": code.map(|(_, problem)| view::problem(visit.language, problem)),
         });
+        let problem = problem.or(code.map(|(_, problem)| problem));
         let reply =
             self.site.page(visit, problem.map_or(200, |problem| problem.status), "login", visit.language.text("login_title"), values);
         with_retry(reply, problem)
@@ -234,13 +247,14 @@ impl<B: Backend> Desk<B> {
         let device = self.device(peer).await?;
         let username = field(body, "username").unwrap_or_default();
         let password = field(body, "password").unwrap_or_default();
-        let entered = match api::login(device, &username, &password) {
+        let replace = field(body, "replace").is_some();
+        let entered = match api::login(device, &username, &password, replace) {
             Ok(request) => self.entry(request).await,
             Err(problem) => Err(problem),
         };
         Ok(match entered {
             Ok(_) => after_form(visit.link("/account")),
-            Err(problem) => self.login_page(&visit, Some((&username, problem))),
+            Err(problem) => self.login_page(&visit, Some((&username, problem)), None),
         })
     }
 
@@ -267,6 +281,28 @@ impl<B: Backend> Desk<B> {
             Ok(_) => after_form(visit.link("/account")),
             Err(problem) => self.receipt_page(&visit, &receipt, &phone, Some(problem)),
         })
+    }
+
+    /// The account's page says how long, and for a while the credentials.
+    async fn voucher_form(&self, head: &Head, body: &[u8], peer: IpAddr) -> Result<Reply, Problem> {
+        let visit = self.visit(head, "/login");
+        let device = self.device(peer).await?;
+        let typed = field(body, "code").unwrap_or_default();
+        Ok(match self.redeemed(device, &typed).await {
+            Ok(_) => after_form(visit.link("/account")),
+            Err(problem) => self.login_page(&visit, None, Some((&typed, problem))),
+        })
+    }
+
+    async fn logout_other_form(&self, head: &Head, body: &[u8], peer: IpAddr) -> Result<Reply, Problem> {
+        let device = self.device(peer).await?;
+        match self.leave_for(device, &field(body, "device").unwrap_or_default()).await {
+            // One that left by itself meanwhile is what was wanted.
+            Ok(()) => {}
+            Err(problem) if problem.code == "not_online" => {}
+            Err(problem) => return Err(problem),
+        }
+        Ok(after_form(self.visit(head, "/").link("/account")))
     }
 
     async fn logout_form(&self, head: &Head, peer: IpAddr) -> Result<Reply, Problem> {

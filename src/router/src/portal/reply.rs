@@ -83,10 +83,14 @@ impl From<Refusal> for Problem {
             Refusal::NoAnswer => Self::new(503, "no_answer", "the receipt could not be checked now; try again in a minute"),
             Refusal::Expired => Self::new(403, "expired", "the time or the data of this account is used up"),
             Refusal::NotOnline => Self::new(404, "not_online", "the device is not online"),
-            Refusal::UnknownReceipt => Self::new(404, "unknown_receipt", "no money came here with this receipt"),
             Refusal::AlreadyServed => Self::new(409, "already_served", "this payment is served already"),
             Refusal::NoPackageFits => Self::new(409, "no_package_fits", "no package costs what was paid"),
             Refusal::ClockNotSet => Self::new(409, "clock_not_set", "the router's clock is not set"),
+            Refusal::UnknownVoucher => Self::new(404, "unknown_voucher", "there is no voucher with this code"),
+            Refusal::VoucherUsed => Self::new(409, "voucher_used", "this voucher is used already"),
+            Refusal::VoucherExpired => Self::new(403, "voucher_expired", "this voucher has expired"),
+            Refusal::VoucherRevoked => Self::new(403, "voucher_revoked", "this voucher was revoked by the operator"),
+            Refusal::VouchersFull => Self::new(503, "vouchers_full", "the router keeps as many vouchers as it can"),
             Refusal::NotStored => Self::new(503, "not_stored", "the router could not store it, so nothing was changed; try again"),
         }
     }
@@ -172,6 +176,11 @@ mod tests {
             (Refusal::NotServed, 409, "not_served"),
             (Refusal::NoAnswer, 503, "no_answer"),
             (Refusal::Expired, 403, "expired"),
+            (Refusal::UnknownVoucher, 404, "unknown_voucher"),
+            (Refusal::VoucherUsed, 409, "voucher_used"),
+            (Refusal::VoucherExpired, 403, "voucher_expired"),
+            (Refusal::VoucherRevoked, 403, "voucher_revoked"),
+            (Refusal::VouchersFull, 503, "vouchers_full"),
             (Refusal::NotStored, 503, "not_stored"),
         ] {
             let problem = Problem::from(refusal);

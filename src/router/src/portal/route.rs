@@ -32,11 +32,13 @@ pub enum Page {
         /// Its id as the path names it.
         order: String,
     },
-    /// The form that asks for credentials.
+    /// The forms that ask for credentials, and for a voucher's code.
     Login,
+    /// The form that asks for a voucher's code, which is on the login page.
+    Voucher,
     /// The form that asks for a receipt.
     Receipt,
-    /// What is left.
+    /// What is left, and who is online on it.
     Account,
 }
 
@@ -57,8 +59,12 @@ pub enum Form {
     Login,
     /// To go online with a receipt.
     Receipt,
+    /// To go online with a voucher.
+    Voucher,
     /// To go offline.
     Logout,
+    /// To take another device of one's own account offline.
+    LogoutOther,
 }
 
 /// A call.
@@ -86,6 +92,12 @@ pub enum Call {
     Logout,
     /// `POST /api/hotspot/check-session`
     CheckSession,
+    /// `GET /api/hotspot/devices`
+    Devices,
+    /// `POST /api/hotspot/devices/logout`
+    LogoutOther,
+    /// `POST /api/vouchers/redeem`
+    Redeem,
     /// `GET /captive-portal/api` (RFC 8908)
     Captive,
 }
@@ -104,6 +116,8 @@ impl Route {
             ["receipt"] => (Some(Self::Page(Page::Receipt)), Some(Self::Form(Form::Receipt)), BOTH),
             ["logout"] => (None, Some(Self::Form(Form::Logout)), WRITE),
             ["account"] => (Some(Self::Page(Page::Account)), None, READ),
+            ["account", "logout"] => (None, Some(Self::Form(Form::LogoutOther)), WRITE),
+            ["voucher"] => (Some(Self::Page(Page::Voucher)), Some(Self::Form(Form::Voucher)), BOTH),
             ["buy", package] => {
                 let package = package.to_owned();
                 (Some(Self::Page(Page::Buy { package: package.clone() })), Some(Self::Form(Form::Buy { package })), BOTH)
@@ -118,6 +132,9 @@ impl Route {
             ["api", "hotspot", "login"] => (None, Some(Self::Call(Call::Login)), WRITE),
             ["api", "hotspot", "logout"] => (None, Some(Self::Call(Call::Logout)), WRITE),
             ["api", "hotspot", "check-session"] => (None, Some(Self::Call(Call::CheckSession)), WRITE),
+            ["api", "hotspot", "devices"] => (Some(Self::Call(Call::Devices)), None, READ),
+            ["api", "hotspot", "devices", "logout"] => (None, Some(Self::Call(Call::LogoutOther)), WRITE),
+            ["api", "vouchers", "redeem"] => (None, Some(Self::Call(Call::Redeem)), WRITE),
             ["captive-portal", "api"] => (Some(Self::Call(Call::Captive)), None, READ),
             ["api", ..] => return Self::NoCall,
             _ => return Self::Elsewhere,
@@ -155,6 +172,14 @@ mod tests {
             ("GET", "/api/payments/reclaim", Route::WrongMethod("POST")),
             ("GET", "/logout", Route::WrongMethod("POST")),
             ("GET", "/account", Route::Page(Page::Account)),
+            ("GET", "/voucher", Route::Page(Page::Voucher)),
+            ("POST", "/voucher", Route::Form(Form::Voucher)),
+            ("GET", "/account/logout", Route::WrongMethod("POST")),
+            ("POST", "/account/logout", Route::Form(Form::LogoutOther)),
+            ("POST", "/api/vouchers/redeem", Route::Call(Call::Redeem)),
+            ("GET", "/api/vouchers", Route::NoCall),
+            ("GET", "/api/hotspot/devices", Route::Call(Call::Devices)),
+            ("POST", "/api/hotspot/devices/logout", Route::Call(Call::LogoutOther)),
             ("GET", "/api/packages", Route::Call(Call::Packages)),
             ("DELETE", "/api/packages", Route::WrongMethod("GET, HEAD")),
             ("OPTIONS", "/api/payments", Route::WrongMethod("POST")),

@@ -20,6 +20,8 @@ const TEMPLATES: &[(&str, &str)] = &[
     ("failed", include_str!("../../../../web/pages/failed.html")),
     ("login", include_str!("../../../../web/pages/login.html")),
     ("receipt", include_str!("../../../../web/pages/receipt.html")),
+    ("voucher", include_str!("../../../../web/pages/voucher.html")),
+    ("keys", include_str!("../../../../web/pages/keys.html")),
     ("account", include_str!("../../../../web/pages/account.html")),
     ("error", include_str!("../../../../web/pages/error.html")),
 ];

@@ -5,7 +5,7 @@ use super::reply::Problem;
 use super::site::Visit;
 use lango_core::message::Reason;
 use lango_core::package::Package;
-use lango_core::request::{PaymentStatus, PaymentView, SessionView};
+use lango_core::request::{MyAccountView, PaymentStatus, PaymentView, SessionView};
 use lango_core::units::{Msisdn, Seconds};
 use serde_json::{Value, json};
 
@@ -56,6 +56,21 @@ pub fn session(visit: &Visit<'_>, session: &SessionView, packages: &[Package]) -
     view["used"] =
         language.fill("used", &[("down", &language::data(session.bytes_down)), ("up", &language::data(session.bytes_up))]).into();
     view
+}
+
+/// The other devices of one's account, where there are any.
+#[must_use]
+pub fn others(visit: &Visit<'_>, account: &MyAccountView) -> Value {
+    let language = visit.language;
+    let others = account.devices.iter().filter(|device| !device.this);
+    let shown: Vec<Value> = others
+        .map(|device| {
+            let (down, up) = (language::data(device.bytes_down), language::data(device.bytes_up));
+            json!({"device": device.device, "used": language.fill("used", &[("down", &down), ("up", &up)])})
+        })
+        .collect();
+    let text = language.fill("others_text", &[("n", &account.devices_at_most.to_string())]);
+    if shown.is_empty() { Value::Null } else { json!({"list": shown, "text": text}) }
 }
 
 /// One line on the start page about the newest payment; none where there is nothing to say.
@@ -123,6 +138,10 @@ pub fn problem(language: &Language, problem: Problem) -> String {
         "not_served" => text("error_not_served"),
         "no_answer" => text("error_no_answer"),
         "expired" => text("error_expired"),
+        "unknown_voucher" => text("error_unknown_voucher"),
+        "voucher_used" => text("error_voucher_used"),
+        "voucher_expired" => text("error_voucher_expired"),
+        "voucher_revoked" => text("error_voucher_revoked"),
         "not_stored" => text("error_not_stored"),
         "unknown_device" => text("unknown_device"),
         "cross_site" => text("error_cross_site"),

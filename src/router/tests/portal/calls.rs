@@ -201,10 +201,68 @@ fn logging_in_and_out() {
 }
 
 #[test]
+fn vouchers() {
+    within(Limits::default(), async |world| {
+        let redeem = async |from, body| post_json(&world, from, "/api/vouchers/redeem", body).await;
+        for (body, status, code, retry) in [
+            (r#"{"code":"XXXX-XXXX-XXXX"}"#, 404, "unknown_voucher", None),
+            (r#"{"code":"1234"}"#, 404, "unknown_voucher", None),
+            (r#"{"code":""}"#, 404, "unknown_voucher", None),
+            (r#"{"code":"EXPR-EDXX-XXXX"}"#, 403, "voucher_expired", None),
+            (r#"{"code":"REVK-EDXX-XXXX"}"#, 403, "voucher_revoked", None),
+            (r#"{"code":"EAGE-RXXX-XXXX"}"#, 429, "too_many_requests", Some("90")),
+            (r#"{"code":17}"#, 400, "bad_request", None),
+            ("{}", 400, "bad_request", None),
+        ] {
+            let answer = redeem(PHONE, body).await;
+            assert_eq!((answer.status, answer.code().as_str(), answer.header("retry-after")), (status, code, retry), "{body}");
+        }
+        assert_eq!(redeem(STRANGER, r#"{"code":"ABCD-EFGH-JKMN"}"#).await.code(), "unknown_device");
+        let answer = redeem(PHONE, r#"{"code":" abcdefgh-jkmn "}"#).await;
+        let json = answer.json();
+        assert_eq!((answer.status, &json["session"]["username"], &json["password"]), (200, &json!("vera77"), &json!("v7m2p9")));
+        let again = redeem(PHONE, r#"{"code":"ABCD-EFGH-JKMN"}"#).await;
+        assert_eq!((again.status, again.code().as_str()), (409, "voucher_used"));
+    });
+}
+
+#[test]
+fn devices_of_an_account() {
+    within(Limits::default(), async |world| {
+        let offline = get(&world, PHONE, "/api/hotspot/devices").await;
+        assert_eq!((offline.status, offline.code().as_str()), (404, "not_online"));
+        let full = post_json(&world, PHONE, "/api/hotspot/login", r#"{"username":"full","password":"x","replace":false}"#).await;
+        assert_eq!((full.status, full.code().as_str()), (403, "device_limit"));
+        for from in [PHONE, OTHER_PHONE] {
+            let login = post_json(&world, from, "/api/hotspot/login", r#"{"username":"full","password":"x","replace":true}"#).await;
+            assert_eq!(login.status, 200);
+        }
+        let list = get(&world, PHONE, "/api/hotspot/devices").await.json();
+        let (mine, other) = (phone(), crate::world::mac(OTHER_PHONE.parse().unwrap()));
+        let device = |mac, this| json!({"device": mac, "this": this, "online_since": "2026-01-01T00:00:00Z", "bytes_up": 1, "bytes_down": 2_000_000});
+        assert_eq!(list, json!({"devices": [device(mine, true), device(other, false)], "devices_at_most": 3}));
+        let log_out = async |from, device: &str| {
+            let body = json!({"device": device}).to_string();
+            post_json(&world, from, "/api/hotspot/devices/logout", &body).await
+        };
+        for (from, device, status) in [
+            (STRANGER, other.to_string(), 403),
+            (PHONE, "nonsense".to_owned(), 404),
+            (PHONE, other.to_string(), 200),
+            (PHONE, other.to_string(), 404),
+            (OTHER_PHONE, mine.to_string(), 404),
+        ] {
+            assert_eq!(log_out(from, &device).await.status, status, "{from} {device}");
+        }
+    });
+}
+
+#[test]
 fn other_sites_pages_can_do_nothing() {
     within(Limits::default(), async |world| {
         world.shop.sessions.borrow_mut().insert(phone(), world.shop.session("kito42"));
-        for path in ["/api/hotspot/logout", "/api/payments", "/logout", "/buy/hour"] {
+        for path in ["/api/hotspot/logout", "/api/payments", "/api/vouchers/redeem", "/logout", "/buy/hour", "/voucher", "/account/logout"]
+        {
             for from in [
                 "Origin: http://evil.example\r\n",
                 "Origin: null\r\n",

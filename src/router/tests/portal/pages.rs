@@ -250,6 +250,74 @@ fn logging_in_and_out() {
 }
 
 #[test]
+fn another_device_gives_way_without_script() {
+    within(Limits::default(), async |world| {
+        hides(&get(&world, PHONE, "/login").await, &["name=\"replace\""]);
+        hides(&post_form(&world, PHONE, "/login", "username=wrong&password=x").await, &["name=\"replace\""]);
+        let full = post_form(&world, PHONE, "/login", "username=full&password=secret-x").await;
+        assert_eq!(full.status, 403);
+        shows(&full, &["value=\"full\"", "<button class=\"button plain\" name=\"replace\" value=\"1\">", "the device used longest ago"]);
+        let (location, _) = landed(&world, post_form(&world, PHONE, "/login", "username=full&password=secret-x&replace=1").await).await;
+        assert_eq!(location, "/account");
+    });
+}
+
+#[test]
+fn going_online_with_a_voucher() {
+    within(Limits::default(), async |world| {
+        shows(&get(&world, PHONE, "/").await, &["href=\"/login#voucher\""]);
+        let (location, form) = landed(&world, get(&world, PHONE, "/voucher").await).await;
+        assert_eq!(location, "/login", "one page has both forms");
+        shows(&form, &["action=\"/voucher\"", "name=\"code\"", "<label for=\"code\">", "id=\"voucher\""]);
+        for (typed, status, text) in [
+            ("", 404, "There is no voucher with this code"),
+            ("%22%3E%3Cb%3E", 404, "There is no voucher with this code"),
+            ("XXXX-XXXX-XXXX", 404, "There is no voucher with this code"),
+            ("EXPR-EDXX-XXXX", 403, "has expired"),
+            ("REVK-EDXX-XXXX", 403, "not good any more"),
+            ("EAGE-RXXX-XXXX", 429, "Please wait 1 minute 30 seconds"),
+        ] {
+            let page = post_form(&world, PHONE, "/voucher", &format!("code={typed}")).await;
+            assert_eq!(page.status, status, "{typed}");
+            shows(&page, &[text, "name=\"code\""]);
+            hides(&page, &["<b>"]);
+        }
+        let (location, page) = landed(&world, post_form(&world, PHONE, "/voucher", "code=abcd+efgh+jkmn").await).await;
+        assert_eq!(location, "/account");
+        shows(&page, &["You are online", "59 minutes", "vera77", "v7m2p9", "shown here for five minutes"]);
+        hides(&page, &["Other devices"]);
+        let again = post_form(&world, OTHER_PHONE, "/voucher", "code=ABCD-EFGH-JKMN").await;
+        assert_eq!(again.status, 409);
+        shows(&again, &["This voucher is used already", "value=\"ABCD-EFGH-JKMN\""]);
+        shows(&get(&world, PHONE, "/login?lang=sw").await, &["Tumia vocha", "action=\"/voucher?lang=sw\""]);
+    });
+}
+
+#[test]
+fn my_account_shows_its_other_devices_and_logs_them_out() {
+    within(Limits::default(), async |world| {
+        let other = crate::world::mac(OTHER_PHONE.parse().unwrap());
+        for device in [phone(), other] {
+            world.shop.sessions.borrow_mut().insert(device, world.shop.session("kito42"));
+        }
+        let page = get(&world, PHONE, "/account").await;
+        shows(
+            &page,
+            &["Other devices on your account", "Up to 3 devices", "action=\"/account/logout\"", &format!("value=\"{other}\""), "2 MB down"],
+        );
+        hides(&page, &[&format!("value=\"{}\"", phone())]);
+        // Twice: what left by itself meanwhile is what was wanted.
+        for _ in 0..2 {
+            let form = post_form(&world, PHONE, "/account/logout", &format!("device={}", other.to_string().replace(':', "%3A"))).await;
+            let (location, page) = landed(&world, form).await;
+            assert_eq!(location, "/account");
+            hides(&page, &["Other devices"]);
+        }
+        assert_eq!(world.shop.sessions.borrow().keys().copied().collect::<Vec<_>>(), [phone()]);
+    });
+}
+
+#[test]
 fn the_language_is_the_phone_s_and_can_be_switched() {
     within(Limits::default(), async |world| {
         let swahili = "Accept-Language: sw-KE,sw;q=0.9,en;q=0.5\r\n";

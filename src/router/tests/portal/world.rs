@@ -6,7 +6,9 @@ use lango::portal::{Backend, Limits, PortalConfig, serve};
 use lango_core::language::Language;
 use lango_core::message::Reason;
 use lango_core::package::{self, Package};
-use lango_core::request::{Answer, Failures, PaymentStatus, PaymentView, Refusal, Request, SessionView, StatusView};
+use lango_core::request::{
+    Answer, Failures, MyAccountView, MyDeviceView, PaymentStatus, PaymentView, RedeemedView, Refusal, Request, SessionView, StatusView,
+};
 use lango_core::time::Wall;
 use lango_core::units::{Bytes, Kbps, Mac, Millis, OrderId, Password, Seconds, Shillings};
 use std::cell::{Cell, RefCell};
@@ -24,6 +26,9 @@ pub const OTHER_PHONE: &str = "127.0.0.3";
 /// An address that is no neighbour.
 pub const STRANGER: &str = "127.0.0.1";
 
+/// The one good voucher.
+pub const VOUCHER: &str = "ABCD-EFGH-JKMN";
+
 /// What the stand-in keeps.
 pub struct Shop {
     pub packages: RefCell<Vec<Package>>,
@@ -35,6 +40,8 @@ pub struct Shop {
     /// The language of the customer who asked to pay last.
     pub spoken: Cell<Option<Language>>,
     pub panics: Cell<bool>,
+    /// Whether the one good voucher is used.
+    redeemed: Cell<bool>,
     changes: broadcast::Sender<OrderId>,
 }
 
@@ -78,6 +85,7 @@ impl Shop {
             refuses: Cell::new(None),
             panics: Cell::new(false),
             spoken: Cell::new(None),
+            redeemed: Cell::new(false),
             changes: broadcast::channel(16).0,
         })
     }
@@ -187,12 +195,16 @@ impl Shop {
             Request::LatestPayment { device } => {
                 Answer::LatestPayment(self.payments.borrow().iter().rev().find(|(owner, _)| *owner == device).map(|(_, view)| view.clone()))
             }
-            Request::Login { device, username, password } => {
+            Request::Login { device, username, password, replace } => {
                 let refusal = match (username.as_str(), password.reveal()) {
                     ("kito42", "k7m2p9") => {
                         let session = self.session("kito42");
                         self.sessions.borrow_mut().insert(device, session.clone());
                         return Answer::Session(session);
+                    }
+                    ("full", _) if replace => {
+                        self.sessions.borrow_mut().insert(device, self.session("full"));
+                        return Answer::Session(self.session("full"));
                     }
                     ("full", _) => Refusal::DeviceLimit,
                     ("empty", _) => Refusal::Expired,
@@ -215,6 +227,46 @@ impl Shop {
                 Some(_) => Answer::Done,
                 None => Answer::Refused(Refusal::NotOnline),
             },
+            Request::Redeem { device, code } => {
+                let refusal = match code.reveal().as_str() {
+                    VOUCHER if !self.redeemed.replace(true) => {
+                        let session = self.session("vera77");
+                        self.sessions.borrow_mut().insert(device, session.clone());
+                        return Answer::Redeemed(RedeemedView { session, password: Password::new("v7m2p9").unwrap() });
+                    }
+                    VOUCHER => Refusal::VoucherUsed,
+                    "EXPR-EDXX-XXXX" => Refusal::VoucherExpired,
+                    "REVK-EDXX-XXXX" => Refusal::VoucherRevoked,
+                    "EAGE-RXXX-XXXX" => Refusal::TooManyRequests { retry_after: Seconds(90) },
+                    _ => Refusal::UnknownVoucher,
+                };
+                Answer::Refused(refusal)
+            }
+            Request::MyAccount { device } => Answer::MyAccount(self.sessions.borrow().get(&device).map(|session| {
+                let same = |(_, other): &(&Mac, &SessionView)| other.username == session.username;
+                let view = |mac: &Mac| MyDeviceView {
+                    device: *mac,
+                    this: *mac == device,
+                    online_since: Some(Wall::EARLIEST),
+                    bytes_up: Bytes(1),
+                    bytes_down: Bytes(2_000_000),
+                };
+                MyAccountView {
+                    session: session.clone(),
+                    password: (session.username.as_str() == "vera77").then(|| Password::new("v7m2p9").unwrap()),
+                    devices_at_most: 3,
+                    devices: self.sessions.borrow().iter().filter(same).map(|(mac, _)| view(mac)).collect(),
+                }
+            })),
+            Request::LogoutOther { device, other } => {
+                let mut sessions = self.sessions.borrow_mut();
+                let name = |mac| sessions.get(mac).map(|session| session.username.clone());
+                if name(&device).is_none() || name(&device) != name(&other) {
+                    return Answer::Refused(Refusal::NotOnline);
+                }
+                sessions.remove(&other);
+                Answer::Done
+            }
             Request::CheckSession { device } => Answer::CheckSession(self.sessions.borrow().get(&device).cloned()),
             operator => panic!("customers do not ask {operator:?}"),
         }

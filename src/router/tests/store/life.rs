@@ -30,7 +30,7 @@ async fn what_was_committed_is_there_after_a_restart() {
 async fn the_last_word_on_a_key_within_a_batch_holds() {
     let place = tempfile::tempdir().unwrap();
     let (store, _) = open(place.path()).unwrap();
-    let counters = |n| Record::Counters(Counters { next_gate: n, next_seq: 0 });
+    let counters = |n| Record::Counters(Counters { next_gate: n, next_seq: 0, forgotten_until: None });
     let large = Record::Account(account(1, 5));
     store
         .commit(vec![
@@ -89,12 +89,12 @@ async fn large_records_stay_out_of_files_of_their_own() {
 async fn commits_that_wait_together_are_made_in_their_order() {
     let place = tempfile::tempdir().unwrap();
     let (store, _) = open(place.path()).unwrap();
-    let commit = |n| store.commit(vec![put(Record::Counters(Counters { next_gate: n, next_seq: 0 }))]);
+    let commit = |n| store.commit(vec![put(Record::Counters(Counters { next_gate: n, next_seq: 0, forgotten_until: None }))]);
     let (a, b, c) = tokio::join!(commit(1), store.commit_relaxed(batch(7)), commit(3));
     a.and(b).and(c).unwrap();
     store.close().await.unwrap();
     let records = contents(place.path()).await;
-    assert!(records.contains(&Record::Counters(Counters { next_gate: 3, next_seq: 0 })));
+    assert!(records.contains(&Record::Counters(Counters { next_gate: 3, next_seq: 0, forgotten_until: None })));
     assert_eq!(records.len(), 4); // the counters stand for those of batch 7
 }
 

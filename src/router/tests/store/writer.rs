@@ -64,7 +64,7 @@ pub fn batch(n: u64) -> Vec<Change> {
             body: UpBody::Ack { of: vec!["a-message".parse().unwrap()] },
         })),
         put(Record::Account(account(n % 7, n))),
-        put(Record::Counters(Counters { next_gate: 1, next_seq: n })),
+        put(Record::Counters(Counters { next_gate: 1, next_seq: n, forgotten_until: None })),
     ];
     if n > OUTBOX {
         changes.push(Change::Delete(Record::outbox_key(n - OUTBOX)));
@@ -83,6 +83,7 @@ pub fn ledger_entry(n: u64) -> LedgerEntry {
         at: None,
         account: Some(format!("user{n}").parse().unwrap()),
         waited: None,
+        idle_since: None,
     }
 }
 
@@ -100,6 +101,7 @@ pub fn account(number: u64, bytes: u64) -> Account {
         traffic: traffic.collect(),
         data_start: Bytes::ZERO,
         online: FewMap::new(),
+        idle_since: None,
     }
 }
 

@@ -106,7 +106,7 @@ fn wrong_credentials_are_counted_a_device() {
     let view = world.buys(ALICE, "family", "NLJ7RT61SV");
     let wrong = |world: &mut World| {
         let (username, password) = (view.username.clone().unwrap(), Password::new("wrong").unwrap());
-        world.ask(Request::Login { device: BOB, username, password })
+        world.ask(Request::Login { device: BOB, username, password, replace: false })
     };
     for _ in 0..8 {
         assert_eq!(wrong(&mut world), Answer::Refused(Refusal::BadCredentials));
@@ -124,7 +124,7 @@ fn a_user_name_typed_with_a_capital_is_the_same() {
     let view = world.buys(ALICE, "hour", "NLJ7RT61SV");
     let username = view.username.clone().unwrap().as_str().to_uppercase().parse().unwrap();
     let password = view.password.clone().unwrap();
-    assert!(matches!(world.ask(Request::Login { device: ALICE, username, password }), Answer::Session(_)));
+    assert!(matches!(world.ask(Request::Login { device: ALICE, username, password, replace: false }), Answer::Session(_)));
 }
 
 #[test]

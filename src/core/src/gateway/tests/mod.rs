@@ -3,6 +3,7 @@
 mod clocks;
 mod copies;
 mod deposits;
+mod devices;
 mod following;
 mod late;
 mod limits;
@@ -10,4 +11,6 @@ mod model;
 mod money;
 mod notices;
 mod outages;
+mod pruning;
+mod vouchers;
 mod world;

@@ -8,14 +8,16 @@ use super::world::*;
 use crate::gateway::CHECKPOINT_EVERY;
 use crate::message::{DownBody, Outcome, PaymentUpdate, Reason};
 use crate::record::Record;
-use crate::request::{Answer, Refusal, Request};
+use crate::request::{Answer, Refusal, Request, VoucherStatus};
 use crate::settings::{Outage, Settings};
 use crate::step::Input;
 use crate::units::{Mac, OrderId, Shillings};
+use crate::voucher::VoucherCode;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 
 const DEVICES: u8 = 4;
+const VOUCHERS: usize = 6;
 
 #[derive(Debug, Clone)]
 enum Event {
@@ -47,6 +49,10 @@ enum Event {
     PowerCut(u64),
     Reconnect,
     RelayGone,
+    /// A device types the n-th voucher's code: half of them the operator's, half the relay's.
+    Redeem(u8, usize),
+    /// The relay sends its vouchers (again).
+    Vouchers,
 }
 
 fn event() -> impl Strategy<Value = Event> {
@@ -65,6 +71,8 @@ fn event() -> impl Strategy<Value = Event> {
         4 => (1..90 * MINUTE).prop_map(Event::Pass),
         2 => device.clone().prop_map(Event::Arrives),
         2 => device.clone().prop_map(Event::Leaves),
+        3 => (device.clone(), 0..VOUCHERS).prop_map(|(d, n)| Event::Redeem(d, n)),
+        1 => Just(Event::Vouchers),
         1 => device.prop_map(Event::Kick),
         1 => Just(Event::Killed),
         1 => (1..90 * MINUTE).prop_map(Event::Dead),
@@ -87,6 +95,8 @@ struct Story {
     receipts: BTreeSet<String>,
     /// Booked, and waiting for the operator.
     waiting: BTreeSet<String>,
+    codes: Vec<VoucherCode>,
+    redeemed: BTreeSet<usize>,
     used: u64,
     /// What outages may have cost, at most.
     outages: u64,
@@ -104,7 +114,11 @@ impl Story {
             world.arrives(mac(device), 100 + device);
         }
         let (receipts, waiting) = (BTreeSet::new(), BTreeSet::new());
-        Self { world, settings, orders: Vec::new(), receipts, waiting, used: 0, outages: 0, dead: 0 }
+        let mut codes = world.vouchers("aaaaaa", "hour", 3);
+        codes.extend(made_vouchers("bbbbbb", "slow", 3, None).1);
+        assert_eq!(codes.len(), VOUCHERS);
+        let redeemed = BTreeSet::new();
+        Self { world, settings, orders: Vec::new(), receipts, waiting, codes, redeemed, used: 0, outages: 0, dead: 0 }
     }
 
     /// Time passes in pieces, so that the model can see who is in the gate meanwhile.
@@ -212,6 +226,14 @@ impl Story {
                 self.world.power_cut(length, self.settings.clone());
             }
             Event::Reconnect => self.world.connect(),
+            Event::Redeem(device, n) => match self.world.redeem(mac(device), self.codes[n]) {
+                Answer::Redeemed(_) => assert!(self.redeemed.insert(n), "voucher {n} was redeemed twice"),
+                Answer::Refused(Refusal::VoucherUsed) => assert!(self.redeemed.contains(&n), "voucher {n} was lost"),
+                Answer::Refused(Refusal::UnknownVoucher) => assert!(n >= 3, "voucher {n} was forgotten"),
+                Answer::Refused(Refusal::TooManyRequests { .. }) => {}
+                other => panic!("{other:?}"),
+            },
+            Event::Vouchers => drop(self.world.relay(DownBody::Vouchers(made_vouchers("bbbbbb", "slow", 3, None).0))),
             Event::RelayGone => drop(self.world.step(Input::RelayPresence { online: false })),
         }
     }
@@ -292,6 +314,8 @@ impl Story {
         let waiting = payments.iter().filter(|p| p.unserved.is_some()).filter_map(|p| p.receipt.as_ref().map(ToString::to_string));
         assert_eq!(waiting.collect::<BTreeSet<_>>(), self.waiting);
         assert!(payments.iter().all(|p| p.receipt.is_none() || p.username.is_some() != p.unserved.is_some()));
+        let used = self.world.voucher_list().iter().filter(|voucher| voucher.status == VoucherStatus::Used).count();
+        assert_eq!(used, self.redeemed.len());
         let left: u64 = self
             .world
             .gateway
@@ -303,7 +327,7 @@ impl Story {
                     + account.clock.left(self.world.now().monotonic).map_or(0, |left| if account.purchases.is_empty() { 0 } else { left.0 })
             })
             .sum();
-        let paid = HOUR * u64::try_from(self.receipts.len()).unwrap();
+        let paid = HOUR * u64::try_from(self.receipts.len() + self.redeemed.len()).unwrap();
         match self.settings.outage {
             Outage::Pause => assert_eq!(left + self.used, paid, "paid = used + left"),
             Outage::Run => {

@@ -5,11 +5,12 @@ use crate::gateway::Gateway;
 use crate::message::{Down, DownBody, Outcome, PaymentUpdate, Reason, Up, UpBody, VERSION};
 use crate::package::{Limits, Package};
 use crate::record::{Change, Record};
-use crate::request::{Answer, AskId, PaymentView, Request, SessionView};
+use crate::request::{Answer, AskId, PaymentView, Request, SessionView, VoucherView};
 use crate::settings::{Outage, Settings};
 use crate::step::{Effect, Entropy, Input};
 use crate::time::{BootId, Monotonic, Now, Wall};
-use crate::units::{Bytes, Kbps, Mac, Millis, OrderId, Shillings};
+use crate::units::{Bytes, Kbps, Mac, Millis, OrderId, RouterName, Shillings};
+use crate::voucher::{NewVouchers, VoucherCode};
 use std::collections::BTreeMap;
 
 pub const ALICE: Mac = Mac([2, 0, 0, 0, 0, 0xa]);
@@ -50,6 +51,18 @@ pub fn package(id: &str, price: u64, minutes: Option<u64>, megabytes: Option<u64
             devices,
         },
     }
+}
+
+/// Vouchers, and their codes.
+pub fn made_vouchers(batch: &str, package: &str, many: u8, expires: Option<u64>) -> (NewVouchers, Vec<VoucherCode>) {
+    let salt: RouterName = "kibera-7".parse().unwrap();
+    let name: Vec<usize> = batch.bytes().map(usize::from).collect();
+    let byte = |i: usize, n: u8| u8::try_from((name[i % 6] * 7 + i * 37 + usize::from(n) * (1 + i % 5)) % 256).unwrap();
+    let code = |n: u8| VoucherCode::from_entropy(&Entropy(std::array::from_fn(|i| byte(i, n)))).unwrap();
+    let codes: Vec<VoucherCode> = (0..many).map(code).collect();
+    let hashes = codes.iter().map(|code| code.hash(&salt)).collect();
+    let expires = expires.map(Wall);
+    (NewVouchers { batch: batch.parse().unwrap(), package: package.parse().unwrap(), salt, expires, first: 1, hashes }, codes)
 }
 
 fn slow(package: Package) -> Package {
@@ -292,7 +305,24 @@ impl World {
 
     pub fn login(&mut self, device: Mac, view: &PaymentView) -> Answer {
         let (username, password) = (view.username.clone().unwrap(), view.password.clone().unwrap());
-        self.ask(Request::Login { device, username, password })
+        self.ask(Request::Login { device, username, password, replace: false })
+    }
+
+    /// The operator makes so many vouchers, as `lango vouchers create` does.
+    pub fn vouchers(&mut self, batch: &str, package: &str, many: u8) -> Vec<VoucherCode> {
+        let (new, codes) = made_vouchers(batch, package, many, None);
+        let answer = self.ask(Request::AddVouchers(new));
+        assert!(matches!(answer, Answer::VouchersAdded(_)), "{answer:?}");
+        codes
+    }
+
+    pub fn redeem(&mut self, device: Mac, code: VoucherCode) -> Answer {
+        self.ask(Request::Redeem { device, code })
+    }
+
+    pub fn voucher_list(&mut self) -> Vec<VoucherView> {
+        let Answer::Vouchers(list) = self.ask(Request::Vouchers) else { panic!("no list") };
+        list
     }
 
     /// The kernel counted so many bytes in all for the device.
