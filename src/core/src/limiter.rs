@@ -83,6 +83,11 @@ impl Guard {
         if self.all.check((), now).is_err() { self.strict.check(device, now) } else { Ok(()) }
     }
 
+    /// Counts what is no guess, but cost something all the same: for the device alone.
+    pub fn count_alone(&mut self, device: Mac, now: Monotonic) {
+        self.each.count(device, now);
+    }
+
     /// Counts a failure of the device. `true`: it is the one from which on all are held to fewer.
     pub fn count(&mut self, device: Mac, now: Monotonic) -> bool {
         self.each.count(device, now);

@@ -214,7 +214,10 @@ impl Gateway {
         };
         let package = match self.offer_of(&voucher, now) {
             Ok(package) => package,
-            Err(refusal) => return Answer::Refused(refusal),
+            Err(refusal) => {
+                self.voucher_tries.count_alone(device, now.monotonic);
+                return Answer::Refused(refusal);
+            }
         };
         let Some(username) = self.account_for_voucher(device, &package, entropy) else {
             return Answer::Refused(Refusal::NotStored);

@@ -320,6 +320,22 @@ fn guessers_are_slowed_and_no_neighbour_pays_for_it() {
 }
 
 #[test]
+fn a_used_code_is_no_guess_and_is_not_asked_about_for_ever() {
+    let mut world = World::ready();
+    let codes = world.vouchers("k7m2p9", "hour", 2);
+    world.redeem(BOB, codes[0]);
+    for n in 0..100 {
+        let device = Mac([2, 0, 0, 0, 1, n]);
+        assert_eq!(world.redeem(device, codes[0]), refused(Refusal::VoucherUsed));
+    }
+    for _ in 0..8 {
+        assert_eq!(world.redeem(ALICE, codes[0]), refused(Refusal::VoucherUsed));
+    }
+    assert!(matches!(world.redeem(ALICE, codes[0]), Answer::Refused(Refusal::TooManyRequests { .. })));
+    assert!(!world.log.iter().any(|line| line.contains("many wrong codes")));
+}
+
+#[test]
 fn a_message_kept_for_years_brings_no_voucher_back() {
     let mut world = World::ready();
     let clock = 1_900_000_000_000;
