@@ -1,7 +1,9 @@
 //! The command line, read into a command. Pure.
 
 use crate::bookkeeping::Form;
-use lango_core::units::RouterName;
+use crate::vouchers::Wanted;
+use lango_core::units::{Invalid, RouterName};
+use lango_core::voucher::{GOOD_FOR_DAYS, MOST_AT_ONCE};
 use lexopt::prelude::{Long, Short, Value};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -26,11 +28,14 @@ lango-relay retry ID            asks Safaricom about a payment now, or sends a t
 lango-relay c2b register        has Safaricom send payments by hand here
 lango-relay assign RECEIPT ROUTER   says for which router money by hand is that waits
 lango-relay reverse RECEIPT --yes   sends money back to who paid it; --served: even if a router may have served it
+lango-relay vouchers create ROUTER PACKAGE COUNT
+                                makes vouchers for a router, and prints their codes, which nobody can do again
 lango-relay key accept          has the ledger take this machine's signing key, after the old one was lost
 
 --config FILE   the config (default /etc/lango-relay.toml)
 --day DAY       with `payments` and `reconcile`: a day in Nairobi, as 2026-11-22
---json          with `payments`, `sms` and `router list`: for programs
+--days DAYS     with `vouchers create`: for how long they can be redeemed (default 365)
+--json          with `payments`, `sms`, `router list` and `vouchers create`: for programs
 --csv           with `payments --day` and `payments --sums`: for spreadsheets
 ";
 
@@ -71,6 +76,8 @@ pub enum Command {
     Payments,
     /// Hold M-Pesa's statement against the ledger.
     Reconcile(PathBuf),
+    /// Make vouchers for a router.
+    VouchersCreate(Wanted),
     /// Have the ledger take this machine's signing key.
     KeyAccept,
     /// Ask about a payment now: `ORDER` or `ROUTER/ORDER`; or send a text again: `sms-…`.
@@ -107,7 +114,7 @@ pub struct Args {
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Args, String> {
     let mut parser = lexopt::Parser::from_args(arguments.into_iter().collect::<Vec<_>>());
     let (mut config, mut words) = (PathBuf::from(CONFIG), Vec::new());
-    let (mut json, mut csv, mut sums, mut day) = (false, false, false, None);
+    let (mut json, mut csv, mut sums, mut day, mut days) = (false, false, false, None, None);
     let (mut yes, mut served) = (false, false);
     let mut special = None;
     while let Some(argument) = parser.next().map_err(|error| error.to_string())? {
@@ -121,6 +128,11 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Args, Stri
             Long("day") => {
                 let text = parser.value().map_err(|error| error.to_string())?;
                 day = Some(text.into_string().map_err(|_| "an argument is not UTF-8".to_owned())?);
+            }
+            Long("days") => {
+                let text = parser.value().map_err(|error| error.to_string())?;
+                let good = text.to_str().and_then(|days| days.parse::<u16>().ok()).filter(|days| (1..=3_650).contains(days));
+                days = Some(good.ok_or("--days takes a number from 1 to 3650")?);
             }
             Short('h') | Long("help") => special = Some(Command::Help),
             Short('V') | Long("version") => special = Some(Command::Version),
@@ -139,8 +151,13 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Args, Stri
         _ => {}
     }
     let asked = matches!(command, Command::Help | Command::Version);
-    if json && !asked && !matches!(command, Command::Payments | Command::RouterList | Command::Sms) {
-        return Err("--json is for `payments`, `sms` and `router list`".to_owned());
+    match (&mut command, days) {
+        (Command::VouchersCreate(wanted), Some(days)) => wanted.days = days,
+        (_, Some(_)) if !asked => return Err("--days is for `vouchers create`".to_owned()),
+        _ => {}
+    }
+    if json && !asked && !matches!(command, Command::Payments | Command::RouterList | Command::Sms | Command::VouchersCreate(_)) {
+        return Err("--json is for `payments`, `sms`, `router list` and `vouchers create`".to_owned());
     }
     if sums && !asked && command != Command::Payments {
         return Err("--sums is for `payments`".to_owned());
@@ -180,6 +197,12 @@ fn command(words: &[&str]) -> Result<Command, String> {
         ["reverse", receipt] => Command::Reverse { receipt: (*receipt).to_owned(), yes: false, served: false },
         ["payments"] => Command::Payments,
         ["reconcile", statement] => Command::Reconcile(statement.into()),
+        ["vouchers", "create", router, package, count] => {
+            let count = count.parse().ok().filter(|count| (1..=MOST_AT_ONCE).contains(count));
+            let count = count.ok_or_else(|| format!("how many vouchers must be a number from 1 to {MOST_AT_ONCE}"))?;
+            let package = package.parse().map_err(|invalid: Invalid| invalid.to_string())?;
+            Command::VouchersCreate(Wanted { router: name(router)?, package, count, days: GOOD_FOR_DAYS })
+        }
         ["key", "accept"] => Command::KeyAccept,
         ["retry", payment] => Command::Retry((*payment).to_owned()),
         ["sms"] => Command::Sms,
@@ -193,6 +216,7 @@ fn command(words: &[&str]) -> Result<Command, String> {
         ["c2b", ..] => return Err("it is `c2b register`".to_owned()),
         ["assign", ..] => return Err("it is `assign RECEIPT ROUTER`".to_owned()),
         ["reverse", ..] => return Err("it is `reverse RECEIPT --yes`".to_owned()),
+        ["vouchers", ..] => return Err("it is `vouchers create ROUTER PACKAGE COUNT`".to_owned()),
         ["key", ..] => return Err("it is `key accept`".to_owned()),
         ["sms", ..] => return Err("it is `sms` or `sms reports`".to_owned()),
         ["retry", ..] => {
@@ -216,6 +240,9 @@ mod tests {
     #[test]
     fn command_lines() {
         let name: RouterName = "kibera-7".parse().unwrap();
+        let vouchers = |days| {
+            Command::VouchersCreate(Wanted { router: "kibera-7".parse().unwrap(), package: "hour".parse().unwrap(), count: 20, days })
+        };
         for (line, command) in [
             ("run", Command::Run),
             ("check", Command::Check),
@@ -233,6 +260,8 @@ mod tests {
             ("payments --sums --json", Command::Payments),
             ("reconcile a.csv --day 2026-11-22", Command::Reconcile("a.csv".into())),
             ("key accept", Command::KeyAccept),
+            ("vouchers create kibera-7 hour 20 --json", vouchers(365)),
+            ("vouchers create kibera-7 hour 20 --days 30", vouchers(30)),
             ("retry kibera-7/abc", Command::Retry("kibera-7/abc".to_owned())),
             ("sms", Command::Sms),
             ("sms --json", Command::Sms),
@@ -266,6 +295,12 @@ mod tests {
             ("assign NLJ7RT61SV", "assign RECEIPT ROUTER"),
             ("c2b", "c2b register"),
             ("payments --yes", "are for `reverse`"),
+            ("vouchers", "vouchers create ROUTER PACKAGE COUNT"),
+            ("vouchers create kibera-7 hour 1001", "from 1 to 1000"),
+            ("vouchers create kibera-7 hour 0", "from 1 to 1000"),
+            ("vouchers create relay hour 5", "the relay's own name"),
+            ("vouchers create kibera-7 an-hour 5", "a package's id"),
+            ("run --days 3", "--days is for"),
             ("run --json", "--json is for"),
             ("sms send", "`sms reports`"),
             ("payments --csv", "--csv is for"),

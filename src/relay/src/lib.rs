@@ -28,3 +28,4 @@ pub mod signer;
 pub mod sms;
 pub mod sources;
 pub mod statement;
+pub mod vouchers;

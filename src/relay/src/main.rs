@@ -3,7 +3,7 @@
 use lango_relay::args::{self, Args, Command};
 use lango_relay::bookkeeping::{self, Form};
 use lango_relay::config::{self, Config};
-use lango_relay::{commands, daemon, logger, operator};
+use lango_relay::{commands, daemon, logger, operator, vouchers};
 use std::process::ExitCode;
 
 /// Nothing failed, and the books differ: as diff(1) says it.
@@ -97,6 +97,7 @@ async fn execute(args: Args, config: Config) -> anyhow::Result<bool> {
             None => commands::payments(&config, json).await?,
         },
         Command::Reconcile(path) => return bookkeeping::reconcile(&config, &path, args.day.as_deref()).await,
+        Command::VouchersCreate(wanted) => vouchers::create(&config, &wanted, json).await?,
         Command::KeyAccept => commands::key_accept(&config).await?,
         Command::Sms => lango_relay::sms::commands::list(&config, json).await?,
         Command::SmsReports => lango_relay::sms::commands::reports(&config)?,

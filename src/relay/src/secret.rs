@@ -1,6 +1,7 @@
 //! Random texts that nobody can guess, from the operating system.
 
 use anyhow::anyhow;
+use lango_core::step::Entropy;
 use lango_core::units::{MessageId, Password};
 use ring::rand::{SecureRandom, SystemRandom};
 
@@ -63,6 +64,14 @@ pub fn row_id() -> anyhow::Result<String> {
 /// When the system gives no random numbers.
 pub fn text_id() -> anyhow::Result<String> {
     Ok(format!("sms-{}", hex(&random::<6>()?)))
+}
+
+/// Randomness as the core takes it.
+///
+/// # Errors
+/// When the system gives no random numbers.
+pub fn entropy() -> anyhow::Result<Entropy> {
+    random().map(Entropy)
 }
 
 /// A password for a router at the broker: 26 letters and digits that cannot be mistaken for each other, 130 bits.

@@ -103,6 +103,20 @@ impl Ledger {
         change.commit().await
     }
 
+    /// Whether any of these messages still waits for its acknowledgement.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub async fn any_unacknowledged(&self, ids: &[&MessageId]) -> anyhow::Result<bool> {
+        for id in ids {
+            let row = sqlx::query("SELECT id FROM outbox WHERE id = $1").bind(id.as_str()).fetch_optional(&self.pool).await?;
+            if row.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// How many messages wait for an acknowledgement.
     ///
     /// # Errors

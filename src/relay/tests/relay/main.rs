@@ -15,6 +15,7 @@ pub(crate) mod program;
 pub(crate) mod router;
 mod strangers;
 pub mod tls;
+mod vouchers;
 
 use broker::Broker;
 use daraja::{Daraja, Push};
