@@ -3,7 +3,7 @@
 //!
 //! An account can be changed in one place only, [`Accounts::change`], which puts the indices right: no rule can forget to.
 
-use crate::account::{Account, Clock};
+use crate::account::{Account, Checkpoint, Clock};
 use crate::gate::GateId;
 use crate::time::Monotonic;
 use crate::units::Username;
@@ -67,6 +67,13 @@ impl Accounts {
         self.index(account.id, Entry::of(&account), false);
         self.names.remove(&account.id);
         self.unwritten.remove(&account.id);
+    }
+
+    /// Until when it is written down that the time of an account that runs did run: of all of them, the longest ago. A program
+    /// that is started again and again must not put its checkpoint off each time.
+    pub(super) fn oldest_written(&self, last: Option<&Checkpoint>) -> Option<Monotonic> {
+        let online = self.values().filter(|account| !account.online.is_empty());
+        online.filter_map(|account| account.clock.ran_until(last)).map(|(_, until)| until).min()
     }
 
     /// The name of the account with that number.

@@ -174,6 +174,8 @@ impl Gateway {
             }
         }
         gateway.wake_up_after_outage(now);
+        let written = gateway.accounts.oldest_written(gateway.last_checkpoint.as_ref());
+        gateway.next_checkpoint = written.map(|written| written.after(gateway.settings.checkpoint));
         gateway.schedule_checkpoint(now);
         gateway
     }

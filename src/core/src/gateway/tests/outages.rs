@@ -88,6 +88,23 @@ fn a_power_cut_forgets_at_most_a_checkpoint_and_in_the_customer_s_favour() {
 }
 
 #[test]
+fn a_daemon_that_is_killed_again_and_again_writes_down_what_was_used_all_the_same() {
+    let mut world = World::ready();
+    world.buys(ALICE, "hour", "NLJ7RT61SV");
+    for _ in 0..20 {
+        world.pass(50_000);
+        world.killed();
+    }
+    world.power_cut(HOUR, settings());
+    world.arrives(ALICE, 100);
+    let left = world.session(ALICE).unwrap().seconds_remaining.unwrap().0;
+    assert!(
+        (3600 - 1000..=3600 - 1000 + 60).contains(&left),
+        "{left}: a power cut forgets a checkpoint's time, not what was used since the first kill"
+    );
+}
+
+#[test]
 fn how_much_a_power_cut_forgets_is_the_operator_s_to_say() {
     for (checkpoint, online_for, left) in [(10, 605, 3_000), (60, 605, 3_000), (60, 659, 3_000), (600, 1_190, 3_000), (3_600, 600, 3_600)] {
         let settings = crate::settings::Settings { checkpoint: Millis::from_seconds(checkpoint), ..settings() };
