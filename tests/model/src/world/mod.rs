@@ -1,0 +1,430 @@
+//! The whole: routers, relays, their ledger, the messages between them, and Safaricom; and what follows from one input.
+
+mod relays;
+
+use crate::books::Books;
+use crate::input::{Answer, Fate, Input};
+use crate::relay::Relay;
+use crate::router::{DAWN, DEVICES, PACKAGES, Router};
+use crate::safaricom::{Safaricom, Script};
+use lango_core::message::{Down, Outcome, Up};
+use lango_core::request::{self, Request, Target};
+use lango_core::step;
+use lango_core::time::Wall;
+use lango_core::units::OrderId;
+use lango_relay::ledger::{Key, Message};
+use lango_relay::payment::{Event, Payment};
+use std::collections::{BTreeMap, VecDeque};
+
+/// A relay's timer looks at what was left by others after so long.
+const LEFT_AFTER: u64 = 5_000;
+/// A call to Safaricom ends after so long, one way or the other.
+const CALL: u64 = 35_000;
+/// A relay that died less than this ago counts as being there.
+const GONE_AFTER: u64 = 15_000;
+
+/// A message under way.
+#[derive(Debug, Clone)]
+pub enum Packet {
+    /// From a router.
+    Up(usize, Up),
+    /// To a router.
+    Down(usize, Down),
+}
+
+/// The world.
+pub struct World {
+    /// Milliseconds since all began.
+    pub now: u64,
+    /// The routers.
+    pub routers: Vec<Router>,
+    /// The relays.
+    pub relays: Vec<Relay>,
+    /// Their ledger.
+    pub books: Books,
+    /// Safaricom.
+    pub safaricom: Safaricom,
+    /// What is under way.
+    pub bus: VecDeque<Packet>,
+    history: Vec<Packet>,
+    scripts: BTreeMap<OrderId, Script>,
+    ids: u64,
+    /// How many effects, messages and changes there were: what a run has gone through.
+    pub steps: u64,
+}
+
+impl World {
+    /// Everything runs, and nothing has happened yet. One relay, or two on one ledger.
+    #[must_use]
+    pub fn new(seed: u64, relays: usize, books: Books) -> Self {
+        let mut world = Self {
+            now: 0,
+            routers: (0..2).map(|number| Router::new(number, seed, 0)).collect(),
+            relays: (0..relays).map(|_| Relay::default()).collect(),
+            books,
+            safaricom: Safaricom::default(),
+            bus: VecDeque::new(),
+            history: Vec::new(),
+            scripts: BTreeMap::new(),
+            ids: 0,
+            steps: 0,
+        };
+        for number in 0..relays {
+            world.start_relay(number);
+        }
+        world.collect();
+        world
+    }
+
+    fn wall(&self) -> Wall {
+        Wall(DAWN + self.now)
+    }
+
+    fn is_shared(&self) -> bool {
+        self.relays.len() > 1
+    }
+
+    /// What follows from one input.
+    ///
+    /// # Errors
+    /// With what must not be.
+    pub fn happens(&mut self, input: Input) -> Result<(), String> {
+        let router_of = |n: u8| usize::from(n) % 2;
+        let relays = self.relays.len();
+        let relay_of = |n: u8| usize::from(n) % relays;
+        match input {
+            Input::Pass(length) => self.pass(length)?,
+            Input::Flow(times) => {
+                for _ in 0..times {
+                    self.flow()?;
+                }
+            }
+            Input::Pay { router, device, package, phone, does, after, callback } => {
+                self.pay(router_of(router), device % DEVICES, package, phone, does, after, callback);
+            }
+            Input::Deliver(n, relay) => self.deliver(usize::from(n), relay_of(relay))?,
+            Input::Lose(n) => {
+                if let Some(packet) = self.take_packet(usize::from(n)) {
+                    let (Packet::Up(router, _) | Packet::Down(router, _)) = packet;
+                    self.routers[router].suffered = true;
+                }
+            }
+            Input::Double(n) => {
+                if let Some(packet) = self.bus.get(usize::from(n) % self.bus.len().max(1)).cloned() {
+                    self.bus.push_back(packet);
+                }
+            }
+            Input::Replay(n) => {
+                if let Some(packet) = self.history.get(usize::from(n) % self.history.len().max(1)).cloned() {
+                    self.bus.push_back(packet);
+                }
+            }
+            Input::Callback(n, relay) => {
+                if !self.safaricom.calls.is_empty() {
+                    let call = self.safaricom.calls.remove(usize::from(n) % self.safaricom.calls.len());
+                    self.call_back(&call, relay_of(relay))?;
+                }
+            }
+            Input::Work(relay, n, answer) => self.work(relay_of(relay), usize::from(n), answer)?,
+            Input::KillRelay(relay) => self.kill_relay(relay_of(relay)),
+            Input::StartRelay(relay) => self.start_relay(relay_of(relay)),
+            Input::Ledger(relay, trouble) => self.relays[relay_of(relay)].trouble = Some(trouble),
+            Input::RelayLink(relay, connected) => self.link_relay(relay_of(relay), connected),
+            Input::RouterLink(router, connected) => self.link_router(router_of(router), connected),
+            Input::Crash(router, after) => self.routers[router_of(router)].crash = Some(after),
+            Input::StoreFails(router) => self.routers[router_of(router)].store_fails = true,
+            Input::Kill(router) => self.routers[router_of(router)].kill(self.now),
+            Input::Dead(router) => {
+                self.routers[router_of(router)].kill(self.now);
+                self.routers[router_of(router)].stays_dead = true;
+            }
+            Input::Mend => {
+                for number in 0..self.relays.len() {
+                    self.start_relay(number);
+                    if !self.relays[number].connected {
+                        self.link_relay(number, true);
+                    }
+                }
+                for number in 0..self.routers.len() {
+                    self.start_router(number);
+                    if !self.routers[number].net {
+                        self.link_router(number, true);
+                    }
+                }
+            }
+            Input::PowerCut(router) => self.routers[router_of(router)].power_cut(self.now)?,
+            Input::Start(router) => self.start_router(router_of(router)),
+            Input::Clock(router, minutes) => self.routers[router_of(router)].clock = minutes.map(|minutes| i64::from(minutes) * 60_000),
+            Input::Here(router, device, present) => {
+                let router = &mut self.routers[router_of(router)];
+                if router.powered {
+                    router.seen(device % DEVICES, present, self.now);
+                }
+            }
+            Input::Kick(router, device) => {
+                let router = &mut self.routers[router_of(router)];
+                let target = Target::Device(router.mac(device % DEVICES));
+                router.ask(Request::Kick { target }, self.now);
+            }
+            Input::Logout(router, device) => {
+                let router = &mut self.routers[router_of(router)];
+                let device = router.mac(device % DEVICES);
+                router.ask(Request::Logout { device }, self.now);
+            }
+            Input::Login(router, device, n) => self.login(router_of(router), device % DEVICES, usize::from(n)),
+            Input::Sell(router, all) => self.routers[router_of(router)].sells(all, self.now),
+            Input::Retry(_, n) => {
+                let keys: Vec<Key> = self.books.payments().map(Payment::key).collect();
+                if let Some(key) = keys.get(usize::from(n) % keys.len().max(1)) {
+                    self.books.apply(key, Event::Retry, None, self.wall(), false, &mut no_message)?;
+                }
+            }
+        }
+        self.collect();
+        self.steps += 1;
+        Ok(())
+    }
+
+    /// What routers said goes to the broker.
+    fn collect(&mut self) {
+        for number in 0..self.routers.len() {
+            for up in std::mem::take(&mut self.routers[number].says) {
+                self.send(Packet::Up(number, up));
+            }
+        }
+    }
+
+    fn send(&mut self, packet: Packet) {
+        self.steps += 1;
+        self.history.push(packet.clone());
+        self.bus.push_back(packet);
+    }
+
+    fn take_packet(&mut self, n: usize) -> Option<Packet> {
+        self.bus.remove(n % self.bus.len().max(1))
+    }
+
+    #[allow(clippy::too_many_arguments)] // an input's own fields
+    fn pay(&mut self, router: usize, device: u8, package: u8, phone: u8, does: u8, after: u8, callback: Fate) {
+        let router = &mut self.routers[router];
+        let request = Request::Pay {
+            device: router.mac(device),
+            package: PACKAGES[usize::from(package) % PACKAGES.len()].parse().unwrap(),
+            phone: format!("07123456{:02}", 10 + phone % 90).parse().unwrap(),
+        };
+        if let Some(request::Answer::Payment(view)) = router.ask(request, self.now) {
+            let code = match does % 10 {
+                0..=5 => "0",
+                6 => "1032",
+                7 => "2001",
+                8 => "1",
+                _ => "1037",
+            };
+            let script = Script { code, after: u64::from(after) * 1_000, callback };
+            self.scripts.entry(view.payment).or_insert(script);
+        }
+    }
+
+    fn login(&mut self, router: usize, device: u8, n: usize) {
+        let router = &mut self.routers[router];
+        let accounts: Vec<_> = router.accounts().map(|account| (account.username.clone(), account.password.clone())).collect();
+        if let Some((username, password)) = accounts.get(n % accounts.len().max(1)).cloned() {
+            let device = router.mac(device);
+            router.ask(Request::Login { device, username, password }, self.now);
+        }
+    }
+
+    // Time.
+
+    /// Time passes; whatever is due on the way happens when it is due.
+    fn pass(&mut self, length: u64) -> Result<(), String> {
+        let end = self.now + length;
+        let mut at_once = 0;
+        while let Some(due) = self.due().filter(|due| *due <= end) {
+            at_once = if due <= self.now { at_once + 1 } else { 0 };
+            if at_once > 1_000 {
+                return Err("somebody wants to be woken again and again, and does nothing".to_owned());
+            }
+            self.jump(due.max(self.now));
+            self.fire()?;
+        }
+        self.jump(end);
+        Ok(())
+    }
+
+    fn jump(&mut self, to: u64) {
+        for router in &mut self.routers {
+            router.use_up(self.now, to);
+        }
+        self.now = to;
+    }
+
+    fn due(&self) -> Option<u64> {
+        let routers = self.routers.iter().flat_map(|router| [router.due(), router.starts_at()]).flatten();
+        let relays = self.relays.iter().filter(|relay| relay.runs).filter_map(|relay| self.relay_due(relay));
+        routers.chain(relays).chain(self.safaricom.due()).min()
+    }
+
+    fn relay_due(&self, relay: &Relay) -> Option<u64> {
+        let wall = |at: u64| at.saturating_sub(DAWN);
+        let payments = self.books.next_due(|key| relay.preparing.contains(key)).map(wall);
+        let messages = self.books.next_message().filter(|_| relay.connected).map(wall);
+        let left = self.books.oldest_open().map(|at| wall(at) + LEFT_AFTER);
+        let tasks = relay.tasks.iter().map(|(at, _)| at + CALL).min();
+        let asks = (!relay.asked).then_some(relay.started_at + GONE_AFTER);
+        [payments, messages, left, tasks, asks, relay.missed.map(|at| at + 2_000)].into_iter().flatten().min()
+    }
+
+    fn fire(&mut self) -> Result<(), String> {
+        self.steps += 1;
+        self.safaricom.pass(self.now);
+        for number in 0..self.routers.len() {
+            if self.routers[number].starts_at().is_some_and(|at| at <= self.now) {
+                self.start_router(number);
+            }
+            if self.routers[number].due().is_some_and(|due| due <= self.now) {
+                self.routers[number].step(step::Input::Tick, self.now);
+            }
+        }
+        self.collect();
+        for number in 0..self.relays.len() {
+            if self.relays[number].runs && self.relay_due(&self.relays[number]).is_some_and(|due| due <= self.now) {
+                self.look(number)?;
+            }
+        }
+        self.collect();
+        Ok(())
+    }
+
+    // Messages.
+
+    /// Everything that is under way arrives, in order; what follows from it is under way after that.
+    fn flow(&mut self) -> Result<(), String> {
+        for number in 0..self.relays.len() {
+            for _ in 0..self.relays[number].tasks.len() {
+                self.work(number, 0, Answer::Given)?;
+            }
+        }
+        for number in 0..self.bus.len() {
+            // What cannot arrive yet goes to the back of the queue.
+            self.deliver(0, number)?;
+        }
+        for number in 0..self.safaricom.calls.len() {
+            let call = self.safaricom.calls.remove(0);
+            let first = number % self.relays.len();
+            // The proxy in front of the relays takes the first that answers.
+            let relay = (0..self.relays.len()).map(|n| (first + n) % self.relays.len()).find(|n| self.relays[*n].runs);
+            self.call_back(&call, relay.unwrap_or(first))?;
+        }
+        self.safaricom.pass(self.now);
+        self.collect();
+        Ok(())
+    }
+
+    fn deliver(&mut self, n: usize, relay: usize) -> Result<(), String> {
+        let Some(packet) = self.take_packet(n) else { return Ok(()) };
+        self.steps += 1;
+        match packet {
+            Packet::Down(router, down) => {
+                let to = &mut self.routers[router];
+                if to.runs() && to.net {
+                    to.step(step::Input::Relay(down), self.now);
+                } else {
+                    self.bus.push_back(Packet::Down(router, down)); // the broker keeps it for a router's session
+                }
+            }
+            Packet::Up(router, up) => {
+                let count = self.relays.len();
+                let relay = (0..count).map(|n| (relay + n) % count).find(|n| self.relays[*n].runs && self.relays[*n].connected);
+                match relay {
+                    Some(relay) => self.router_says(relay, router, up)?,
+                    None if self.is_shared() => {} // nobody's session: routers say it again when a relay is back
+                    None => self.bus.push_back(Packet::Up(router, up)),
+                }
+            }
+        }
+        self.collect();
+        Ok(())
+    }
+
+    fn link_router(&mut self, number: usize, connected: bool) {
+        let router = &mut self.routers[number];
+        if router.net {
+            router.net = false;
+            router.step(step::Input::Link { connected: false }, self.now);
+        }
+        if connected {
+            router.net = true;
+            router.suffered = false;
+            router.step(step::Input::Link { connected: true }, self.now);
+            let online = self.is_present();
+            self.routers[number].step(step::Input::RelayPresence { online }, self.now);
+        }
+        self.collect();
+    }
+
+    fn start_router(&mut self, number: usize) {
+        if self.routers[number].runs() {
+            return;
+        }
+        let online = self.is_present();
+        let router = &mut self.routers[number];
+        router.start(self.now);
+        router.suffered = false;
+        if router.net {
+            router.step(step::Input::RelayPresence { online }, self.now);
+        }
+        self.collect();
+    }
+
+    fn is_present(&self) -> bool {
+        self.relays.iter().any(|relay| relay.runs && relay.connected)
+    }
+
+    fn presence(&mut self, online: bool) {
+        for number in 0..self.routers.len() {
+            if self.routers[number].net {
+                self.routers[number].step(step::Input::RelayPresence { online }, self.now);
+            }
+        }
+        self.collect();
+    }
+
+    /// Everything is mended, and then so much time passes that everything must have found its end.
+    ///
+    /// # Errors
+    /// With what must not be.
+    pub fn settle(&mut self) -> Result<(), String> {
+        for number in 0..self.relays.len() {
+            self.relays[number].trouble = None;
+            self.start_relay(number);
+            if !self.relays[number].connected {
+                self.link_relay(number, true);
+            }
+        }
+        for number in 0..self.routers.len() {
+            let router = &mut self.routers[number];
+            (router.crash, router.store_fails) = (None, false);
+            self.start_router(number);
+            // Only whose connection was cut, or lost something, connects anew: the others must find to it by themselves.
+            if !self.routers[number].net || self.routers[number].suffered {
+                self.link_router(number, true);
+            }
+        }
+        // 20 minutes: the window of a payment in doubt, and some more.
+        for _ in 0..60 {
+            for _ in 0..6 {
+                self.flow()?;
+            }
+            self.pass(20_000)?;
+        }
+        for _ in 0..6 {
+            self.flow()?;
+        }
+        Ok(())
+    }
+}
+
+fn no_message(_: &Payment, _: &Outcome) -> Message {
+    unreachable!("an operator's retry tells nobody anything")
+}
