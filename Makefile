@@ -12,7 +12,7 @@ build_programs = cargo build --profile lab -p lango -p lango-relay
 cargo_test = cargo --config "target.'cfg(unix)'.runner = ['$(CURDIR)/tools/as-root.sh']" test
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-kernel bench fuzz lint router sizes clean setup
+.PHONY: help demo test chaos test-kernel bench fuzz lint router sizes clean setup
 
 help: ## what there is
 	@echo 'Lango, the software inside a prepaid Wi-Fi router.'
@@ -30,6 +30,11 @@ test: ## all tests: units, the rules, and the whole path in the lab
 	$(cargo_test) --workspace --exclude lango-lab
 	$(build_programs)
 	LANGO_BIN_DIR=$(programs) $(cargo_test) -p lango-lab
+
+chaos: ## hundreds of payments while everything is killed, cut off and slowed, then the books; QUICK=1: a short one; SEED=… PAYMENTS=…
+	@tools/setup.sh build lab
+	@$(build_programs) -p lango-chaos
+	@LANGO_BIN_DIR=$(programs) tools/as-root.sh $(programs)/lango-chaos
 
 bench: ## grants, forwarding, take-over and memory of the routers' program beside plain NAT, written to docs/bench.md; QUICK=1: a short look at this machine's build, nothing is written
 ifneq ($(filter-out 0,$(QUICK)),)

@@ -1,0 +1,309 @@
+//! The books: what Safaricom took, what was served, and what waits where an operator sees it; held against each other.
+
+use crate::cloud::Cloud;
+use crate::customers::Seen;
+use crate::plan::KINDS;
+use crate::street::{Router, minutes};
+use anyhow::{Context, Result};
+use lango_lab::safaricom::Prompt;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A row of a router's `lango payments`.
+#[derive(Debug, Clone)]
+pub struct Row {
+    /// Its router.
+    pub router: usize,
+    /// The order.
+    pub order: String,
+    /// The row as it was printed.
+    pub json: Value,
+}
+
+impl Row {
+    fn text(&self, field: &str) -> Option<&str> {
+        self.json[field].as_str()
+    }
+    fn has_money(&self) -> bool {
+        self.text("receipt").is_some()
+    }
+}
+
+/// All books at one moment.
+pub struct Books {
+    prompts: Vec<Prompt>,
+    rows: Vec<Row>,
+    cloud: Vec<Value>,
+    accounts: Vec<(usize, Value)>,
+    sessions: Vec<(usize, Value)>,
+}
+
+fn list(value: &Value, name: &str) -> Vec<Value> {
+    value.as_array().or_else(|| value[name].as_array()).cloned().unwrap_or_default()
+}
+
+/// A payment's place in the books.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Served,
+    /// Its router's operator sees it: money that could not be served.
+    Unserved,
+    /// The cloud's operator sees it: in doubt until its window ends, then under review.
+    Waits,
+    /// It is on its way still.
+    Open,
+    Lost,
+}
+
+/// What is wrong.
+pub struct Wrong {
+    /// The payment's number at M-Pesa, or what else it concerns.
+    pub whose: String,
+    /// What.
+    pub what: String,
+}
+
+/// One line of the table.
+#[derive(Default, Clone, Copy)]
+struct Line {
+    wishes: u64,
+    prompts: u64,
+    taken: u64,
+    shillings: u64,
+    served: u64,
+    served_shillings: u64,
+    waits: u64,
+    open: u64,
+    lost: u64,
+    twice: u64,
+}
+
+impl Books {
+    /// Reads all of them, as operators do.
+    ///
+    /// # Errors
+    /// When a program does not answer.
+    pub fn read(cloud: &Cloud, routers: &[Router]) -> Result<Self> {
+        let mut rows = Vec::new();
+        let (mut accounts, mut sessions) = (Vec::new(), Vec::new());
+        for (number, router) in routers.iter().enumerate() {
+            for json in list(&router.lango.payments()?, "payments") {
+                rows.push(Row { router: number, order: json["payment"].as_str().unwrap_or_default().to_owned(), json });
+            }
+            let printed: Value = serde_json::from_str(&router.lango.command(&["accounts", "--json"])?)?;
+            accounts.extend(list(&printed, "accounts").into_iter().map(|account| (number, account)));
+            sessions.extend(list(&router.lango.sessions()?, "sessions").into_iter().map(|session| (number, session)));
+        }
+        let cloud_rows = cloud.relays.iter().find_map(|relay| relay.payments().ok()).context("no relay prints its payments")?;
+        Ok(Self { prompts: cloud.safaricom.prompts(), rows, cloud: list(&cloud_rows, "payments"), accounts, sessions })
+    }
+
+    fn row_of(&self, number: &str) -> Vec<&Row> {
+        self.rows.iter().filter(|row| row.has_money() && row.text("phone").is_some_and(|phone| same(phone, number))).collect()
+    }
+
+    fn cloud_of(&self, number: &str) -> Vec<&Value> {
+        self.cloud.iter().filter(|row| row["phone"].as_str().is_some_and(|phone| same(phone, number))).collect()
+    }
+
+    fn place(&self, prompt: &Prompt, paid: usize) -> Place {
+        let rows = self.row_of(&prompt.push.phone);
+        // A number that paid more than once needs as many rows; each beyond them is "served twice".
+        if rows.len() >= paid {
+            return if rows.iter().all(|row| row.text("username").is_some()) { Place::Served } else { Place::Unserved };
+        }
+        let states: Vec<_> = self.cloud_of(&prompt.push.phone).iter().filter_map(|row| row["state"].as_str()).collect();
+        if states.contains(&"needs_review") || states.contains(&"prompting") {
+            Place::Waits
+        } else if states.iter().any(|state| matches!(*state, "requested" | "prompted" | "confirmed")) {
+            Place::Open
+        } else {
+            Place::Lost
+        }
+    }
+
+    /// Whether everything that Safaricom took has found its place, and no customer waits for a prompt.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        let undecided = self.prompts.iter().any(|prompt| prompt.code.is_none() || !prompt.done);
+        let open = self
+            .prompts
+            .iter()
+            .filter(|prompt| prompt.paid.is_some())
+            .any(|prompt| matches!(self.place(prompt, self.paid_by(&prompt.push.phone)), Place::Open | Place::Lost));
+        let requested = self.cloud.iter().any(|row| matches!(row["state"].as_str(), Some("requested" | "prompted" | "confirmed")));
+        !undecided && !open && !requested
+    }
+
+    fn paid_by(&self, number: &str) -> usize {
+        self.prompts.iter().filter(|prompt| prompt.paid.is_some() && prompt.push.phone == number).count()
+    }
+
+    /// The table, and everything that is wrong. `ran_for`: how long the whole took so far, in seconds.
+    #[must_use]
+    pub fn judge(&self, seen: &[Seen], ran_for: u64) -> (String, Vec<Wrong>) {
+        let mut wrong = Vec::new();
+        let mut complain = |whose: &str, what: String| wrong.push(Wrong { whose: whose.to_owned(), what });
+        let mut lines = vec![Line::default(); KINDS.len()];
+        for seen in seen {
+            let line = &mut lines[seen.wish.kind];
+            line.wishes += 1;
+            let number = seen.wish.msisdn();
+            let prompts: Vec<_> = self.prompts.iter().filter(|prompt| same(&prompt.push.phone, &number)).collect();
+            line.prompts += prompts.len() as u64;
+            let paid: Vec<_> = prompts.iter().filter_map(|prompt| prompt.paid.as_ref()).collect();
+            line.taken += paid.len() as u64;
+            line.shillings += paid.iter().map(|paid| paid.amount).sum::<u64>();
+            let rows = self.row_of(&number);
+            let served: Vec<_> = rows.iter().filter(|row| row.text("username").is_some()).collect();
+            line.served += served.len() as u64;
+            line.served_shillings += served.iter().filter_map(|row| row.json["amount"].as_u64()).sum::<u64>();
+            if rows.len() > paid.len() {
+                line.twice += (rows.len() - paid.len()) as u64;
+                complain(&number, format!("Safaricom took its money {} times, and the routers have it {} times", paid.len(), rows.len()));
+            }
+            if let Some(prompt) = prompts.iter().find(|prompt| prompt.paid.is_some()) {
+                let missing = (paid.len().saturating_sub(served.len())) as u64;
+                match self.place(prompt, paid.len()) {
+                    Place::Served => {}
+                    Place::Unserved | Place::Waits => line.waits += missing,
+                    Place::Open => {
+                        line.open += missing;
+                        complain(&number, "Safaricom took its money, and nobody has decided what to do with it".to_owned());
+                    }
+                    Place::Lost => {
+                        line.lost += missing;
+                        complain(&number, "Safaricom took its money, and no operator sees it".to_owned());
+                    }
+                }
+            }
+            for row in rows {
+                let receipt = row.text("receipt").unwrap_or_default();
+                let amount = row.json["amount"].as_u64().unwrap_or_default();
+                // A payment of which only a query told has a stand-in of twelve characters.
+                let real = paid.iter().any(|paid| (paid.receipt == receipt || receipt.len() == 12) && paid.amount == amount);
+                if !real && !paid.is_empty() {
+                    complain(&number, format!("the router has receipt {receipt} over KSh {amount}, which Safaricom never gave"));
+                }
+            }
+        }
+        self.prompted_twice(&mut complain);
+        self.time_is_money(ran_for, &mut complain);
+        self.nobody_else_is_online(&mut complain);
+        (table(&lines), wrong)
+    }
+
+    /// One prompt an order: its beginning is in the prompt's reference.
+    fn prompted_twice(&self, complain: &mut dyn FnMut(&str, String)) {
+        let mut known = BTreeSet::new();
+        for prompt in &self.prompts {
+            if !known.insert((prompt.push.phone.clone(), prompt.push.reference.clone())) {
+                complain(&prompt.push.phone, format!("its customer was prompted twice for {}", prompt.push.reference));
+            }
+        }
+        let receipts: Vec<_> = self.rows.iter().filter_map(|row| row.text("receipt")).collect();
+        if receipts.iter().collect::<BTreeSet<_>>().len() != receipts.len() {
+            complain("-", "a receipt is in the routers' books twice".to_owned());
+        }
+    }
+
+    /// Each account has the time that was paid for on it, less what can have passed since.
+    fn time_is_money(&self, ran_for: u64, complain: &mut dyn FnMut(&str, String)) {
+        let mut paid: BTreeMap<(usize, String), u64> = BTreeMap::new();
+        for row in self.rows.iter().filter(|row| row.has_money()) {
+            if let (Some(username), Some(package)) = (row.text("username"), row.text("package")) {
+                *paid.entry((row.router, username.to_owned())).or_default() += minutes(package) * 60;
+            }
+        }
+        for (router, account) in &self.accounts {
+            let username = account["username"].as_str().unwrap_or_default().to_owned();
+            let left = account["seconds_remaining"].as_u64().unwrap_or_default();
+            let due = paid.remove(&(*router, username.clone())).unwrap_or_default();
+            if left > due || left + ran_for < due {
+                complain(&format!("account {username}"), format!("it has {left} s, and {due} s were paid for in a run of {ran_for} s"));
+            }
+        }
+        for ((router, username), due) in paid {
+            complain(&format!("account {username}"), format!("{due} s were paid for, and router {} has no such account", router + 1));
+        }
+    }
+
+    fn nobody_else_is_online(&self, complain: &mut dyn FnMut(&str, String)) {
+        for (router, session) in &self.sessions {
+            let username = session["username"].as_str().or_else(|| session["session"]["username"].as_str()).unwrap_or_default();
+            let pays = self.rows.iter().any(|row| row.router == *router && row.has_money() && row.text("username") == Some(username));
+            if !pays {
+                complain(&format!("account {username}"), format!("somebody is online on it, and nobody paid for it: {session}"));
+            }
+        }
+    }
+
+    /// Whose payments a complaint is about: a number's own, or all that are on an account.
+    #[must_use]
+    pub fn numbers(&self, whose: &str) -> BTreeSet<String> {
+        let Some(username) = whose.strip_prefix("account ") else { return BTreeSet::from([whose.to_owned()]) };
+        let rows = self.rows.iter().filter(|row| row.text("username") == Some(username));
+        rows.filter_map(|row| row.text("phone").map(str::to_owned)).collect()
+    }
+
+    /// All that the books say of a number.
+    #[must_use]
+    pub fn history(&self, number: &str) -> String {
+        let mut text = String::new();
+        for prompt in self.prompts.iter().filter(|prompt| same(&prompt.push.phone, number)) {
+            text += &format!("    Safaricom: {prompt:?}\n");
+        }
+        for row in self.cloud_of(number) {
+            text += &format!("    lango-relay payments: {row}\n");
+        }
+        for row in self.rows.iter().filter(|row| row.text("phone").is_some_and(|phone| same(phone, number))) {
+            text += &format!("    lango payments, router {}: {}\n", row.router + 1, row.json);
+        }
+        text
+    }
+
+    /// The orders of a number, for the logs.
+    #[must_use]
+    pub fn orders(&self, number: &str) -> BTreeSet<String> {
+        let cloud = self.cloud_of(number).into_iter().filter_map(|row| row["payment"].as_str().map(str::to_owned));
+        let rows = self.rows.iter().filter(|row| row.text("phone").is_some_and(|phone| same(phone, number))).map(|row| row.order.clone());
+        cloud.chain(rows).collect()
+    }
+}
+
+/// `0712…` and `254712…` are one number.
+#[must_use]
+pub fn same(a: &str, b: &str) -> bool {
+    let tail = |text: &str| text.get(text.len().saturating_sub(9)..).map(str::to_owned);
+    tail(a) == tail(b)
+}
+
+fn table(lines: &[Line]) -> String {
+    let mut text = format!(
+        "{:38} {:>6} {:>7} {:>6} {:>8} {:>7} {:>8} {:>6} {:>5} {:>5} {:>6}\n",
+        "what was scripted", "wishes", "prompts", "taken", "KSh", "served", "KSh", "waits", "open", "lost", "twice"
+    );
+    let mut all = Line::default();
+    let row = |name: &str, l: &Line| {
+        format!(
+            "{name:38} {:>6} {:>7} {:>6} {:>8} {:>7} {:>8} {:>6} {:>5} {:>5} {:>6}\n",
+            l.wishes, l.prompts, l.taken, l.shillings, l.served, l.served_shillings, l.waits, l.open, l.lost, l.twice
+        )
+    };
+    for (kind, line) in KINDS.iter().zip(lines).filter(|(_, line)| line.wishes > 0) {
+        text += &row(kind.name, line);
+        all = Line {
+            wishes: all.wishes + line.wishes,
+            prompts: all.prompts + line.prompts,
+            taken: all.taken + line.taken,
+            shillings: all.shillings + line.shillings,
+            served: all.served + line.served,
+            served_shillings: all.served_shillings + line.served_shillings,
+            waits: all.waits + line.waits,
+            open: all.open + line.open,
+            lost: all.lost + line.lost,
+            twice: all.twice + line.twice,
+        };
+    }
+    text + &row("all", &all)
+}
