@@ -173,7 +173,7 @@ impl Books {
                     }
                     Place::Lost => {
                         line.lost += missing;
-                        complain(&number, "Safaricom took its money, and no operator sees it".to_owned());
+                        complain(&number, "Safaricom took its money; it was not served, and no operator sees that it waits".to_owned());
                     }
                 }
             }

@@ -6,7 +6,7 @@ use lango_model::run::{Setting, report};
 #[test]
 fn money_in_is_service_out() {
     let setting = Setting::new(false).unwrap();
-    for seed in 1..=60 {
+    for seed in 1..=250 {
         if let Err(failed) = setting.seed(seed) {
             panic!("{}", report(seed, &failed));
         }
@@ -16,7 +16,7 @@ fn money_in_is_service_out() {
 #[test]
 fn the_model_s_ledger_is_the_real_one_s_equal() {
     let setting = Setting::new(true).unwrap();
-    for seed in 1..=6 {
+    for seed in 1..=15 {
         if let Err(failed) = setting.seed(seed) {
             panic!("{}", report(seed, &failed));
         }
