@@ -2,7 +2,7 @@
 //! system holds in memory alone is not in the copy.
 
 use anyhow::Result;
-use lango_lab::tool;
+use lango_lab::{rights, tool};
 use std::path::{Path, PathBuf};
 
 /// A mounted flash.
@@ -19,6 +19,9 @@ impl Flash {
         std::fs::File::create(flash.image())?.set_len(32 << 20)?;
         tool::run("mkfs.ext4", ["-q".as_ref(), "-F".as_ref(), "-m".as_ref(), "0".as_ref(), flash.image().as_os_str()])?;
         flash.mount()?;
+        let at = flash.at();
+        // Ctrl-C drops nothing: the mount must not be left to the machine.
+        rights::at_signal(move || drop(tool::run("umount", ["-l".as_ref(), at.as_os_str()])));
         Ok(flash)
     }
 
