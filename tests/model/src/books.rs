@@ -306,6 +306,7 @@ fn event_of(body: &[u8]) -> Event {
             receipt: callback.receipt,
             completed_at: callback.completed_at,
             receipt_taken: false,
+            deposited: false,
             request_taken: false,
             foreign_shortcode: false,
         }),

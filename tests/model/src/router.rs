@@ -87,7 +87,9 @@ fn settings(name: &RouterName, all: bool) -> Settings {
         name: name.clone(),
         packages: (usize::from(!all)..PACKAGES.len()).map(package).collect(),
         outage: Outage::Pause,
+        checkpoint: lango_core::gateway::CHECKPOINT_EVERY,
         relay: true,
+        end_notice: None,
         version: "model".to_owned(),
     }
 }

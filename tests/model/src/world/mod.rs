@@ -211,6 +211,7 @@ impl World {
             device: router.mac(device),
             package: PACKAGES[usize::from(package) % PACKAGES.len()].parse().unwrap(),
             phone: format!("07123456{:02}", 10 + phone % 90).parse().unwrap(),
+            language: None,
         };
         if let Some(request::Answer::Payment(view)) = router.ask(request, self.now) {
             let code = match does % 10 {
@@ -230,7 +231,7 @@ impl World {
         let accounts: Vec<_> = router.accounts().map(|account| (account.username.clone(), account.password.clone())).collect();
         if let Some((username, password)) = accounts.get(n % accounts.len().max(1)).cloned() {
             let device = router.mac(device);
-            router.ask(Request::Login { device, username, password }, self.now);
+            router.ask(Request::Login { device, username, password, replace: false }, self.now);
         }
     }
 

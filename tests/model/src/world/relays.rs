@@ -165,6 +165,9 @@ impl World {
                 self.send_again(number, &Which::Of(name));
             }
             UpBody::PaymentRequest(request) => self.payment_request(number, router, up.id, &request),
+            // Texts are not money: without a gateway for them the relay takes note, and that is all.
+            UpBody::Account(_) | UpBody::Expiring(_) | UpBody::Ended(_) => self.say(number, router, DownBody::Ack { of: vec![up.id] }),
+            UpBody::ReceiptQuery(_) => return Err("nobody comes with a receipt here".to_owned()),
             UpBody::Ack { of } => {
                 let (before, after) = self.trouble(number);
                 if before {
