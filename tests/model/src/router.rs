@@ -354,13 +354,18 @@ impl Router {
     fn left(&self, at: u64) -> u64 {
         let boot = self.boot();
         let now = self.monotonic(at);
+        let noted = self.store.values().find_map(|record| match record {
+            Record::Checkpoint(checkpoint) => Some(checkpoint),
+            _ => None,
+        });
         let of = |account: &Account| {
             let queued = || account.purchases.iter().skip(1).filter_map(|purchase| purchase.limits.time).map(|time| time.0).sum::<u64>();
             match (&account.clock, account.purchases.is_empty()) {
                 (_, true) | (Clock::Unlimited, _) => 0,
                 (Clock::Stopped { left }, _) => left.0 + queued(),
                 (Clock::Running { boot: own, ends, .. }, _) if *own == boot => Monotonic(ends.0 + queued()).since(now).0,
-                (Clock::Running { ends, as_of, .. }, _) => ends.since(*as_of).0 + queued(),
+                // Of another boot: what is written down, with the account or for all that ran then.
+                (clock @ Clock::Running { ends, .. }, _) => clock.ran_until(noted).map_or(0, |(_, until)| ends.since(until).0) + queued(),
             }
         };
         self.accounts().map(of).sum()
