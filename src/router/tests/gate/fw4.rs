@@ -2,12 +2,11 @@
 
 use crate::conntrack::{settled, tracked};
 use crate::traffic::{Server, Stream, connection, is_reset, refused, socket_address, tcp_ask, udp_ask};
-use crate::world::{Host, INTERNET4, INTERNET6, World, account, eventually, now, of, within_seconds};
+use crate::world::{Host, INTERNET4, INTERNET6, Listening, World, account, eventually, now, of, within_seconds};
 use lango::gate::{GateEvent, GateEvents};
 use lango_core::gate::{GateAccount, GateChange, GateId, Traffic};
 use lango_core::units::Bytes;
 use std::io::{Read, Write};
-use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 /// The longest that our table may be away.
@@ -34,23 +33,14 @@ impl World {
     }
 
     /// What the kernel says of the gate, from now on.
-    pub fn gate_events(&self) -> Receiver<(GateEvent, Instant)> {
-        let (heard, events) = channel();
-        let (ready, opened) = channel();
-        self.spawn(Host::Router, move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(async {
-                let mut events = GateEvents::open().unwrap();
-                ready.send(()).unwrap();
-                while let Ok(event) = events.next().await {
-                    if heard.send((event, Instant::now())).is_err() {
-                        return;
-                    }
-                }
-            });
-        });
-        opened.recv().unwrap();
-        events
+    pub fn gate_events(&self) -> Listening<(GateEvent, Instant)> {
+        self.listen(async |ready, heard| {
+            let mut events = GateEvents::open().unwrap();
+            ready();
+            while let Ok(event) = events.next().await {
+                heard.send((event, Instant::now())).unwrap();
+            }
+        })
     }
 }
 

@@ -1,32 +1,22 @@
 //! Whose address a packet says it comes from.
 
 use crate::traffic::{Server, socket_address, udp_ask};
-use crate::world::{Host, INTERNET4, INTERNET6, World, account, ip, mac, now, of};
+use crate::world::{Host, INTERNET4, INTERNET6, Listening, World, account, ip, mac, now, of};
 use lango::gate::{Sender, Senders};
 use lango_core::gate::{GateAccount, GateChange};
 use lango_core::units::Bytes;
 use std::net::UdpSocket;
-use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 /// What is heard of senders at the router.
-fn listen(world: &World) -> Receiver<Sender> {
-    let (told, heard) = std::sync::mpsc::channel();
-    let (ready, open) = std::sync::mpsc::channel();
-    let _listener = world.spawn(Host::Router, move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            let mut senders = Senders::open().unwrap();
-            ready.send(()).unwrap();
-            while let Ok(sender) = senders.next().await {
-                if told.send(sender).is_err() {
-                    return;
-                }
-            }
-        });
-    });
-    open.recv().unwrap();
-    heard
+fn listen(world: &World) -> Listening<Sender> {
+    world.listen(async |ready, heard| {
+        let mut senders = Senders::open().unwrap();
+        ready();
+        while let Ok(sender) = senders.next().await {
+            heard.send(sender).unwrap();
+        }
+    })
 }
 
 /// Phone 2 takes an address that it does not answer for: what it sends from it goes out all the same.

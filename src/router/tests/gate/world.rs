@@ -11,10 +11,13 @@ use nix::sched::{CloneFlags, setns};
 use std::fs::{self, File};
 use std::io::Write;
 use std::net::IpAddr;
+use std::ops::Deref;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
 
 pub const PORTAL_PORT: u16 = 8088;
 pub const ROUTER4: &str = "10.77.0.1";
@@ -120,9 +123,13 @@ impl World {
         format!("{}-{host:?}", self.prefix).to_lowercase()
     }
 
+    fn path(&self, host: Host) -> String {
+        format!("/run/netns/{}", self.name(host))
+    }
+
     /// Runs something with the host's network.
     pub fn within<T: Send>(&self, host: Host, act: impl FnOnce() -> T + Send) -> T {
-        let path = format!("/run/netns/{}", self.name(host));
+        let path = self.path(host);
         thread::scope(|scope| {
             let joined = scope.spawn(|| {
                 enter(&path);
@@ -134,11 +141,31 @@ impl World {
 
     /// The same, beside the test.
     pub fn spawn<T: Send + 'static>(&self, host: Host, act: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
-        let path = format!("/run/netns/{}", self.name(host));
+        let path = self.path(host);
         thread::spawn(move || {
             enter(&path);
             act()
         })
+    }
+
+    /// Hears something at the router beside the test, until what is given back is dropped. `hear` says when it listens, and tells
+    /// what it hears.
+    pub fn listen<T: Send + 'static>(&self, hear: impl AsyncFnOnce(&dyn Fn(), Sender<T>) + Send + 'static) -> Listening<T> {
+        let (tell, heard) = channel();
+        let (ready, opened) = channel();
+        let (stop, stopped) = oneshot::channel();
+        let thread = self.spawn(Host::Router, move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let ready = move || ready.send(()).unwrap();
+                tokio::select! {
+                    () = hear(&ready, tell) => {}
+                    _ = stopped => {}
+                }
+            });
+        });
+        opened.recv().unwrap();
+        Listening { heard, stop: Some(stop), thread: Some(thread) }
     }
 
     pub fn nft(&self, host: Host, script: &str) -> String {
@@ -199,8 +226,42 @@ impl World {
 
 impl Drop for World {
     fn drop(&mut self) {
-        for host in HOSTS {
-            let _ = Command::new("ip").args(["netns", "del", &self.name(host)]).status();
+        let delete = |host| drop(Command::new("ip").args(["netns", "del", &self.name(host)]).status());
+        // The router goes first, and the kernel takes its time for that. When the others' links to it are gone, too, nothing of it is
+        // at work beside the next test. A packet that waits for a neighbour that does not answer holds it for some seconds more:
+        // that is the kernel's affair, and not waited for.
+        delete(Host::Router);
+        let links = || fs::read_to_string("/proc/thread-self/net/dev").unwrap_or_default();
+        // One that could not even be made is not there.
+        let linked = |host| fs::exists(self.path(host)).is_ok_and(|is| is) && self.within(host, links).contains("eth0");
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_secs(3) && [Host::Phone1, Host::Phone2, Host::Internet].into_iter().any(linked) {
+            thread::sleep(Duration::from_millis(2));
+        }
+        HOSTS.into_iter().filter(|host| *host != Host::Router).for_each(delete);
+    }
+}
+
+/// What is heard beside a test. Dropped, it listens no more: an open socket would keep the namespace alive, and news be made for it.
+pub struct Listening<T> {
+    heard: Receiver<T>,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl<T> Deref for Listening<T> {
+    type Target = Receiver<T>;
+
+    fn deref(&self) -> &Receiver<T> {
+        &self.heard
+    }
+}
+
+impl<T> Drop for Listening<T> {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
         }
     }
 }
