@@ -14,8 +14,8 @@ use nix::errno::Errno;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-/// The largest transaction that is wanted, in bytes: ten thousand accounts fit.
-const LARGEST_TRANSACTION: usize = 8 * 1024 * 1024;
+/// The largest transaction that is wanted, in bytes: more than the most requests take.
+const LARGEST_TRANSACTION: usize = 1024 * 1024;
 
 /// `NFNL_MSG_BATCH_BEGIN`, `NFNL_MSG_BATCH_END`
 const BATCH_BEGIN: u16 = 16;

@@ -38,13 +38,14 @@ use lango_core::request::FlowOffload;
 use lango_core::time::Monotonic;
 use lango_core::units::{Bytes, Mac, Millis};
 use names::{CounterName, Direction};
-use nft::{Request, delete_table};
+use nft::delete_table;
 use nix::errno::Errno;
 use plan::{Facts, UNLIMITED};
 use set::Key;
 use speeds::Speeds;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use transaction::Preparation;
 use view::View;
 
 /// How long objects stay after their account went, so that their last counts are in the store before they are gone.
@@ -154,7 +155,7 @@ impl Gate {
         let mut first = None;
         for (learn, whole) in ways(&wanted) {
             (self.config.learn, self.config.whole) = (learn, whole);
-            match self.kernel.transact(self.preparation().iter()) {
+            match self.kernel.transact(self.preparation().into_requests().iter()) {
                 Ok(()) => {
                     self.say_what_is_lacking(&wanted);
                     return Ok(());
@@ -191,23 +192,22 @@ impl Gate {
     }
 
     /// What must be done to the table before accounts can be put in.
-    fn preparation(&self) -> Vec<Request> {
-        let mut requests = Vec::new();
+    fn preparation(&self) -> Preparation {
+        let mut frame = Vec::new();
         match self.table {
-            Table::Ours { rules_current: true } => return requests,
+            Table::Ours { rules_current: true } => return Preparation::default(),
             Table::Ours { rules_current: false } => {
-                requests.extend(ruleset::replace_rules(&self.config));
+                let mut rules = ruleset::replace_rules(&self.config);
                 // There may be accounts with classes, which nothing is to change.
-                requests.extend(ruleset::marking());
-                return requests;
+                rules.extend(ruleset::marking());
+                return Preparation::new(frame, rules);
             }
-            Table::Foreign => requests.push(delete_table()),
+            Table::Foreign => frame.push(delete_table()),
             Table::Missing => {}
         }
-        requests.extend(ruleset::frame());
-        requests.extend(ruleset::rules(&self.config));
-        requests.extend(garden::put_back(&self.garden, clock::monotonic()));
-        requests
+        frame.extend(ruleset::frame());
+        frame.extend(garden::put_back(&self.garden, clock::monotonic()));
+        Preparation::new(frame, ruleset::rules(&self.config))
     }
 
     /// What was to be prepared is done.
@@ -377,8 +377,8 @@ impl Gate {
         Ok(facts)
     }
 
-    /// Makes the kernel have exactly these accounts: the difference only, in one transaction, with our table put back
-    /// where it is gone. What is as it should be is not touched, so that no packet is lost and counters go on. Gives
+    /// Makes the kernel have exactly these accounts: the difference only, in one transaction or a few large ones, with our table
+    /// put back where it is gone. What is as it should be is not touched, so that no packet is lost and counters go on. Gives
     /// back the last counts of accounts and devices that went.
     ///
     /// # Errors
@@ -411,7 +411,7 @@ impl Gate {
         let before = facts.counted.clone();
         let held = holders(&self.view, &targets);
         if !preparation.is_empty() && !matches!(self.table, Table::Ours { .. }) {
-            // One transaction for all: between an empty table and the accounts, connections would be reset.
+            // The rules are not there before the accounts: connections would be reset in between.
             let wanted = self.config.clone();
             let mut done = Ok(());
             for (learn, whole) in ways(&wanted) {
@@ -428,7 +428,7 @@ impl Gate {
             done?;
             self.rules_are_in_place();
         } else {
-            self.kernel.transact(preparation.iter()).map_err(|r| cannot("install the rules")(r.error))?;
+            self.kernel.transact(preparation.into_requests().iter()).map_err(|r| cannot("install the rules")(r.error))?;
             self.rules_are_in_place();
             self.carry_out(&targets, keys, &mut facts, now)?;
         }

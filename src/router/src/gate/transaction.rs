@@ -4,12 +4,13 @@
 //! refuses the whole transaction. So a refusal teaches what the kernel really has, and the rest is planned anew.
 
 use super::nft::{
-    OBJECT_COUNTER, OBJECT_QUOTA, Request, add_class, add_counter, add_element, add_quota, delete_element, delete_object, set_limit,
+    OBJECT_COUNTER, OBJECT_QUOTA, Request, add_class, add_counter, add_element, add_quota, delete_element, delete_object, delete_table,
+    set_limit,
 };
 use super::plan::{Facts, Op, Targets, plan};
 use super::set::{Key, Set};
 use super::speeds::Class;
-use super::view::Pass;
+use super::view::{Pass, View};
 use super::{Gate, GateError, KEEP_COUNTS_FOR, Table, cannot, ruleset};
 use crate::clock;
 use crate::gate::kernel::Refused;
@@ -29,6 +30,11 @@ const SHORTEST_TIMEOUT: u64 = 20;
 
 /// The longest, in milliseconds: a hundred years.
 const LONGEST_TIMEOUT: u64 = 100 * 365 * 86_400_000;
+
+/// The most requests of one transaction, preparation and the last account's aside: 170 accounts with two addresses each. Where anybody
+/// listens to what changes, and we do, the kernel makes 4 KiB of news of each request before it hands them out: three thousand
+/// accounts at once would take 150 MB for a moment, which few routers have.
+const MOST_REQUESTS: usize = 2_048;
 
 /// What the beginning and the end of a transaction take, in bytes.
 const BATCH_ENDS: usize = 2 * (HEADER + 4);
@@ -70,6 +76,38 @@ impl Transaction {
     }
 }
 
+/// What the table needs beside accounts. It is done in the same transaction as they are; where they take several, the rules come
+/// with the last one: until then the table lets everything pass, as if it was not there, and no connection meets rules that do
+/// not know its account yet.
+#[derive(Debug, Default)]
+pub(super) struct Preparation {
+    /// Before the accounts: table, sets, chains without a rule.
+    pub(super) frame: Vec<Request>,
+    /// After the accounts.
+    pub(super) rules: Vec<Request>,
+    /// The frame is in the kernel already.
+    begun: bool,
+}
+
+impl Preparation {
+    /// A frame and the rules in it.
+    pub(super) const fn new(frame: Vec<Request>, rules: Vec<Request>) -> Self {
+        Self { frame, rules, begun: false }
+    }
+
+    /// All of it, where no account is to be put in.
+    pub(super) fn into_requests(self) -> Vec<Request> {
+        let Self { mut frame, rules, .. } = self;
+        frame.extend(rules);
+        frame
+    }
+
+    /// Whether there is nothing to be done.
+    pub(super) const fn is_empty(&self) -> bool {
+        self.frame.is_empty() && self.rules.is_empty()
+    }
+}
+
 impl Gate {
     /// Brings these accounts and keys in order.
     pub(super) fn carry_out(
@@ -79,13 +117,13 @@ impl Gate {
         facts: &mut Facts,
         now: Monotonic,
     ) -> Result<(), GateError> {
-        self.carry_out_prepared(Vec::new(), targets, keys, facts, now)
+        self.carry_out_prepared(Preparation::default(), targets, keys, facts, now)
     }
 
-    /// The same, behind requests that prepare the table, in one transaction as far as the kernel takes so much.
+    /// The same in a table that is prepared with it: in one transaction where they are few enough.
     pub(super) fn carry_out_prepared(
         &mut self,
-        mut preparation: Vec<Request>,
+        mut preparation: Preparation,
         targets: &Targets<'_>,
         keys: BTreeSet<Key>,
         facts: &mut Facts,
@@ -104,6 +142,7 @@ impl Gate {
                 Err(refused) => {
                     log::debug!("the gate's transaction is planned anew: {}", refused.error);
                     if !preparation.is_empty() {
+                        self.take_back(&preparation);
                         return Err(cannot("install the rules")(refused.error));
                     }
                     self.look_again(&refused, facts)?;
@@ -114,9 +153,9 @@ impl Gate {
         Err(last.map_or(GateError::TableGone, cannot("change the accounts")))
     }
 
-    fn commit(&mut self, preparation: &mut Vec<Request>, groups: Vec<Vec<Op>>, facts: &mut Facts) -> Result<(), Refused> {
+    fn commit(&mut self, preparation: &mut Preparation, groups: Vec<Vec<Op>>, facts: &mut Facts) -> Result<(), Refused> {
         let mut transaction = Transaction::default();
-        for request in preparation.iter() {
+        for request in &preparation.frame {
             transaction.push(request.clone(), None);
         }
         let classes = groups.iter().flatten().any(|op| matches!(op, Op::AddClass { .. }));
@@ -124,22 +163,39 @@ impl Gate {
             ruleset::marking().into_iter().for_each(|request| transaction.push(request, None));
         }
         for group in groups {
+            // Ends are counted from when the kernel hears of them: each part is put together just before it is sent.
             let now = clock::monotonic();
             let requests: Vec<_> = group.iter().map(|op| request(op, now)).collect();
             let bytes: usize = requests.iter().map(|request| request.attributes.len() + HEADER + 4).sum();
-            if transaction.bytes + bytes + BATCH_ENDS > self.kernel.largest() {
+            let most = transaction.requests.len() + requests.len() > MOST_REQUESTS;
+            if most || transaction.bytes + bytes + BATCH_ENDS > self.kernel.largest() {
                 self.send(std::mem::take(&mut transaction), facts)?;
                 self.marked |= classes;
-                preparation.clear();
+                preparation.begun = true;
             }
             for (request, op) in requests.into_iter().zip(group) {
                 transaction.push(request, Some(op));
             }
         }
+        for request in &preparation.rules {
+            transaction.push(request.clone(), None);
+        }
         self.send(transaction, facts)?;
         self.marked |= classes;
-        preparation.clear();
+        *preparation = Preparation::default();
         Ok(())
+    }
+
+    /// Takes a table out whose rules were refused when accounts were in it already, so that it can be tried without what they lack.
+    fn take_back(&mut self, preparation: &Preparation) {
+        if preparation.begun {
+            self.view = View::default();
+            self.table = Table::Missing;
+            self.marked = false;
+            if let Err(refused) = self.kernel.transact([delete_table()].iter()) {
+                log::warn!("the table cannot be taken back: {}", refused.error);
+            }
+        }
     }
 
     fn send(&mut self, transaction: Transaction, facts: &mut Facts) -> Result<(), Refused> {
@@ -223,6 +279,8 @@ impl Gate {
             ops.extend(self.view.left_counters(*id).map(Op::DeleteCounter));
             ops.extend(self.view.left_quotas(*id).map(Op::DeleteQuota));
         }
+        // The rest waits for the next time.
+        ops.truncate(MOST_REQUESTS);
         // The first try tells which of them are held, the second does the rest.
         for _ in 0..2 {
             let requests: Vec<Request> = ops.iter().map(|op| request(op, now)).collect();

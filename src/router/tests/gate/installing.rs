@@ -39,6 +39,9 @@ fn nft_prints_the_table_as_documented() {
 #[test]
 fn thousands_of_accounts_are_installed_and_read_back() {
     let world = World::new();
+    // As the daemon does: where somebody listens, the kernel makes news of each change, which takes it many times the memory of the
+    // change itself.
+    let _listening = world.gate_events();
     let mut gate = world.gate();
     let count = 3_000u32;
     let until = within_seconds(3_600);

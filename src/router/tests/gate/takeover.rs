@@ -2,9 +2,9 @@
 
 use crate::traffic::{Server, Stream, connection, refused, socket_address, tcp_ask, udp_ask};
 use crate::world::{Host, INTERNET4, PORTAL_PORT, World, account, addresses, config, eventually, mac, now, of, within_seconds};
-use lango::gate::{self, GateConfig, GateError, GateEvent, GateEvents};
-use lango_core::gate::{GateAccount, GateChange, GateId, Traffic};
-use lango_core::units::Bytes;
+use lango::gate::{self, GateConfig, GateError, GateEvent};
+use lango_core::gate::{GateAccount, GateChange, GateDevice, GateId, Traffic};
+use lango_core::units::{Bytes, Mac};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
 use std::net::IpAddr;
@@ -83,20 +83,7 @@ fn rules_of_another_config_are_replaced_and_accounts_stay() {
 #[test]
 fn a_table_that_somebody_deleted_is_noticed_and_put_back() {
     let world = World::new();
-    let (events, heard) = std::sync::mpsc::channel();
-    let _listener = world.spawn(Host::Router, move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            let mut gate_events = GateEvents::open().unwrap();
-            events.send(None).unwrap();
-            while let Ok(event) = gate_events.next().await {
-                if events.send(Some(event)).is_err() {
-                    return;
-                }
-            }
-        });
-    });
-    assert_eq!(heard.recv().unwrap(), None);
+    let heard = world.gate_events();
     let mut gate = world.gate();
     let _server = Server::udp(&world, Host::Internet, socket_address(INTERNET4, 4000), "e");
     let desired = GateAccount { until: within_seconds(30), ..account(1, &[1]) };
@@ -111,12 +98,12 @@ fn a_table_that_somebody_deleted_is_noticed_and_put_back() {
     world.nft(Host::Router, "delete table inet lango");
     let mut came = BTreeMap::new();
     loop {
-        match heard.recv_timeout(Duration::from_secs(5)).unwrap() {
-            Some(GateEvent::Garden { address, until }) => {
+        match heard.recv_timeout(Duration::from_secs(5)).unwrap().0 {
+            GateEvent::Garden { address, until } => {
                 came.insert(address, until);
                 gate.garden_grew(address, until, now());
             }
-            last => break assert_eq!(last, Some(GateEvent::TableGone)),
+            last => break assert_eq!(last, GateEvent::TableGone),
         }
     }
     assert_eq!(came.keys().copied().collect::<BTreeSet<_>>(), BTreeSet::from([ours, theirs[0], theirs[1]]));
@@ -136,7 +123,14 @@ fn a_table_that_somebody_deleted_is_noticed_and_put_back() {
 fn putting_the_table_back_resets_no_connection_of_who_paid() {
     let world = World::new();
     let mut gate = world.gate();
-    let desired = [GateAccount { until: within_seconds(30), ..account(1, &[1]) }];
+    // Too many for one transaction, and the one who is watched comes last.
+    let others = (0..400u32).map(|number| {
+        let [_, _, high, low] = number.to_be_bytes();
+        let device = GateDevice { addresses: [IpAddr::from([10, 78, high, low])].into(), traffic: Traffic::default() };
+        GateAccount { devices: [(Mac([2, 1, 0, 0, high, low]), device)].into(), ..account(number, &[]) }
+    });
+    let watched = GateAccount { until: within_seconds(60), ..account(1_000, &[1]) };
+    let desired: Vec<_> = others.chain([watched]).collect();
     gate.reconcile(&desired, now()).unwrap();
     let (mut near, mut far) = connection(&world, Host::Phone1, socket_address(INTERNET4, 4001));
     let (state, received) = (Arc::new(AtomicU8::new(PAUSE)), Arc::new(AtomicU64::new(0)));
@@ -178,7 +172,7 @@ fn putting_the_table_back_resets_no_connection_of_who_paid() {
         // Under full load: one packet that met our chains without the account would be answered by a reset.
         gate.reconcile(&desired, now()).unwrap();
         flows();
-        assert!(of(&gate.usage().unwrap(), 1, 1).down.0 > 0, "it is ours again");
+        assert!(of(&gate.usage().unwrap(), 1_000, 1).down.0 > 0, "it is ours again");
     }
     state.store(END, Ordering::Relaxed);
     sending.join().unwrap().unwrap();
