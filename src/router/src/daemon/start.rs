@@ -45,7 +45,10 @@ pub(super) async fn start(config_path: &Path, config: Config) -> anyhow::Result<
     log::debug!("start: the store with {} records is open after {:?}", records.len(), began.elapsed());
     let gate_events = GateEvents::open().context("the kernel's gate events cannot be heard")?;
     let senders = Senders::open().inspect_err(|cause| log::warn!("gate: the kernel's packet log cannot be heard: {cause}")).ok();
-    let gate = Gate::open(gate_config(&config, senders.is_some())).context("the gate cannot be opened")?;
+    let mut gate = Gate::open(gate_config(&config, senders.is_some())).context("the gate cannot be opened")?;
+    if config.packages.iter().any(|package| package.limits.down.is_some() || package.limits.up.is_some()) {
+        gate.expect_speeds();
+    }
     log::debug!("start: the gate is open after {:?}", began.elapsed());
     let lan: Vec<String> = config.gateway.lan.iter().map(ToString::to_string).collect();
     let neighbours = Neighbours::open(&lan).context("the neighbours cannot be heard")?;

@@ -52,7 +52,9 @@ impl Router {
             version: "0".into(),
         };
         let gateway = Gateway::load(settings, [], clock::boot_id().unwrap(), clock::now());
-        let mut router = Self { gateway, gate: world.gate(), changes: 0 };
+        let mut gate = world.gate();
+        gate.expect_speeds();
+        let mut router = Self { gateway, gate, changes: 0 };
         for address in addresses(1) {
             router.step(Input::Neighbour { mac: mac(1), address, present: true });
         }

@@ -397,6 +397,30 @@ fn without_speeds_no_interface_is_touched_and_flush_leaves_nothing() {
 }
 
 #[test]
+fn where_speeds_are_expected_the_first_one_finds_the_interfaces_ready() {
+    let (_alone, world) = alone();
+    let before = roots(&world);
+    let mut gate = world.gate();
+    gate.expect_speeds();
+    assert!(roots(&world).iter().all(|root| root.contains("qdisc htb 4c61: root")), "{:?}", roots(&world));
+    // A root that was exchanged for another one, which costs packets, would not have these classes any more.
+    let marker = |link| classes(&world, link).iter().any(|class| class.contains(" 4c61:77 "));
+    let same = || ["br-lan", "wan"].into_iter().all(marker);
+    for link in ["br-lan", "wan"] {
+        tc(&world, &format!("class add dev {link} parent 4c61: classid 4c61:77 htb rate 1mbit"));
+    }
+    assert!(same());
+    gate.apply(&[GateChange::Set(with_speed(account(1, &[1]), Some(2_000), Some(2_000)))], now()).unwrap();
+    assert!(same() && classes(&world, "br-lan").len() == 2, "the first speed");
+    drop(gate);
+    let mut gate = world.gate();
+    gate.expect_speeds();
+    assert!(same() && classes(&world, "br-lan").len() == 2, "a daemon that starts again");
+    gate.flush().unwrap();
+    assert_eq!(roots(&world), before);
+}
+
+#[test]
 fn what_an_operator_put_there_stays() {
     let (_alone, world) = alone();
     tc(&world, "qdisc add dev wan root handle 7: pfifo limit 500");

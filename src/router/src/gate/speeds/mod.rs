@@ -6,6 +6,7 @@
 //! never refused because a speed cannot be held: what fails is told in the log, and tried again when the counters are read.
 
 mod backlog;
+mod early;
 mod kernel;
 mod message;
 mod plan;
@@ -17,7 +18,7 @@ pub use plan::Class;
 use super::view::View;
 use super::{Gate, GateConfig};
 use crate::clock;
-use crate::netlink::socket::{Family, NetlinkError, Socket};
+use crate::netlink::socket::{Family, NetlinkError, Refusal, Socket};
 use backlog::Backlog;
 use kernel::Root;
 use lango_core::gate::{GateAccount, GateId};
