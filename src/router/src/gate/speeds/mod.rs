@@ -18,7 +18,7 @@ pub use plan::Class;
 use super::view::View;
 use super::{Gate, GateConfig};
 use crate::clock;
-use crate::netlink::socket::{Family, NetlinkError, Refusal, Socket};
+use crate::netlink::socket::{Family, NetlinkError, Socket};
 use backlog::Backlog;
 use kernel::Root;
 use lango_core::gate::{GateAccount, GateId};
