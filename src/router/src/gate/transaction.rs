@@ -159,8 +159,11 @@ impl Gate {
             transaction.push(request.clone(), None);
         }
         let classes = groups.iter().flatten().any(|op| matches!(op, Op::AddClass { .. }));
-        if classes && !self.marked {
-            ruleset::marking().into_iter().for_each(|request| transaction.push(request, None));
+        let marking = if classes && !self.marked { ruleset::marking() } else { Vec::new() };
+        // Their chains come with the rules, where those are to be made.
+        let (early, late) = if preparation.rules.is_empty() { (marking, Vec::new()) } else { (Vec::new(), marking) };
+        for request in early {
+            transaction.push(request, None);
         }
         for group in groups {
             // Ends are counted from when the kernel hears of them: each part is put together just before it is sent.
@@ -170,14 +173,14 @@ impl Gate {
             let most = transaction.requests.len() + requests.len() > MOST_REQUESTS;
             if most || transaction.bytes + bytes + BATCH_ENDS > self.kernel.largest() {
                 self.send(std::mem::take(&mut transaction), facts)?;
-                self.marked |= classes;
+                self.marked |= classes && preparation.rules.is_empty();
                 preparation.begun = true;
             }
             for (request, op) in requests.into_iter().zip(group) {
                 transaction.push(request, Some(op));
             }
         }
-        for request in &preparation.rules {
+        for request in preparation.rules.iter().chain(&late) {
             transaction.push(request.clone(), None);
         }
         self.send(transaction, facts)?;
