@@ -128,7 +128,7 @@ impl Ledger {
                 bail!("it was written by a newer lango-relay (schema {later}, this program knows {SCHEMA_VERSION}): install that one again")
             }
             Some(earlier) => bail!(
-                "it was written by a lango-relay from before the first release (schema {earlier}): keep that file with that program, and give                  this one a new database"
+                "it was written by a lango-relay from before the first release (schema {earlier}): keep that file with that program, and give this one a new database"
             ),
         };
         for step in STEPS.iter().filter(|step| step.version > before) {
