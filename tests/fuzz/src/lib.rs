@@ -13,18 +13,20 @@ mod text;
 /// What is tried with some bytes.
 pub type Target = fn(&[u8]);
 
-/// Every target by its name, which is also its folder of the corpus.
+/// All by name, which is also its folder of the corpus.
 pub const TARGETS: &[(&str, Target)] = &[
     ("router_config", text::router_config),
     ("relay_config", text::relay_config),
     ("statement", text::statement),
     ("daraja", cloud::daraja),
+    ("sms", cloud::sms),
     ("http", portal::http),
     ("control", messages::control),
     ("down", messages::down),
     ("up", messages::up),
     ("record", messages::record),
     ("pieces", messages::pieces),
+    ("typed", messages::typed),
     ("netlink", kernel::netlink),
 ];
 

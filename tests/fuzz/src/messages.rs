@@ -5,8 +5,10 @@ use lango::control::wire;
 use lango::store::form::{Joiner, PIECE, cut};
 use lango::sync::letter;
 use lango_core::message::{Sealed, Up};
+use lango_core::payer::Payer;
 use lango_core::record::Record;
-use lango_core::units::RouterName;
+use lango_core::units::{Msisdn, RouterName};
+use lango_core::voucher::VoucherCode;
 
 /// A question of the operator's.
 pub(crate) fn control(bytes: &[u8]) {
@@ -86,4 +88,19 @@ pub(crate) fn pieces(bytes: &[u8]) {
     }
     got += joiner.finish().map_or(0, |(_, value)| value.len());
     assert_eq!(got, given, "bytes were lost or made up");
+}
+
+/// What people type: a voucher's code, a phone number, and a payer as M-Pesa shows one. As it is kept it reads as the same.
+pub(crate) fn typed(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    if let Ok(code) = text.parse::<VoucherCode>() {
+        assert_eq!(code.reveal().parse::<VoucherCode>(), Ok(code));
+    }
+    if let Ok(phone) = text.parse::<Msisdn>() {
+        assert_eq!(phone.digits().parse::<Msisdn>(), Ok(phone));
+        assert!(Payer::from(phone).matches(phone), "a payer who is not who paid");
+    }
+    if let Ok(payer) = text.parse::<Payer>() {
+        assert_eq!(payer.text().parse::<Payer>(), Ok(payer));
+    }
 }
