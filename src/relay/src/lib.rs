@@ -14,6 +14,7 @@ pub mod daraja;
 pub mod deposits;
 pub mod engine;
 pub mod http;
+pub mod https;
 pub mod ledger;
 pub mod logger;
 pub mod mqtt;

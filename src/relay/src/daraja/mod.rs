@@ -8,11 +8,11 @@ mod token;
 pub mod wire;
 
 use crate::clock;
+use crate::https;
 use crate::payment::PushAnswer;
-use anyhow::Context;
 use lango_core::units::{Password, Receipt, Shillings};
 use org::{Initiator, ReplyTo};
-use reqwest::{Client, StatusCode, redirect};
+use reqwest::{Client, StatusCode};
 use std::time::Duration;
 pub use token::TokenShelf;
 use token::Tokens;
@@ -20,7 +20,6 @@ use wire::{Merchant, Push, PushReply, QueryReply};
 
 /// How long an answer is waited for. A push without an answer is in doubt from then on.
 const TIMEOUT: Duration = Duration::from_secs(30);
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// No answer of Daraja's comes near this; what is longer is not read to its end.
 const MAX_ANSWER: usize = 64 * 1024;
 
@@ -82,15 +81,7 @@ impl<S: TokenShelf> Daraja<S> {
     /// # Errors
     /// When the system's certificates cannot be used.
     pub fn new(credentials: &Credentials, shelf: S, holder: &str) -> anyhow::Result<Self> {
-        let http = Client::builder()
-            .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(TIMEOUT)
-            // Shorter than a server keeps idle connections: a push must not start on one that is being closed.
-            .pool_idle_timeout(Duration::from_secs(15))
-            .redirect(redirect::Policy::none())
-            .user_agent(concat!("lango-relay/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .context("no HTTPS to Daraja: does this system have certificate authorities (Debian: ca-certificates)?")?;
+        let http = https::client("Daraja", TIMEOUT)?;
         let authorization = wire::basic(&credentials.consumer_key, credentials.consumer_secret.reveal());
         let tokens =
             Tokens::new(http.clone(), &credentials.base_url, authorization, credentials.consumer_key.clone(), holder.to_owned(), shelf);

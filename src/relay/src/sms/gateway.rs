@@ -2,15 +2,14 @@
 
 use super::rule::{Verdict, Why};
 use super::{africastalking, twilio};
-use anyhow::Context;
+use crate::https;
 use lango_core::language::Language;
 use lango_core::units::{Msisdn, Password};
-use reqwest::{Client, RequestBuilder, redirect};
+use reqwest::{Client, RequestBuilder};
 use std::time::Duration;
 
 /// How long an answer is waited for. Without one by then the text may have been sent.
 pub const TIMEOUT: Duration = Duration::from_secs(20);
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// No answer comes near this; what is longer is not read to its end.
 const MAX_ANSWER: usize = 64 * 1024;
 
@@ -58,15 +57,7 @@ impl Gateway {
     /// # Errors
     /// When the system's certificates cannot be used.
     pub fn new(config: Config, report_url: String) -> anyhow::Result<Self> {
-        let http = Client::builder()
-            .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(TIMEOUT)
-            // Shorter than a server keeps idle connections: a text must not start on one that is being closed.
-            .pool_idle_timeout(Duration::from_secs(15))
-            .redirect(redirect::Policy::none())
-            .user_agent(concat!("lango-relay/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .context("no HTTPS to the SMS gateway: does this system have certificate authorities (Debian: ca-certificates)?")?;
+        let http = https::client("the SMS gateway", TIMEOUT)?;
         Ok(Self { http, config, report_url })
     }
 
