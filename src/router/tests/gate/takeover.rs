@@ -129,7 +129,8 @@ fn putting_the_table_back_resets_no_connection_of_who_paid() {
         let device = GateDevice { addresses: [IpAddr::from([10, 78, high, low])].into(), traffic: Traffic::default() };
         GateAccount { devices: [(Mac([2, 1, 0, 0, high, low]), device)].into(), ..account(number, &[]) }
     });
-    let watched = GateAccount { until: within_seconds(60), ..account(1_000, &[1]) };
+    // Long enough for a slow machine: an end in the middle would reset the connection, and rightly.
+    let watched = GateAccount { until: within_seconds(3_600), ..account(1_000, &[1]) };
     let desired: Vec<_> = others.chain([watched]).collect();
     gate.reconcile(&desired, now()).unwrap();
     let (mut near, mut far) = connection(&world, Host::Phone1, socket_address(INTERNET4, 4001));
@@ -172,7 +173,8 @@ fn putting_the_table_back_resets_no_connection_of_who_paid() {
         // Under full load: one packet that met our chains without the account would be answered by a reset.
         gate.reconcile(&desired, now()).unwrap();
         flows();
-        assert!(of(&gate.usage().unwrap(), 1_000, 1).down.0 > 0, "it is ours again");
+        // What was received just now may have been on its way before.
+        eventually("it is ours again", || (of(&gate.usage().unwrap(), 1_000, 1).down.0 > 0).then_some(()));
     }
     state.store(END, Ordering::Relaxed);
     sending.join().unwrap().unwrap();
