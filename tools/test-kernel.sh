@@ -34,7 +34,7 @@ MODULES=(
   veth bridge 8021q dummy ifb tun
 )
 # A cheap router has no more.
-MEMORY=${MEMORY:-128}
+MEMORY=${MEMORY:-256}
 # Seconds of this machine, and of its processor. It takes a tenth of the first, but other work may leave little of the processor to
 # the emulator; the second says that it spins, whatever else is done here.
 DEADLINE=${DEADLINE:-3600}
