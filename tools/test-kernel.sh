@@ -4,7 +4,7 @@
 #   tools/test-kernel.sh [ARGUMENTS OF THE TEST PROGRAMS]
 #
 #   ARCH=aarch64 or armv7   the router's processor           TESTS='gate speeds'   which test programs
-#   MEMORY=128              its memory, in MB                DEADLINE, PROCESSOR   the longest that it may take, see below
+#   MEMORY=256              its memory, in MB                DEADLINE, PROCESSOR   the longest that it may take, see below
 #
 # The test programs are built static for the processor, packed into a RAM file system with Debian's kernel, its modules and the
 # tools that the tests call, and run there as root. What came of each comes back through a port of its own, beside the console: its
