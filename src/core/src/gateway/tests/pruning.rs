@@ -1,7 +1,8 @@
 //! What is of no more use is forgotten after 92 days; what has money or time left, or waits, never is.
 
 use super::world::*;
-use crate::message::{Down, DownBody, Outcome, PaymentUpdate};
+use crate::ledger::Unserved;
+use crate::message::{Deposit, Down, DownBody, Outcome, PaymentUpdate};
 use crate::request::{Answer, Request};
 use crate::step::{Effect, Input};
 use crate::time::Wall;
@@ -157,4 +158,42 @@ fn a_receipt_that_was_forgotten_is_not_served_again() {
     // Paid a day after the first, told now: the router was away for it.
     world.step(Input::Relay(told("0123456789bcdfghjkmnpqrstw", "UJ22T8IYOU", 5 * DAY)));
     assert!(world.in_gate(ALICE).is_some());
+}
+
+/// The same for money that was paid by hand.
+#[test]
+fn a_deposit_that_was_forgotten_is_not_served_again() {
+    let mut world = World::ready();
+    let told = |receipt: &str, at: u64| Down {
+        v: 1,
+        id: format!("m-{at}").parse().unwrap(),
+        seq: 1,
+        router: "kibera-7".parse().unwrap(),
+        at: Wall(1_900_000_000_000 + at),
+        body: DownBody::Deposit(Deposit {
+            receipt: receipt.parse().unwrap(),
+            amount: Shillings(10),
+            payer: PHONE.parse().unwrap(),
+            word: None,
+            paid_at: None,
+        }),
+    };
+    let old = told("RKL51ZDR4F", world.at);
+    world.step(Input::Relay(old.clone()));
+    assert_eq!(keys(&world, "account/"), 1);
+    // Its owner comes, and uses it up.
+    let username = world.gateway.accounts.values().next().unwrap().username.clone();
+    world.gateway.accounts.change(&username, |account| account.purchases.clear());
+    for _ in 0..95 {
+        busy_day(&mut world);
+    }
+    assert_eq!((keys(&world, "account/"), keys(&world, "ledger/")), (0, 0));
+    world.step(Input::Relay(old.clone()));
+    world.step(Input::Relay(old));
+    let Answer::Payments(payments) = world.ask(Request::Payments) else { panic!() };
+    let waiting: Vec<_> = payments.iter().filter_map(|payment| payment.unserved).collect();
+    assert_eq!((keys(&world, "account/"), waiting), (0, vec![Unserved::Forgotten]));
+    // Paid some days after the first, told now.
+    world.step(Input::Relay(told("RKL51ZDR4G", 5 * DAY)));
+    assert_eq!(keys(&world, "account/"), 1);
 }
