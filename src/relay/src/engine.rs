@@ -294,20 +294,8 @@ impl Engine {
     /// # Errors
     /// When the outcome could not be stored: it is worked on again later.
     pub async fn work_on(self: &Arc<Self>, stored: &StoredCallback) -> anyhow::Result<Verdict> {
-        let event = match read_callback(&stored.body) {
-            Ok(callback) => Event::Callback(Callback {
-                checkout: callback.checkout,
-                code: callback.code,
-                amount: callback.amount,
-                receipt: callback.receipt,
-                completed_at: callback.completed_at,
-                receipt_taken: false,
-                deposited: false,
-                request_taken: false,
-                foreign_shortcode: stored.shortcode.as_deref().is_some_and(|shortcode| !self.daraja.is_our_shortcode(shortcode)),
-            }),
-            Err(_) => Event::Unreadable,
-        };
+        let foreign = stored.shortcode.as_deref().is_some_and(|shortcode| !self.daraja.is_our_shortcode(shortcode));
+        let event = callback_event(&stored.body, foreign);
         self.apply(&stored.key, event, Some(&stored.id)).await
     }
 }
@@ -376,5 +364,25 @@ fn log_change(key: &Key, before: &Payment, after: &Payment, verdict: Verdict) {
             log::warn!("payment {key}: paid, as a query says; its callback with the receipt did not come")
         }
         _ => log::info!("payment {key}: {}", after.state_name()),
+    }
+}
+
+/// What a callback's body tells the rules, before anything is looked up in the books. `foreign_shortcode`: it named one that is
+/// not ours.
+#[must_use]
+pub fn callback_event(body: &[u8], foreign_shortcode: bool) -> Event {
+    match read_callback(body) {
+        Ok(callback) => Event::Callback(Callback {
+            checkout: callback.checkout,
+            code: callback.code,
+            amount: callback.amount,
+            receipt: callback.receipt,
+            completed_at: callback.completed_at,
+            receipt_taken: false,
+            deposited: false,
+            request_taken: false,
+            foreign_shortcode,
+        }),
+        Err(_) => Event::Unreadable,
     }
 }

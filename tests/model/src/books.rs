@@ -5,9 +5,9 @@ use crate::mirror::Mirror;
 use lango_core::message::{Outcome, PaymentRequest};
 use lango_core::time::Wall;
 use lango_core::units::{MessageId, Receipt, RouterName, Shillings};
-use lango_relay::daraja::wire::read_callback;
+use lango_relay::engine::callback_event;
 use lango_relay::ledger::{Key, Message, StoredCallback, Which};
-use lango_relay::payment::{Action, Callback, Event, Payment, State};
+use lango_relay::payment::{Action, Event, Payment, State};
 use std::collections::BTreeMap;
 
 /// What the ledger does with a message: as in the relay's outbox.
@@ -194,7 +194,7 @@ impl Books {
     pub fn open_callbacks(&mut self, until: Wall) -> Vec<(String, Key, Event)> {
         let mut open: Vec<_> = self.open.iter().filter(|(_, (at, ..))| *at <= until.0).collect();
         open.sort_by_key(|(id, (at, ..))| (*at, (*id).clone()));
-        let open: Vec<_> = open.into_iter().map(|(id, (_, key, body))| (id.clone(), key.clone(), event_of(body))).collect();
+        let open: Vec<_> = open.into_iter().map(|(id, (_, key, body))| (id.clone(), key.clone(), callback_event(body, false))).collect();
         if let Some(mirror) = &mut self.mirror {
             mirror.open_callbacks(until, &open);
         }
@@ -204,7 +204,7 @@ impl Books {
     /// One open callback.
     #[must_use]
     pub fn open_callback(&self, id: &str) -> Option<(Key, Event)> {
-        self.open.get(id).map(|(_, key, body)| (key.clone(), event_of(body)))
+        self.open.get(id).map(|(_, key, body)| (key.clone(), callback_event(body, false)))
     }
 
     /// When the first callback that is open came.
@@ -294,22 +294,5 @@ impl Books {
         if let Some(mirror) = &mut self.mirror {
             mirror.compare(self.payments.values().map(|(payment, _)| payment.clone()).collect(), &self.money);
         }
-    }
-}
-
-fn event_of(body: &[u8]) -> Event {
-    match read_callback(body) {
-        Ok(callback) => Event::Callback(Callback {
-            checkout: callback.checkout,
-            code: callback.code,
-            amount: callback.amount,
-            receipt: callback.receipt,
-            completed_at: callback.completed_at,
-            receipt_taken: false,
-            deposited: false,
-            request_taken: false,
-            foreign_shortcode: false,
-        }),
-        Err(_) => Event::Unreadable,
     }
 }
