@@ -16,6 +16,7 @@ pub mod order;
 pub mod outage;
 pub mod package;
 pub mod payer;
+pub mod radius;
 pub mod record;
 pub mod request;
 pub mod settings;
