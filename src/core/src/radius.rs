@@ -1,6 +1,8 @@
 //! RADIUS as the rules see it: what a server is asked and says, what it is told of sessions, and what it orders (RFC 2865, 2866,
 //! 5176). Nothing here knows of packets: the adapter turns these into attributes and back.
 
+mod session;
+
 use crate::gate::Traffic;
 use crate::time::{BootId, Monotonic, Wall};
 use crate::units::{Bytes, Kbps, Mac, PackageId, Password, Seconds, Username};
@@ -8,6 +10,8 @@ use serde::{Deserialize, Serialize};
 use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::str::FromStr;
+
+pub use session::{RadiusSession, SessionState};
 
 /// What the rules want of a RADIUS server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

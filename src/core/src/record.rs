@@ -5,6 +5,7 @@ use crate::ledger::LedgerEntry;
 use crate::message::Up;
 use crate::order::Order;
 use crate::outage::{Owed, TrueTime};
+use crate::radius::{Accounting, RadiusSession, SessionId};
 use crate::time::{BootId, Day};
 use crate::units::{Mac, Username};
 use crate::voucher::{Batch, BatchId, Voucher, VoucherHash};
@@ -66,6 +67,12 @@ pub enum Record {
     Batch(Batch),
     /// One of them.
     Voucher(Voucher),
+    /// A session as RADIUS servers know it.
+    RadiusSession(Box<RadiusSession>),
+    /// What an accounting server is to be told yet.
+    Accounting(Box<Accounting>),
+    /// The last boot of which accounting servers are told.
+    AccountedBoot(BootId),
 }
 
 /// Reads a store's records one after the other. They share what is the same in many of them.
@@ -87,7 +94,9 @@ impl Reader {
             Record::Checkpoint(checkpoint) => checkpoint.boot.share(&mut self.boot),
             Record::Voucher(voucher) => voucher.share(&mut self.boot),
             Record::Device(_) | Record::Outbox(_) | Record::Ledger(_) | Record::Counters(_) => {}
-            Record::TrueTime(_) | Record::Owed(_) | Record::Batch(_) => {}
+            Record::RadiusSession(session) => session.boot.share(&mut self.boot),
+            Record::Accounting(accounting) => accounting.boot.share(&mut self.boot),
+            Record::TrueTime(_) | Record::Owed(_) | Record::Batch(_) | Record::AccountedBoot(_) => {}
         }
         Ok(record)
     }
@@ -157,7 +166,22 @@ impl Record {
             Self::Owed(owed) => Self::owed_key(&owed.username),
             Self::Batch(batch) => Self::batch_key(batch.id),
             Self::Voucher(voucher) => Self::voucher_key(voucher.hash),
+            Self::RadiusSession(session) => Self::radius_session_key(&session.id),
+            Self::Accounting(accounting) => Self::accounting_key(accounting.seq),
+            Self::AccountedBoot(_) => Key("accounted_boot".to_owned()),
         }
+    }
+
+    /// The key of a session as RADIUS servers know it.
+    #[must_use]
+    pub fn radius_session_key(id: &SessionId) -> Key {
+        Key(format!("radius/{}", id.0))
+    }
+
+    /// The key of what an accounting server is to be told; as text they sort as they were made.
+    #[must_use]
+    pub fn accounting_key(seq: u64) -> Key {
+        Key(format!("accounting/{seq:020}"))
     }
 
     /// The key of what an account owes.

@@ -205,6 +205,8 @@ pub enum Answer {
     VouchersRevoked(u16),
     /// It cannot be done; nothing was changed.
     Refused(Refusal),
+    /// A server refused the user name or the password, and says this to the customer.
+    Denied(String),
 }
 
 /// Why something cannot be done: the `code` of the contract's errors.
@@ -229,6 +231,9 @@ pub enum Refusal {
     /// Wrong user name or password; which of them is not told.
     #[error("the user name or the password is wrong")]
     BadCredentials,
+    /// Only a RADIUS server knows this user name, and none answers.
+    #[error("the login server does not answer; try again in a minute")]
+    ServerAway,
     /// As many devices as the package allows are online.
     #[error("as many devices as the package allows are online already")]
     DeviceLimit,

@@ -1,6 +1,7 @@
 //! What the operator configured, as far as rules depend on it.
 
 use crate::package::Package;
+use crate::radius::RadiusSettings;
 use crate::units::{Millis, PackageId, RouterName, Shillings};
 use serde::{Deserialize, Serialize};
 
@@ -31,6 +32,9 @@ pub struct Settings {
     pub relay: bool,
     /// Whether customers are told of the end of what they have, and how long before it; zero: at the end.
     pub end_notice: Option<Millis>,
+    /// RADIUS, where there is a section of it in the config.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub radius: Option<RadiusSettings>,
     /// The program's version, told to the relay and to operators.
     pub version: String,
 }

@@ -2,6 +2,7 @@
 
 use crate::gate::{GateChange, Usage};
 use crate::message::{Down, Up};
+use crate::radius::{RadiusEvent, RadiusOrder};
 use crate::record::Change;
 use crate::request::{Answer, AskId, Request};
 use crate::settings::Settings;
@@ -93,6 +94,8 @@ pub enum Input {
     Usage(Vec<Usage>),
     /// The kernel says that an account's quota is used up.
     Depleted(crate::gate::GateId),
+    /// A RADIUS server answered, or orders something.
+    Radius(RadiusEvent),
     /// The operator changed the config.
     Reconfigured(Settings),
     /// The daemon is about to stop: what was used is to be made durable now.
@@ -117,6 +120,8 @@ pub enum Effect {
         /// One of its addresses.
         address: IpAddr,
     },
+    /// Ask or tell a RADIUS server.
+    Radius(RadiusOrder),
     /// Send to the relay; what must arrive is in the outbox and will be asked for again.
     Publish(Up),
     /// Tell the asker.

@@ -1,9 +1,11 @@
 //! An account's devices: who may come on to it, who gives way, and what they see of each other.
 
 use super::Gateway;
+use super::radius::is_remote;
 use crate::account::Account;
 use crate::gate::GateId;
 use crate::limiter::Limiter;
+use crate::radius::TerminateCause;
 use crate::request::{Answer, MyAccountView, MyDeviceView, Refusal};
 use crate::time::{Monotonic, Now};
 use crate::units::{Mac, Millis, Password, Username};
@@ -39,7 +41,7 @@ impl Gateway {
         if let Some(Err(retry_after)) = stranger.map(|id| self.account_tries.check(id, now.monotonic)) {
             return Answer::Refused(Refusal::TooManyRequests { retry_after });
         }
-        let known = self.accounts.get(&username).filter(|account| account.password.matches(password));
+        let known = self.accounts.get(&username).filter(|account| !is_remote(&account.username) && account.password.matches(password));
         let Some(account) = known else {
             self.login_tries.count(device, now.monotonic);
             if let Some(id) = stranger {
@@ -73,7 +75,7 @@ impl Gateway {
             let seen = |mac: &Mac| (self.neighbours.is_here(*mac), self.seen.0.get(mac).copied());
             let longest = others.min_by_key(|(mac, online)| (seen(mac), online.since)).map(|(mac, _)| *mac);
             let Some(longest) = longest.filter(|_| replace) else { return false };
-            self.close_session(username, longest, now);
+            self.close_session(username, longest, TerminateCause::PortPreempted, now);
             self.log(format!("session: {longest} on {username} gave way to {device}, as that asked"));
         }
         false
@@ -106,7 +108,7 @@ impl Gateway {
         let Some(username) = self.account_online(device).filter(|mine| self.account_online(other).as_ref() == Some(mine)) else {
             return Answer::Refused(Refusal::NotOnline);
         };
-        self.close_session(&username, other, now);
+        self.close_session(&username, other, TerminateCause::UserRequest, now);
         self.log(format!("session: {other} on {username} was logged out by {device}"));
         Answer::Done
     }

@@ -16,6 +16,7 @@ mod outage;
 mod outbox;
 mod payments;
 mod pruning;
+mod radius;
 mod receipts;
 mod serving;
 mod sessions;
@@ -30,6 +31,7 @@ use crate::ledger::LedgerEntry;
 use crate::limiter::{Guard, Limiter};
 use crate::message::Up;
 use crate::outage::{Owed, TrueTime};
+use crate::radius::{RadiusOrder, SessionId};
 use crate::record::{Change, Counters, Device, Key, Record};
 use crate::request::{Answer, AskId, Refusal, Request};
 use crate::settings::Settings;
@@ -66,6 +68,7 @@ pub struct Gateway {
     /// What accounts owe for an outage whose length is not known yet.
     owed: BTreeMap<Username, Owed>,
     vouchers: vouchers::Vouchers,
+    radius: radius::Radius,
 
     // What is learnt anew after each start.
     neighbours: neighbours::Neighbours,
@@ -104,6 +107,10 @@ struct Pending {
     checkpoint: bool,
     true_time: bool,
     owed: BTreeSet<Username>,
+    radius_sessions: BTreeSet<SessionId>,
+    accounting: BTreeSet<u64>,
+    accounted_boot: bool,
+    radius: Vec<RadiusOrder>,
     vouchers: BTreeSet<VoucherHash>,
     batches: BTreeSet<BatchId>,
     gate: BTreeMap<GateId, Option<Username>>,
@@ -137,6 +144,7 @@ impl Gateway {
             true_time: None,
             owed: BTreeMap::new(),
             vouchers: vouchers::Vouchers::default(),
+            radius: radius::Radius::default(),
             neighbours: neighbours::Neighbours::default(),
             suspicions: suspicions::Suspicions::default(),
             link: link::Link::default(),
@@ -166,6 +174,9 @@ impl Gateway {
                 Record::Checkpoint(checkpoint) => gateway.last_checkpoint = Some(checkpoint),
                 Record::TrueTime(time) => gateway.true_time = Some(time),
                 Record::Owed(owed) => drop(gateway.owed.insert(owed.username.clone(), owed)),
+                Record::RadiusSession(session) => gateway.radius.load_session(*session),
+                Record::Accounting(accounting) => gateway.radius.load_accounting(*accounting),
+                Record::AccountedBoot(boot) => gateway.radius.load_boot(boot),
                 Record::Batch(batch) => gateway.vouchers.insert_batch(batch),
                 Record::Voucher(voucher) => {
                     gateway.vouchers.remember(&voucher, now, &gateway.boot);
@@ -174,6 +185,7 @@ impl Gateway {
             }
         }
         gateway.wake_up_after_outage(now);
+        gateway.radius_loaded(now);
         let written = gateway.accounts.oldest_written(gateway.last_checkpoint.as_ref());
         gateway.next_checkpoint = written.map(|written| written.after(gateway.settings.checkpoint));
         gateway.schedule_checkpoint(now);
@@ -183,11 +195,15 @@ impl Gateway {
     /// What follows from one thing that happened: effects, to be carried out in this order.
     pub fn handle(&mut self, input: Input, now: Now, entropy: &Entropy) -> Vec<Effect> {
         self.tell_of_near_ends(now);
+        self.radius.begin_step(entropy);
         let mut counted = None;
         let writes_down = matches!(input, Input::Tick | Input::Usage(_));
         match input {
             Input::Tick => {}
             Input::Ask(ask, Request::Reclaim { device, receipt, phone }) => self.reclaim(ask, device, receipt, phone, now, entropy),
+            Input::Ask(ask, Request::Login { device, username, password, replace }) => {
+                self.log_in(ask, device, username, password, replace, now);
+            }
             Input::Ask(ask, request) => {
                 let answer = self.answer(request, now, entropy);
                 self.step.replies.push((ask, answer));
@@ -202,14 +218,17 @@ impl Gateway {
             Input::Port { mac, port } => self.came_by(mac, &port, now),
             Input::Usage(usage) => {
                 self.usage(&usage, now);
+                self.radius_counted(&usage, now);
                 counted = Some(usage);
             }
             Input::Depleted(id) => self.depleted(id, now),
+            Input::Radius(event) => self.radius_event(event, now, entropy),
             Input::Reconfigured(settings) => {
                 // The next one is as soon as the new settings promise.
                 self.next_checkpoint = self.next_checkpoint.map(|at| at.min(now.monotonic.after(settings.checkpoint)));
                 self.settings = settings;
                 self.notices.reconfigured(&self.settings, now);
+                self.radius_reconfigured(now);
             }
             Input::Stopping => {
                 self.stopping = true;
@@ -218,6 +237,7 @@ impl Gateway {
         }
         // Time passed, whatever the input was: nothing that is due waits for a tick of its own.
         self.end_what_is_due(counted.as_deref(), now);
+        self.radius_due(now);
         self.expire_orders(now);
         self.look_at_doubts(now);
         self.checkpoint(now);
@@ -235,7 +255,7 @@ impl Gateway {
         let (ends, orders, doubts) = (self.accounts.next_end(), self.orders.next_given_up(), self.neighbours.next_look());
         let at_once = self.writing.map(|_| Monotonic(0));
         let (link, near, reclaims) = (self.link.timeout(), self.next_near_end(), self.reclaims.timeout());
-        let timers = [at_once, ends, orders, doubts, self.next_checkpoint, link, near, reclaims];
+        let timers = [at_once, ends, orders, doubts, self.next_checkpoint, link, near, reclaims, self.radius.timeout()];
         timers.into_iter().flatten().min()
     }
 
@@ -266,9 +286,8 @@ impl Gateway {
             Request::Pay { device, package, phone, language } => self.pay(device, &package, phone, language, now, entropy),
             Request::PaymentStatus { device, order } => self.payment_status(device, &order, now),
             Request::LatestPayment { device } => Answer::LatestPayment(self.latest_payment(device, now)),
-            Request::Login { device, username, password, replace } => self.login(device, &username, &password, replace, now),
-            // It answers by itself, perhaps later: see `handle`.
-            Request::Reclaim { .. } => Answer::Refused(Refusal::NoAnswer),
+            // They answer by themselves, perhaps later: see `handle`.
+            Request::Login { .. } | Request::Reclaim { .. } => Answer::Refused(Refusal::NoAnswer),
             Request::Redeem { device, code } => self.redeem(device, &code, now, entropy),
             Request::MyAccount { device } => Answer::MyAccount(self.my_account(device, now)),
             Request::LogoutOther { device, other } => self.logout_other(device, other, now),
@@ -355,6 +374,19 @@ impl Gateway {
         let voucher = |hash: &VoucherHash| self.vouchers.get(hash).cloned().map(Record::Voucher).ok_or_else(|| Record::voucher_key(*hash));
         changes.extend(step.vouchers.iter().map(|hash| change(voucher(hash))));
         step.accounts.iter().for_each(|name| self.accounts.written(name));
+        let session = |id: &SessionId| {
+            let session = self.radius.session(id).cloned();
+            session.map(|session| Record::RadiusSession(Box::new(session))).ok_or_else(|| Record::radius_session_key(id))
+        };
+        changes.extend(step.radius_sessions.iter().map(|id| change(session(id))));
+        let told = |seq: &u64| {
+            let told = self.radius.accounting(*seq).cloned();
+            told.map(|told| Record::Accounting(Box::new(told))).ok_or_else(|| Record::accounting_key(*seq))
+        };
+        changes.extend(step.accounting.iter().map(|seq| change(told(seq))));
+        if let (true, Some(boot)) = (step.accounted_boot, self.radius.boot()) {
+            changes.push(Change::Put(Box::new(Record::AccountedBoot(boot.clone()))));
+        }
         if step.counters {
             changes.push(Change::Put(Box::new(Record::Counters(self.counters.clone()))));
         }
@@ -376,6 +408,10 @@ impl Gateway {
             changes.push(Change::Put(Box::new(Record::Checkpoint(checkpoint.clone()))));
         }
 
+        // With a write that is due anyway: until then they would be told again after a crash, which servers expect.
+        let is_written = !changes.is_empty() || self.stopping;
+        changes.extend(self.radius.arrived(is_written).into_iter().map(|seq| Change::Delete(Record::accounting_key(seq))));
+
         let mut effects = Vec::new();
         if !changes.is_empty() {
             effects.push(Effect::Persist(changes));
@@ -387,6 +423,7 @@ impl Gateway {
             effects.push(Effect::ReadUsage);
         }
         effects.extend(step.probe.into_iter().map(|(mac, address)| Effect::Probe { mac, address }));
+        effects.extend(step.radius.into_iter().map(Effect::Radius));
         effects.extend(step.publish.into_iter().map(Effect::Publish));
         effects.extend(step.replies.into_iter().map(|(ask, answer)| Effect::Reply(ask, answer)));
         effects.extend(step.changed.into_iter().map(Effect::PaymentChanged));

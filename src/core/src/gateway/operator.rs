@@ -43,7 +43,7 @@ impl Gateway {
         online
             .map(|(account, mac, online)| {
                 let own = account.traffic.get(&mac).copied().unwrap_or_default();
-                let session = SessionView { bytes_up: own.up, bytes_down: own.down, ..Self::session_view(account, online, now) };
+                let session = SessionView { bytes_up: own.up, bytes_down: own.down, ..self.session_view(account, online, now) };
                 OnlineView { mac, addresses: self.neighbours.addresses_of(mac).into_iter().collect(), session }
             })
             .collect()
@@ -55,7 +55,7 @@ impl Gateway {
             .map(|account| {
                 let traffic = account.traffic_sum();
                 AccountView {
-                    username: account.username.clone(),
+                    username: self.shown_name(&account.username),
                     phone: account.phone,
                     package: account.package.clone(),
                     online: u8::try_from(account.online.len()).unwrap_or(u8::MAX),

@@ -3,6 +3,7 @@
 use super::Gateway;
 use super::notices::Sold;
 use super::pruning::Told;
+use super::radius::is_remote;
 use crate::account::{Account, Clock};
 use crate::credentials;
 use crate::few::FewMap;
@@ -220,13 +221,15 @@ impl Gateway {
         package: &Package,
         entropy: &Entropy,
     ) -> Option<Username> {
-        if let Some(online) = self.account_online(device) {
+        // What a server lets in ends with its session, and is nobody's to buy on.
+        if let Some(online) = self.account_online(device).filter(|online| !is_remote(online)) {
             return Some(online);
         }
         let record = self.devices.get(&device);
         let last = record.and_then(|device| device.account.as_ref()).and_then(|name| self.accounts.get(name));
         // Right after a power cut money may be quicker than the phone that was online when the power went.
         let waits = record.is_some_and(|device| device.waiting);
+        let last = last.filter(|account| !is_remote(&account.username));
         if let Some(account) = last.filter(|account| account.phone == phone || (waits && !account.purchases.is_empty())) {
             return Some(account.username.clone());
         }

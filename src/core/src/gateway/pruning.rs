@@ -5,6 +5,7 @@
 //! and what has money or time left, or waits for somebody, cannot be forgotten at all.
 
 use super::Gateway;
+use super::radius::is_remote;
 use crate::ledger::{LedgerEntry, Unserved, Waited};
 use crate::order::OrderState;
 use crate::payer::Payer;
@@ -84,7 +85,8 @@ impl Gateway {
     fn prune_accounts(&mut self, last: Option<&Username>, today: Day, now: Now) -> Option<Username> {
         let mut fates = Vec::new();
         for account in self.accounts.after(last).take(AT_ONCE) {
-            let of_use = account.open(now.monotonic) || !account.online.is_empty();
+            // What a server let in, and did not come back after a power cut, is of no use to anybody else.
+            let of_use = account.open(now.monotonic) && !is_remote(&account.username) || !account.online.is_empty();
             fates.push((account.username.clone(), fate(of_use, account.idle_since, today)));
         }
         let last = (fates.len() == AT_ONCE).then(|| fates.last().map(|(name, _)| name.clone())).flatten();
@@ -92,7 +94,10 @@ impl Gateway {
             match fate {
                 Fate::Stays => continue,
                 Fate::Marked(day) => drop(self.accounts.change(&name, |account| account.idle_since = day)),
-                Fate::Forgotten => self.accounts.remove(&name),
+                Fate::Forgotten => {
+                    self.accounts.remove(&name);
+                    self.forget_waiting(&name);
+                }
             }
             self.touch_account(&name);
         }

@@ -6,6 +6,7 @@ use crate::account::{Account, Checkpoint, Online};
 use crate::gate::{GateId, Traffic, Usage};
 use crate::limiter::Limiter;
 use crate::order::OrderState;
+use crate::radius::TerminateCause;
 use crate::record::Device;
 use crate::request::{Answer, Refusal, SessionView, Target};
 use crate::step::Entropy;
@@ -40,7 +41,7 @@ impl Gateway {
 
     pub(super) fn logout(&mut self, device: Mac, now: Now) -> Answer {
         if let Some(username) = self.account_online(device) {
-            self.close_session(&username, device, now);
+            self.close_session(&username, device, TerminateCause::UserRequest, now);
             self.log(format!("session: {device} logged out of {username}"));
         }
         Answer::Done
@@ -69,14 +70,15 @@ impl Gateway {
             Target::Device(mac) => self.account_online(*mac).map(|username| (username, *mac)).into_iter().collect(),
             Target::Account(name) => {
                 let online = self.accounts.get(name).map(|account| account.online.keys().copied().collect::<Vec<_>>());
-                online.unwrap_or_default().into_iter().map(|mac| (name.clone(), mac)).collect()
+                let here = online.unwrap_or_default().into_iter().map(|mac| (name.clone(), mac));
+                here.chain(self.remote_sessions_of(name)).collect()
             }
         };
         if sessions.is_empty() {
             return Answer::Refused(Refusal::NotOnline);
         }
         for (username, mac) in sessions {
-            self.close_session(&username, mac, now);
+            self.close_session(&username, mac, TerminateCause::AdminReset, now);
             self.log(format!("session: {mac} on {username} ended by the operator"));
         }
         Answer::Done
@@ -90,7 +92,7 @@ impl Gateway {
                 return;
             }
             let Some(longest) = others.min_by_key(|(_, online)| online.since).map(|(mac, _)| *mac) else { return };
-            self.close_session(username, longest, now);
+            self.close_session(username, longest, TerminateCause::PortPreempted, now);
             self.log(format!("session: {longest} on {username} gave way to {device}, which paid"));
         }
     }
@@ -98,7 +100,7 @@ impl Gateway {
     /// Lets a device online on an account that has something left.
     pub(super) fn open_session(&mut self, username: &Username, device: Mac, now: Now) {
         if let Some(before) = self.account_online(device).filter(|before| before != username) {
-            self.close_session(&before, device, now);
+            self.close_session(&before, device, TerminateCause::UserRequest, now);
         }
         let boot = &self.boot;
         let opened = self.accounts.change(username, |account| {
@@ -112,13 +114,14 @@ impl Gateway {
         self.neighbours.release_all(device, now.monotonic);
         self.seen.note(device, now.monotonic);
         self.bind(device, Some(username), false);
+        self.session_begins(username, device, now);
         self.touch_account(username);
         self.touch_gate(username);
         self.log(format!("session: {device} is online on {username}"));
     }
 
     /// Takes a device offline; what is left stays on the account. Its last counts come as usage when the kernel has let go.
-    pub(super) fn close_session(&mut self, username: &Username, device: Mac, now: Now) {
+    pub(super) fn close_session(&mut self, username: &Username, device: Mac, cause: TerminateCause, now: Now) {
         let closed = self.accounts.change(username, |account| {
             let closed = account.online.remove(&device);
             if account.online.is_empty() {
@@ -132,6 +135,7 @@ impl Gateway {
         self.neighbours.trust(device, now.monotonic);
         self.seen.forget(device);
         self.bind(device, Some(username), false);
+        self.session_ends(device, cause, now);
         self.touch_account(username);
         self.touch_gate(username);
     }
@@ -144,8 +148,11 @@ impl Gateway {
             self.seen.note(mac, now.monotonic);
         }
         let waiting = self.devices.get(&mac).filter(|device| present && device.waiting).and_then(|device| device.account.clone());
-        if let Some(username) = waiting {
-            self.welcome_back(&username, mac, now);
+        match waiting {
+            Some(username) if self.back_on_remote(&username, mac, now) => {}
+            Some(username) => self.welcome_back(&username, mac, now),
+            None if present && !paid => self.device_came(mac, now),
+            None => {}
         }
     }
 
@@ -208,6 +215,7 @@ impl Gateway {
             let counted = self.accounts.change_numbered(*id, count).flatten();
             if counted == Some(true) {
                 self.seen.note(*mac, now.monotonic);
+                self.session_moved(*mac, now);
             }
             match counted {
                 None => {}
@@ -274,7 +282,7 @@ impl Gateway {
             Some(false) => {
                 let online = self.accounts.get(username).map(|account| account.online.keys().copied().collect::<Vec<_>>());
                 for device in online.unwrap_or_default() {
-                    self.close_session(username, device, now);
+                    self.close_session(username, device, TerminateCause::SessionTimeout, now);
                 }
                 self.tell_of_end(username, end, now);
                 self.log(format!("session: {username} is used up"));
@@ -291,7 +299,7 @@ impl Gateway {
                 return;
             }
             let Some(newest) = account.online.iter().max_by_key(|(_, online)| online.since).map(|(mac, _)| *mac) else { return };
-            self.close_session(username, newest, now);
+            self.close_session(username, newest, TerminateCause::NasRequest, now);
         }
     }
 
@@ -319,13 +327,13 @@ impl Gateway {
 
     pub(super) fn session_of(&self, device: Mac, now: Now) -> Option<SessionView> {
         let account = self.accounts.get(&self.account_online(device)?)?;
-        Some(Self::session_view(account, account.online.get(&device)?, now))
+        Some(self.session_view(account, account.online.get(&device)?, now))
     }
 
-    pub(super) fn session_view(account: &Account, online: &Online, now: Now) -> SessionView {
+    pub(super) fn session_view(&self, account: &Account, online: &Online, now: Now) -> SessionView {
         let traffic = account.traffic_sum();
         SessionView {
-            username: account.username.clone(),
+            username: self.shown_name(&account.username),
             package: account.package.clone(),
             started_at: online.since_wall.or_else(|| now.wall_at(online.since)),
             seconds_remaining: account.clock.left(now.monotonic).map(Millis::as_seconds_ceil),

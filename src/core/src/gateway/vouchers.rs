@@ -1,6 +1,7 @@
 //! Vouchers: made, taken in, redeemed once, taken back.
 
 use super::Gateway;
+use super::radius::is_remote;
 use crate::account::Account;
 use crate::limiter::Guard;
 use crate::order::CREDENTIALS_SHOWN_FOR;
@@ -259,15 +260,18 @@ impl Gateway {
     /// As for what is bought: the account that the device is online with. Else, since no phone number tells whose an account
     /// is, the one that it used last, where no other device ever used that; else a new one.
     fn account_for_voucher(&mut self, device: Mac, package: &Package, entropy: &Entropy) -> Option<Username> {
-        if self.account_online(device).is_none() {
+        let online = self.account_online(device).filter(|online| !is_remote(online));
+        if online.is_none() {
             let last = self.devices.get(&device).and_then(|device| device.account.as_ref()).and_then(|name| self.accounts.get(name));
-            let alone = |account: &&Account| account.traffic.keys().chain(account.online.keys()).all(|mac| *mac == device);
+            let alone = |account: &&Account| {
+                !is_remote(&account.username) && account.traffic.keys().chain(account.online.keys()).all(|mac| *mac == device)
+            };
             return match last.filter(alone) {
                 Some(account) => Some(account.username.clone()),
                 None => self.new_account(None, package, entropy),
             };
         }
-        self.account_online(device)
+        online
     }
 
     /// The operator takes back what is not used yet.

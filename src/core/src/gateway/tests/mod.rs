@@ -12,5 +12,6 @@ mod money;
 mod notices;
 mod outages;
 mod pruning;
+mod radius;
 mod vouchers;
 mod world;

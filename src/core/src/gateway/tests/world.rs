@@ -4,6 +4,7 @@ use crate::gate::{GateAccount, GateChange, GateId, Traffic, Usage};
 use crate::gateway::Gateway;
 use crate::message::{Down, DownBody, Outcome, PaymentUpdate, Reason, Up, UpBody, VERSION};
 use crate::package::{Limits, Package};
+use crate::radius::RadiusOrder;
 use crate::record::{Change, Record};
 use crate::request::{Answer, AskId, PaymentView, Request, SessionView, VoucherView};
 use crate::settings::{Outage, Settings};
@@ -24,6 +25,10 @@ pub struct World {
     pub store: BTreeMap<String, Vec<u8>>,
     pub gate: BTreeMap<GateId, GateAccount>,
     pub sent: Vec<Up>,
+    /// What RADIUS servers were asked and told.
+    pub radius: Vec<RadiusOrder>,
+    /// The settings with which the rules begin anew.
+    pub settings: Settings,
     pub log: Vec<String>,
     pub at: u64,
     /// The router's own clock, right or wrong.
@@ -85,6 +90,7 @@ pub fn settings() -> Settings {
         checkpoint: crate::gateway::CHECKPOINT_EVERY,
         relay: true,
         end_notice: None,
+        radius: None,
         version: "0.1.0".to_owned(),
     }
 }
@@ -99,6 +105,8 @@ impl World {
             store: BTreeMap::new(),
             gate: BTreeMap::new(),
             sent: Vec::new(),
+            radius: Vec::new(),
+            settings: settings(),
             log: Vec::new(),
             at: 10_000,
             wall: Some(1_795_340_000_000),
@@ -145,10 +153,11 @@ impl World {
             Effect::Gate(_) => 1,
             Effect::ReadUsage => 2,
             Effect::Probe { .. } => 3,
-            Effect::Publish(_) => 4,
-            Effect::Reply(..) => 5,
-            Effect::PaymentChanged(_) => 6,
-            Effect::Log(_) => 7,
+            Effect::Radius(_) => 4,
+            Effect::Publish(_) => 5,
+            Effect::Reply(..) => 6,
+            Effect::PaymentChanged(_) => 7,
+            Effect::Log(_) => 8,
         };
         assert!(effects.is_sorted_by_key(rank), "effects out of order: {effects:?}");
         for effect in effects {
@@ -169,6 +178,7 @@ impl World {
                         }
                     }
                 }
+                Effect::Radius(order) => self.radius.push(order.clone()),
                 Effect::Publish(up) => self.sent.push(up.clone()),
                 Effect::Log(line) => {
                     // Whole or masked; a made user name may well have a 254 in it.
@@ -341,8 +351,9 @@ impl World {
 
     /// `kill -9`: the daemon starts again from the store, in the same boot; the kernel keeps its gate.
     pub fn killed(&mut self) {
-        self.gateway = Gateway::load(settings(), self.records(), self.boot.clone(), self.now());
+        self.gateway = Gateway::load(self.settings.clone(), self.records(), self.boot.clone(), self.now());
         self.sent.clear();
+        self.radius.clear();
         self.step(Input::Tick);
         // The daemon hands in what the gate and the neighbour table of the kernel still know.
         let present = self.neighbours.iter().filter(|(_, (_, present))| *present);
@@ -367,6 +378,7 @@ impl World {
         self.gate.clear();
         self.neighbours.clear();
         self.sent.clear();
+        self.radius.clear();
         self.gateway = Gateway::load(settings, self.records(), self.boot.clone(), self.now());
         self.step(Input::Tick);
     }
