@@ -93,6 +93,7 @@ impl Config {
             checkpoint: Millis::from_seconds(self.gateway.checkpoint.0),
             relay: self.relay.is_some(),
             end_notice: self.relay.as_ref().and_then(|relay| relay.end_notice),
+            radius: None,
             version: env!("CARGO_PKG_VERSION").to_owned(),
         }
     }

@@ -2,6 +2,7 @@
 
 use lango_core::gate::{GateChange, GateId};
 use lango_core::message::Up;
+use lango_core::radius::RadiusOrder;
 use lango_core::record::Change;
 use lango_core::request::{Answer, AskId};
 use lango_core::step::Effect;
@@ -19,6 +20,8 @@ pub struct Batch {
     pub read_usage: bool,
     /// Then: ask whether devices are still there.
     pub probe: Vec<(Mac, IpAddr)>,
+    /// Then: to RADIUS servers.
+    pub radius: Vec<RadiusOrder>,
     /// Then: to the relay.
     pub publish: Vec<Up>,
     /// Then: to the askers.
@@ -45,6 +48,7 @@ impl Batch {
                 })),
                 Effect::ReadUsage => self.read_usage = true,
                 Effect::Probe { mac, address } => self.probe.push((mac, address)),
+                Effect::Radius(order) => self.radius.push(order),
                 Effect::Publish(up) => self.publish.push(up),
                 Effect::Reply(ask, answer) => self.replies.push((ask, answer)),
                 Effect::PaymentChanged(order) => self.changed.push(order),

@@ -176,6 +176,7 @@ impl<B: Backend> Desk<B> {
 fn refused(what: &str, answer: Answer) -> Problem {
     match answer {
         Answer::Refused(refusal) => refusal.into(),
+        Answer::Denied(words) => Problem::denied(words),
         _ => {
             log::error!("portal: a request for a {what} was answered with something else");
             Problem::INTERNAL

@@ -124,10 +124,11 @@ impl<B: Backend> Desk<B> {
             // Long enough for any number, and no more of what was sent is sent back.
             "phone": typed.chars().take(20).collect::<String>(),
             "bad_phone": bad_phone,
-            "problem": problem.filter(|problem| !bad_phone && problem.code != "payments_offline").map(|problem| view::problem(visit.language, problem)),
+            "problem": problem.as_ref().filter(|problem| !bad_phone && problem.code != "payments_offline").map(|problem| view::problem(visit.language, problem)),
             "login_link": true,
         });
-        let reply = self.site.page(&visit, problem.map_or(200, |problem| problem.status), "buy", visit.language.text("buy_title"), values);
+        let reply =
+            self.site.page(&visit, problem.as_ref().map_or(200, |problem| problem.status), "buy", visit.language.text("buy_title"), values);
         with_retry(reply, problem)
     }
 
@@ -226,19 +227,25 @@ impl<B: Backend> Desk<B> {
 
     /// The page with both ways in that cost no money here: credentials and a voucher. What was tried comes with what was wrong.
     fn login_page(&self, visit: &Visit<'_>, tried: Option<(&str, Problem)>, code: Option<(&str, Problem)>) -> Reply {
-        let problem = tried.map(|(_, problem)| problem);
-        let full = problem.is_some_and(|problem| problem.code == "device_limit");
+        let (username, problem) = tried.unzip();
+        let (typed, bad_code) = code.unzip();
+        let full = problem.as_ref().is_some_and(|problem| problem.code == "device_limit");
         let values = json!({
-            "username": tried.map(|(username, _)| username.chars().take(63).collect::<String>()),
+            "username": username.map(|username| username.chars().take(63).collect::<String>()),
             // The password is typed again: a page never holds one that was typed.
             "full": full,
-            "problem": problem.map(|problem| view::problem(visit.language, problem)),
-            "code": code.map(|(typed, _)| typed.chars().take(20).collect::<String>()),
-            "bad_code": code.map(|(_, problem)| view::problem(visit.language, problem)),
+            "problem": problem.as_ref().map(|problem| view::problem(visit.language, problem)),
+            "code": typed.map(|typed| typed.chars().take(20).collect::<String>()),
+            "bad_code": bad_code.as_ref().map(|problem| view::problem(visit.language, problem)),
         });
-        let problem = problem.or(code.map(|(_, problem)| problem));
-        let reply =
-            self.site.page(visit, problem.map_or(200, |problem| problem.status), "login", visit.language.text("login_title"), values);
+        let problem = problem.or(bad_code);
+        let reply = self.site.page(
+            visit,
+            problem.as_ref().map_or(200, |problem| problem.status),
+            "login",
+            visit.language.text("login_title"),
+            values,
+        );
         with_retry(reply, problem)
     }
 
@@ -262,10 +269,10 @@ impl<B: Backend> Desk<B> {
         let values = json!({
             "receipt": receipt.chars().take(12).collect::<String>(),
             "phone": phone.chars().take(20).collect::<String>(),
-            "problem": problem.map(|problem| view::problem(visit.language, problem)),
+            "problem": problem.as_ref().map(|problem| view::problem(visit.language, problem)),
         });
         let title = visit.language.text("receipt_title");
-        let reply = self.site.page(visit, problem.map_or(200, |problem| problem.status), "receipt", title, values);
+        let reply = self.site.page(visit, problem.as_ref().map_or(200, |problem| problem.status), "receipt", title, values);
         with_retry(reply, problem)
     }
 

@@ -20,14 +20,14 @@ pub struct Reply {
 }
 
 /// Something that a call cannot do, in the contract's form.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     /// The HTTP status.
     pub status: u16,
     /// The contract's `code`.
     pub code: &'static str,
     /// For programmers; pages have their own texts, by `code`.
-    pub message: &'static str,
+    pub message: Cow<'static, str>,
     /// Seconds until another try makes sense.
     pub retry_after: Option<u64>,
 }
@@ -36,7 +36,7 @@ impl Problem {
     /// With this status, code and message.
     #[must_use]
     pub const fn new(status: u16, code: &'static str, message: &'static str) -> Self {
-        Self { status, code, message, retry_after: None }
+        Self { status, code, message: Cow::Borrowed(message), retry_after: None }
     }
     /// The body is not what the call takes.
     pub const BAD_REQUEST: Self = Self::new(400, "bad_request", "the body must be a JSON object with the fields that docs/portal.md names");
@@ -58,6 +58,11 @@ impl Problem {
     pub const WRONG_METHOD: Self = Self::new(405, "method_not_allowed", "this path takes only the methods in the Allow header");
     /// Not a phone number.
     pub const BAD_PHONE: Self = Self::new(422, "bad_phone", "the phone must be a Kenyan mobile number, as 0712345678");
+    /// A login server refused the user name or the password, in these words.
+    #[must_use]
+    pub fn denied(words: String) -> Self {
+        Self { message: Cow::Owned(words), ..Self::new(401, "bad_credentials", "") }
+    }
     /// What the core answered fits to nothing that was asked.
     pub const INTERNAL: Self = Self::new(500, "internal", "the router made a mistake; its log says which");
 }
@@ -75,6 +80,7 @@ impl From<Refusal> for Problem {
             },
             Refusal::UnknownPayment => Self::new(404, "unknown_payment", "there is no such payment of this device"),
             Refusal::BadCredentials => Self::new(401, "bad_credentials", "the user name or the password is wrong"),
+            Refusal::ServerAway => Self::new(503, "login_offline", "the login server does not answer; try again in a minute"),
             Refusal::DeviceLimit => Self::new(403, "device_limit", "as many devices as the package allows are online already"),
             Refusal::UnknownReceipt => Self::new(404, "unknown_receipt", "no payment with this receipt came from this number"),
             Refusal::NotServed => {
@@ -171,6 +177,7 @@ mod tests {
             (Refusal::TooManyRequests { retry_after: Seconds(7) }, 429, "too_many_requests"),
             (Refusal::UnknownPayment, 404, "unknown_payment"),
             (Refusal::BadCredentials, 401, "bad_credentials"),
+            (Refusal::ServerAway, 503, "login_offline"),
             (Refusal::DeviceLimit, 403, "device_limit"),
             (Refusal::UnknownReceipt, 404, "unknown_receipt"),
             (Refusal::NotServed, 409, "not_served"),

@@ -133,7 +133,7 @@ impl Site {
     #[must_use]
     pub fn problem(&self, visit: &Visit<'_>, problem: Problem) -> Reply {
         let heading = visit.language.text(if problem.status == 404 { "not_found_title" } else { "error_title" });
-        let text = view::problem(visit.language, problem);
+        let text = view::problem(visit.language, &problem);
         self.page(visit, problem.status, "error", heading, json!({"heading": heading, "text": text}))
     }
 }

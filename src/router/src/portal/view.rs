@@ -8,6 +8,7 @@ use lango_core::package::Package;
 use lango_core::request::{MyAccountView, PaymentStatus, PaymentView, SessionView};
 use lango_core::units::{Msisdn, Seconds};
 use serde_json::{Value, json};
+use std::borrow::Cow;
 
 /// A package, with the link that buys it where there is one.
 #[must_use]
@@ -123,7 +124,7 @@ pub fn phone(phone: Msisdn) -> String {
 
 /// A problem in the customer's words.
 #[must_use]
-pub fn problem(language: &Language, problem: Problem) -> String {
+pub fn problem(language: &Language, problem: &Problem) -> String {
     let text = |key| language.text(key).to_owned();
     match problem.code {
         "unknown_package" => text("error_unknown_package"),
@@ -132,7 +133,12 @@ pub fn problem(language: &Language, problem: Problem) -> String {
             language.fill("error_too_many_requests", &[("wait", &language.duration(Seconds(problem.retry_after.unwrap_or(1))))])
         }
         "unknown_payment" => text("error_unknown_payment"),
-        "bad_credentials" => text("error_bad_credentials"),
+        // A login server's own words are the customer's: they say what is wrong with an account that only it knows.
+        "bad_credentials" => match &problem.message {
+            Cow::Owned(words) => words.clone(),
+            Cow::Borrowed(_) => text("error_bad_credentials"),
+        },
+        "login_offline" => text("error_login_offline"),
         "device_limit" => text("error_device_limit"),
         "unknown_receipt" => text("error_unknown_receipt"),
         "not_served" => text("error_not_served"),
