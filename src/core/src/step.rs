@@ -98,6 +98,8 @@ pub enum Input {
     Radius(RadiusEvent),
     /// The operator changed the config.
     Reconfigured(Settings),
+    /// The operator took the gate out of the kernel; what it counted until then came before.
+    Flushed,
     /// The daemon is about to stop: what was used is to be made durable now.
     Stopping,
 }

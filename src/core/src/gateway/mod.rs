@@ -230,6 +230,7 @@ impl Gateway {
                 self.notices.reconfigured(&self.settings, now);
                 self.radius_reconfigured(now);
             }
+            Input::Flushed => self.radius_off(now),
             Input::Stopping => {
                 self.stopping = true;
                 self.next_checkpoint = self.next_checkpoint.map(|_| now.monotonic);
@@ -384,8 +385,9 @@ impl Gateway {
             told.map(|told| Record::Accounting(Box::new(told))).ok_or_else(|| Record::accounting_key(*seq))
         };
         changes.extend(step.accounting.iter().map(|seq| change(told(seq))));
-        if let (true, Some(boot)) = (step.accounted_boot, self.radius.boot()) {
-            changes.push(Change::Put(Box::new(Record::AccountedBoot(boot.clone()))));
+        if step.accounted_boot {
+            let boot = self.radius.boot().cloned().map(Record::AccountedBoot);
+            changes.push(change(boot.ok_or_else(|| Key("accounted_boot".to_owned()))));
         }
         if step.counters {
             changes.push(Change::Put(Box::new(Record::Counters(self.counters.clone()))));

@@ -4,7 +4,9 @@ use super::queue::is_kept;
 use super::{Timer, is_remote};
 use crate::gate::{Traffic, Usage};
 use crate::gateway::Gateway;
-use crate::radius::{AccountedSession, Accounting, AccountingEvent, RadiusOrder, RadiusSession, SessionId, SessionState, TerminateCause};
+use crate::radius::{
+    AccountedSession, Accounting, AccountingEvent, RadiusOrder, RadiusSession, RadiusSettings, SessionId, SessionState, TerminateCause,
+};
 use crate::time::{Monotonic, Now};
 use crate::units::{Mac, Millis, Seconds, Username};
 
@@ -18,7 +20,9 @@ impl Gateway {
     /// A device is online on an account from now on.
     pub(in crate::gateway) fn session_begins(&mut self, account: &Username, device: Mac, now: Now) {
         let prepared = self.radius.prepared.take().filter(|session| session.device == device && session.account == *account);
-        if self.settings.radius.is_none() && prepared.is_none() {
+        // Where the router said that it goes, nothing begins before it says that it is there.
+        let announced = |settings: &RadiusSettings| !settings.accounting || self.radius.accounted_boot.is_some();
+        if !self.settings.radius.as_ref().is_some_and(announced) && prepared.is_none() {
             return;
         }
         if let Some(open) = self.radius.open.get(&device).and_then(|id| self.radius.sessions.get(id)) {
@@ -81,7 +85,7 @@ impl Gateway {
     }
 
     /// Says a session's last word, and forgets it.
-    fn stop(&mut self, id: &SessionId, now: Now) {
+    pub(super) fn stop(&mut self, id: &SessionId, now: Now) {
         self.radius.ending.remove(id);
         let Some(SessionState::Ending { cause, at, at_wall }) = self.radius.sessions.get(id).map(|session| session.state.clone()) else {
             return;

@@ -170,6 +170,22 @@ impl Gateway {
         }
     }
 
+    /// The gate is gone, and nothing is counted any more: all sessions end for the servers. The next start announces the router anew.
+    pub(super) fn radius_off(&mut self, now: Now) {
+        let open: Vec<SessionId> = self.radius.open.values().cloned().collect();
+        for id in open {
+            if let Some(session) = self.radius.sessions.get(&id).filter(|session| is_remote(&session.account)).cloned() {
+                self.close_session(&session.account, session.device, TerminateCause::AdminReboot, now);
+            }
+            self.end_session(&id, TerminateCause::AdminReboot, now);
+            self.stop(&id, now);
+        }
+        if self.settings.radius.as_ref().is_some_and(|settings| settings.accounting) && self.radius.accounted_boot.take().is_some() {
+            self.step.accounted_boot = true;
+            self.account(crate::radius::AccountingEvent::Off { cause: TerminateCause::AdminReboot }, now);
+        }
+    }
+
     /// What is due by time alone.
     pub(super) fn radius_due(&mut self, now: Now) {
         self.stop_without_counts(now);

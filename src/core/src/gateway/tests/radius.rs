@@ -575,3 +575,23 @@ fn a_storm_of_logins_is_bounded() {
     // Who was bought for here is not held up by any of it.
     assert!(world.buys(ALICE, "hour", "NLJ7RT61SV").connected);
 }
+
+#[test]
+fn a_router_whose_gate_is_removed_says_so_and_is_announced_anew() {
+    let mut world = ready(|_| {});
+    let view = world.buys(ALICE, "hour", "NLJ7RT61SV");
+    let user = view.username.clone().unwrap();
+    let_in(&mut world, BOB, seconds(600));
+    heard(&mut world);
+    world.step(Input::Flushed);
+    let mut all = heard(&mut world);
+    assert_eq!(all.pop().as_deref(), Some("off AdminReboot"), "it is the last word");
+    all.sort();
+    let mut expected = [format!("stop {user} 0 s 0/0 AdminReboot"), "stop Ann@isp 0 s 0/0 AdminReboot".to_owned()];
+    expected.sort();
+    assert_eq!(all, expected);
+    world.ask(Request::Packages); // a write, with which what has arrived goes
+    world.buys(ALICE, "hour", "NLJ7RT61SW");
+    world.killed();
+    assert_eq!(heard(&mut world), ["on".to_owned(), format!("start {user}")]);
+}
