@@ -37,7 +37,9 @@ pub async fn day(config: &Config, day: &str, form: Form) -> anyhow::Result<()> {
     let (from, to) = bounds(day)?;
     let ledger = existing(config).await?;
     let payments = ledger.payments_between(from, to).await?;
-    let by_hand = ledger.deposits_between(from, to).await?;
+    let mut by_hand = ledger.deposits_between(from, to).await?;
+    // The payment that it turned out to be is among the payments.
+    by_hand.retain(|deposit| deposit.order.is_none());
     let reversals = ledger.reversals().await?;
     let mut lines: Vec<[String; 10]> = payments.iter().map(|(at, payment)| line(*at, payment, &reversals)).collect();
     lines.extend(by_hand.iter().map(|deposit| deposit_line(deposit, &reversals)));

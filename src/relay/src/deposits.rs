@@ -8,25 +8,20 @@ use crate::daraja::c2b::{self, C2b, Named, Rejection};
 use crate::daraja::org::{self, Reversed};
 use crate::daraja::wire::reference;
 use crate::engine::Engine;
-use crate::ledger::{Deposit, Key, Ledger, Message, PostKind, Router, Sequences, Stage, StoredPost, is_collision};
+use crate::ledger::{Change, Deposit, Key, Ledger, Message, PostKind, Router, Sequences, Stage, StoredPost, is_collision};
 use crate::mqtt::down_topic;
-use crate::payment::schedule;
-use crate::payment::{Confirmation, Event, Payment, State};
+use crate::payment::till::{Whose, is_hash_of, may_be_of, names_nothing, prompted_within, whose};
+use crate::payment::{Confirmation, Event, Payment, State, schedule};
 use crate::secret;
 use crate::signer::Signer;
 use anyhow::{Context, bail};
 use lango_core::message::{self, Down, DownBody, VERSION};
 use lango_core::time::Wall;
-use lango_core::units::{Msisdn, OrderId, Receipt, RouterName};
-use ring::digest::{SHA256, digest};
+use lango_core::units::{OrderId, Receipt, RouterName};
 use std::sync::Arc;
 
 /// How often a step is tried anew because another writer was quicker.
 const ATTEMPTS: usize = 10;
-/// A payment by hand may be a prompt's that was sent so long before it, in milliseconds: clocks differ, and people go on by
-/// hand where a prompt failed.
-const BEFORE: u64 = 15 * 60_000;
-const AFTER: u64 = 60_000;
 /// A deposit that may be an open prompt's money is looked at again after so long.
 const LOOK_AGAIN: u64 = 2_000;
 
@@ -42,19 +37,31 @@ enum Prompt {
     None,
 }
 
-/// SHA-256 of a number's twelve digits, as version 1 of the interface tells payers.
-fn hash(phone: Msisdn) -> String {
-    digest(&SHA256, phone.digits().as_bytes()).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+/// While it was decided that money is nobody's prompt's, a prompt came by whose it may be.
+#[derive(Debug, thiserror::Error)]
+#[error("a prompt came by while a deposit was placed")]
+struct Overtaken;
+
+/// Whether prompts that are open may still be waited for.
+fn is_patient(deposit: &Deposit, now: Wall) -> bool {
+    schedule::window_end(deposit.at) > now
+}
+
+/// Sees to it that no prompt has been paid meanwhile whose money this may be: from here on none is, until the change ends.
+async fn still_by_hand(change: &mut Change, deposit: &Deposit) -> anyhow::Result<()> {
+    if !names_nothing(deposit) || deposit.is_foreign() {
+        return Ok(());
+    }
+    let near = change.payments_prompted(deposit.amount, prompted_within(deposit)).await?;
+    match whose(deposit, &near, is_patient(deposit, clock::now())) {
+        Whose::Router(_) | Whose::Nobody => Ok(()),
+        Whose::Payment(_) | Whose::Perhaps => Err(Overtaken.into()),
+    }
 }
 
 /// Under which id a deposit's messages are kept.
 pub(crate) fn id_of(receipt: &Receipt) -> anyhow::Result<OrderId> {
     Ok(receipt.as_str().to_ascii_lowercase().parse()?)
-}
-
-/// Whether that number may have paid it.
-pub(crate) fn may_be_of(deposit: &Deposit, phone: Msisdn) -> bool {
-    deposit.payer.matches(phone) || deposit.hash.as_ref().is_some_and(|known| *known == hash(phone))
 }
 
 /// As the router is told.
@@ -82,6 +89,10 @@ pub(crate) async fn give(
     sequences.ensure(ledger, router).await?;
     let now = clock::now();
     let mut change = ledger.begin().await?;
+    if deposit.stage == Stage::Held {
+        // Prompts are locked before deposits, here as where a prompt is paid.
+        still_by_hand(&mut change, &deposit).await?;
+    }
     let before = change.deposit(&deposit.receipt).await?;
     let booked = match before.as_ref().map(|before| before.stage) {
         None | Some(Stage::Held) => false,
@@ -161,14 +172,14 @@ impl Engine {
     /// Money came. `at` is the router whose customer came with its receipt.
     async fn paid_by_hand(self: &Arc<Self>, paid: &C2b, channel: &str, at: Option<&RouterName>) -> anyhow::Result<()> {
         let foreign = paid.shortcode.as_deref().filter(|shortcode| !self.daraja.is_our_shortcode(shortcode));
-        let mut note = foreign.map(|shortcode| format!("it was paid to shortcode {shortcode}, which is not in the config"));
-        if paid.cents {
+        let mut note = foreign.map(Deposit::foreign_note);
+        if paid.cents && note.is_none() {
             note = Some("its cents are left out".to_owned());
         }
         let mut payer = paid.payer;
         if let Some(hashed) = &paid.hash {
             // Whoever was ever asked to pay is known by this.
-            payer = self.ledger.phones().await?.into_iter().find(|phone| hash(*phone) == *hashed).map_or(payer, Into::into);
+            payer = self.ledger.phones().await?.into_iter().find(|phone| is_hash_of(hashed, *phone)).map_or(payer, Into::into);
         }
         let deposit = Deposit {
             receipt: paid.receipt.clone(),
@@ -186,13 +197,13 @@ impl Engine {
             order: None,
             note,
         };
-        self.place_again(deposit, foreign.is_some(), at).await
+        self.place_again(deposit, at).await
     }
 
-    async fn place_again(self: &Arc<Self>, deposit: Deposit, foreign: bool, at: Option<&RouterName>) -> anyhow::Result<()> {
+    async fn place_again(self: &Arc<Self>, deposit: Deposit, at: Option<&RouterName>) -> anyhow::Result<()> {
         for _ in 0..ATTEMPTS {
-            match self.place(deposit.clone(), foreign, at).await {
-                Err(error) if is_collision(&error) => {}
+            match self.place(deposit.clone(), at).await {
+                Err(error) if is_collision(&error) || error.is::<Overtaken>() => {}
                 other => return other,
             }
         }
@@ -202,14 +213,15 @@ impl Engine {
     /// Looks again at deposits that may be a prompt's money.
     pub async fn look_at_held(self: &Arc<Self>) -> anyhow::Result<()> {
         for deposit in self.ledger.held(clock::now()).await? {
-            if let Err(error) = self.place_again(deposit, false, None).await {
+            if let Err(error) = self.place_again(deposit, None).await {
                 log::error!("a deposit could not be moved on: {error:#}");
             }
         }
         Ok(())
     }
 
-    async fn place(self: &Arc<Self>, mut deposit: Deposit, foreign: bool, at: Option<&RouterName>) -> anyhow::Result<()> {
+    async fn place(self: &Arc<Self>, mut deposit: Deposit, at: Option<&RouterName>) -> anyhow::Result<()> {
+        let foreign = deposit.is_foreign();
         let stored = self.ledger.deposit(&deposit.receipt).await?;
         if stored.as_ref().is_some_and(|stored| stored.stage != Stage::Held) {
             return Ok(());
@@ -232,8 +244,8 @@ impl Engine {
                     deposit.order = Some(key.order);
                     return if stored.is_some() { self.is_a_payments(deposit).await } else { Ok(()) };
                 }
-                // Another receipt was quicker: this is more money.
-                hint = Some(key.router);
+                // Another receipt was quicker: this is more money, and perhaps another prompt's.
+                return Err(Overtaken.into());
             }
             Prompt::Perhaps => {
                 deposit.due = Some(Wall(clock::now().0.saturating_add(LOOK_AGAIN)));
@@ -260,6 +272,7 @@ impl Engine {
         deposit.stage = Stage::Waiting;
         deposit.due = None;
         let mut change = self.ledger.begin().await?;
+        still_by_hand(&mut change, &deposit).await?;
         match stored {
             Some(_) => change.settle_deposit(&deposit).await?,
             None => change.add_deposit(&deposit).await?,
@@ -295,20 +308,15 @@ impl Engine {
             });
         }
         // A till's payments have no reference, and what Safaricom says of a receipt has none either.
-        if !deposit.account.trim().is_empty() {
+        if !names_nothing(deposit) {
             return Ok(Prompt::None);
         }
-        let moment = deposit.completed_at.unwrap_or(deposit.at).0;
-        let near =
-            self.ledger.payments_prompted(deposit.amount, Wall(moment.saturating_sub(BEFORE)), Wall(moment.saturating_add(AFTER))).await?;
-        let mine: Vec<&Payment> = near.iter().filter(|payment| open(payment) && may_be_of(deposit, payment.phone)).collect();
-        let undecided = |payment: &&&Payment| matches!(payment.state, State::Prompting | State::Prompted | State::Confirmed);
-        let patience = schedule::window_end(deposit.at) > clock::now();
-        Ok(match &*mine {
-            [] => Prompt::None,
-            all if patience && all.iter().any(|payment| undecided(&payment)) => Prompt::Perhaps,
-            [one] => Prompt::Is(one.key()),
-            [first, ..] => Prompt::Of(first.router.clone()),
+        let near = self.ledger.payments_prompted(deposit.amount, prompted_within(deposit)).await?;
+        Ok(match whose(deposit, &near, is_patient(deposit, clock::now())) {
+            Whose::Payment(payment) => Prompt::Is(payment.key()),
+            Whose::Perhaps => Prompt::Perhaps,
+            Whose::Router(router) => Prompt::Of(router.clone()),
+            Whose::Nobody => Prompt::None,
         })
     }
 
@@ -405,17 +413,4 @@ impl Engine {
         self.ledger.reversal_is(subject, "doubt", Some("timeout"), None, clock::now()).await?;
         Ok(())
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_hashed_number_is_that_of_its_twelve_digits() {
-        // printf 254712345678 | sha256sum
-        assert_eq!(hash("0712345678".parse().unwrap()), HASH);
-    }
-
-    const HASH: &str = "7132104d6aae9c3fac82095a42c2817952bca48e09d98d5bf4ac08218982fb90";
 }

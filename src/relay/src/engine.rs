@@ -4,9 +4,10 @@
 use crate::clock;
 use crate::daraja::Daraja;
 use crate::daraja::wire::{Push, description, read_callback, reference};
-use crate::ledger::{Heard, Key, Ledger, Message, Sequences, Stage, StoredCallback, is_collision};
+use crate::ledger::{Change, Deposit, Heard, Key, Ledger, Message, Sequences, Stage, StoredCallback, is_collision};
 use crate::mqtt::{Publisher, down_topic};
-use crate::payment::{Action, Callback, Event, Payment, PushAnswer, State, Verdict};
+use crate::payment::till::{self, Told};
+use crate::payment::{Action, Callback, Event, Payment, PushAnswer, SECOND_RECEIPT, State, Step, Verdict};
 use crate::secret;
 use crate::signer::Signer;
 use crate::sms::Sms;
@@ -107,7 +108,8 @@ impl Engine {
         {
             return Ok(Some(Verdict::Known));
         }
-        let mut waited = None;
+        // Money by hand whose prompt this may turn out to be.
+        let mut by_hand = None;
         if let Event::Confirmation(confirmation) = &mut event {
             confirmation.receipt_taken = change.receipt_in_books(&confirmation.receipt).await?;
         }
@@ -116,11 +118,11 @@ impl Engine {
                 callback.receipt_taken = change.receipt_taken(receipt, key).await?;
                 if let Some(deposit) = change.deposit(receipt).await? {
                     match deposit.stage {
-                        Stage::Given if deposit.router.as_ref() == Some(&key.router) => callback.deposited = true,
-                        Stage::Given => callback.receipt_taken = true,
-                        Stage::Waiting => {
+                        Stage::Given if deposit.router.as_ref() != Some(&key.router) => callback.receipt_taken = true,
+                        Stage::Given if deposit.order.as_ref().is_some_and(|order| *order != key.order) => callback.receipt_taken = true,
+                        Stage::Given | Stage::Waiting => {
                             callback.deposited = true;
-                            waited = Some(deposit);
+                            by_hand = Some(deposit);
                         }
                         Stage::Held | Stage::Payment => {}
                     }
@@ -128,7 +130,25 @@ impl Engine {
             }
             callback.request_taken = change.request_taken(&callback.checkout, key).await?;
         }
-        let step = before.on(&event, now);
+        let mut step = before.on(&event, now);
+        if step.payment.state == State::Paid && step.payment.mpesa_receipt.is_none() && before.state != State::Paid {
+            // A query's word alone, under a stand-in: what came by hand may be the same money.
+            let near = change.free_deposits(before.amount, before.prompted_at.unwrap_or(before.received_at)).await?;
+            match till::by_query(&before, &near) {
+                Told::Alone => {}
+                Told::As(deposit) => {
+                    step = before.paid_with(deposit.receipt.clone(), now);
+                    by_hand = Some(deposit.clone());
+                }
+                Told::InDoubt(why) => step = before.in_doubt(why, now),
+            }
+        }
+        if step.verdict == Verdict::Mismatch(SECOND_RECEIPT)
+            && let Event::Callback(callback) = &event
+            && hold_apart(&mut change, callback, &before, now).await?
+        {
+            step = Step::nothing(&before, Verdict::Taken);
+        }
         // What was heard is in the history even where it changes nothing; that a time came is nobody's word.
         if step.payment != before || event != Event::Due {
             if !change.save(&step.payment, revision).await? {
@@ -140,10 +160,12 @@ impl Engine {
         if let Some(checkout) = step.payment.checkout.as_ref().filter(|_| before.checkout.is_none()) {
             change.name_request(checkout, key, now).await?;
         }
-        if let Some(mut deposit) = waited.filter(|_| step.payment.state == State::Paid && before.state != State::Paid) {
-            // It was nobody's. The payment's own message tells its router.
+        if let Some(mut deposit) = by_hand.filter(|_| step.payment.state == State::Paid && before.state != State::Paid) {
+            // The payment's own message tells its router, which serves one receipt once.
             deposit.stage = Stage::Given;
             deposit.router = Some(key.router.clone());
+            deposit.order = Some(key.order.clone());
+            deposit.note = Some(format!("the money of payment {key}"));
             change.settle_deposit(&deposit).await?;
         }
         let heard = !change.router_is_revoked(&key.router).await?;
@@ -298,6 +320,42 @@ impl Engine {
         let event = callback_event(&stored.body, foreign);
         self.apply(&stored.key, event, Some(&stored.id)).await
     }
+}
+
+/// A payment got its receipt by number, amount and time, and its own callback says another one: then what it got was other money, and
+/// this is money that is still to be placed. `false`: it is not so.
+async fn hold_apart(change: &mut Change, callback: &Callback, payment: &Payment, now: Wall) -> anyhow::Result<bool> {
+    let Some(receipt) = callback.receipt.clone() else { return Ok(false) };
+    if change.receipt_in_books(&receipt).await? {
+        return Ok(false);
+    }
+    let by_hand = match &payment.mpesa_receipt {
+        Some(known) => change.deposit(known).await?.is_some_and(|deposit| deposit.order.as_ref() == Some(&payment.order)),
+        None => false,
+    };
+    if !by_hand && !change.was_confirmed(&payment.key()).await? {
+        return Ok(false);
+    }
+    if change.deposit(&receipt).await?.is_none() {
+        let deposit = Deposit {
+            receipt,
+            stage: Stage::Held,
+            router: None,
+            account: String::new(),
+            word: None,
+            payer: payment.phone.into(),
+            hash: None,
+            amount: payment.amount,
+            channel: "callback".to_owned(),
+            completed_at: callback.completed_at,
+            at: now,
+            due: Some(now),
+            order: None,
+            note: None,
+        };
+        change.add_deposit(&deposit).await?;
+    }
+    Ok(true)
 }
 
 /// The event's name in the history.

@@ -159,6 +159,8 @@ pub async fn reverse(config: &Config, text: &str, yes: bool, served: bool) -> an
     if let Some(Key { router, order }) = &told {
         // What the router has not acknowledged it shall not serve any more.
         change.take_back(router, order, now).await?;
+        // Under this id it was told where it came by hand, and then turned out to be that payment's.
+        change.take_back(router, &id_of(&receipt)?, now).await?;
     }
     // From here on nobody else sends it, whatever happens to this program.
     change.commit().await?;

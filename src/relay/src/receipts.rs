@@ -4,10 +4,11 @@
 use crate::clock;
 use crate::daraja::Later;
 use crate::daraja::org::ReplyTo;
-use crate::deposits::{give, may_be_of, told};
+use crate::deposits::{give, told};
 use crate::engine::Engine;
 use crate::ledger::{Stage, StatusAsk};
 use crate::payment::State;
+use crate::payment::till::may_be_of;
 use crate::secret::CallbackSecret;
 use lango_core::message::{DownBody, Found, PaidOrder, ReceiptAnswer, ReceiptQuery};
 use lango_core::time::Wall;

@@ -54,7 +54,7 @@ pub struct Deposit {
     pub hash: Option<String>,
     /// How much; what there was below a shilling is left out, and noted.
     pub amount: Shillings,
-    /// How we know: `c2b` or `status`.
+    /// How we know: `c2b`, `status`, or `callback` where a prompt's own receipt was another's before.
     pub channel: String,
     /// When M-Pesa completed it.
     pub completed_at: Option<Wall>,
@@ -66,6 +66,22 @@ pub struct Deposit {
     pub order: Option<OrderId>,
     /// What an operator should know.
     pub note: Option<String>,
+}
+
+const FOREIGN: &str = "it was paid to shortcode ";
+
+impl Deposit {
+    /// The note of one that was paid to a shortcode which is not ours.
+    #[must_use]
+    pub fn foreign_note(shortcode: &str) -> String {
+        format!("{FOREIGN}{shortcode}, which is not in the config")
+    }
+
+    /// Whether it was paid to a shortcode that was not ours.
+    #[must_use]
+    pub fn is_foreign(&self) -> bool {
+        self.note.as_ref().is_some_and(|note| note.starts_with(FOREIGN))
+    }
 }
 
 fn deposit(row: &AnyRow) -> anyhow::Result<Deposit> {
@@ -97,7 +113,10 @@ impl Ledger {
     /// # Errors
     /// When the ledger cannot be read.
     pub async fn deposits(&self) -> anyhow::Result<Vec<Deposit>> {
-        let rows = sqlx::query("SELECT * FROM deposits WHERE state <> 'payment' ORDER BY at DESC, receipt").fetch_all(&self.pool).await?;
+        let rows = sqlx::query(
+            "SELECT * FROM deposits WHERE state <> 'payment' AND NOT (state = 'given' AND order_id IS NOT NULL) ORDER BY at DESC, receipt",
+        );
+        let rows = rows.fetch_all(&self.pool).await?;
         rows.iter().map(deposit).collect()
     }
 
@@ -153,7 +172,7 @@ impl Ledger {
     ///
     /// # Errors
     /// When the ledger cannot be read.
-    pub async fn payments_prompted(&self, amount: Shillings, from: Wall, to: Wall) -> anyhow::Result<Vec<Payment>> {
+    pub async fn payments_prompted(&self, amount: Shillings, (from, to): (Wall, Wall)) -> anyhow::Result<Vec<Payment>> {
         let rows = sqlx::query("SELECT * FROM payments WHERE amount = $1 AND prompted_at >= $2 AND prompted_at <= $3 ORDER BY prompted_at");
         let rows = rows.bind(i64::try_from(amount.0).unwrap_or(i64::MAX)).bind(to_db(from)).bind(to_db(to));
         rows.fetch_all(&self.pool).await?.iter().map(payment).collect()
@@ -189,6 +208,49 @@ impl Change {
             Kind::Postgres => "SELECT * FROM deposits WHERE receipt = $1 FOR UPDATE",
         });
         row.bind(receipt.as_str()).fetch_optional(&mut *self.tx).await?.as_ref().map(deposit).transpose()
+    }
+
+    /// As [`Ledger::payments_prompted`]; in PostgreSQL whoever would change one of them waits for this change's end.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub async fn payments_prompted(&mut self, amount: Shillings, (from, to): (Wall, Wall)) -> anyhow::Result<Vec<Payment>> {
+        let rows = sqlx::query(match self.kind {
+            Kind::Sqlite => {
+                "SELECT * FROM payments WHERE amount = $1 AND prompted_at >= $2 AND prompted_at <= $3 ORDER BY prompted_at, router, order_id"
+            }
+            Kind::Postgres => {
+                "SELECT * FROM payments WHERE amount = $1 AND prompted_at >= $2 AND prompted_at <= $3 ORDER BY prompted_at, router, order_id
+                 FOR UPDATE"
+            }
+        });
+        let rows = rows.bind(i64::try_from(amount.0).unwrap_or(i64::MAX)).bind(to_db(from)).bind(to_db(to));
+        rows.fetch_all(&mut *self.tx).await?.iter().map(payment).collect()
+    }
+
+    /// Money by hand of this amount that was told of from `since` on, is in the books, and is no prompt's; and whether it was sent
+    /// back, or was to be. In PostgreSQL whoever would change it waits for this change's end.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub async fn free_deposits(&mut self, amount: Shillings, since: Wall) -> anyhow::Result<Vec<(Deposit, bool)>> {
+        let rows = sqlx::query(match self.kind {
+            Kind::Sqlite => {
+                "SELECT * FROM deposits WHERE state IN ('waiting', 'given') AND order_id IS NULL AND amount = $1 AND at >= $2 ORDER BY receipt"
+            }
+            Kind::Postgres => {
+                "SELECT * FROM deposits WHERE state IN ('waiting', 'given') AND order_id IS NULL AND amount = $1 AND at >= $2 ORDER BY receipt
+                 FOR UPDATE"
+            }
+        });
+        let rows = rows.bind(i64::try_from(amount.0).unwrap_or(i64::MAX)).bind(to_db(since)).fetch_all(&mut *self.tx).await?;
+        let mut found = Vec::with_capacity(rows.len());
+        for row in &rows {
+            let deposit = deposit(row)?;
+            let reversed = self.is_reversed(&deposit.receipt).await?;
+            found.push((deposit, reversed));
+        }
+        Ok(found)
     }
 
     /// Stores a deposit that is not there yet.

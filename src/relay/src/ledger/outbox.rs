@@ -212,7 +212,8 @@ impl Change {
         sqlx::query(
             "INSERT INTO outbox (id, router, order_id, times, due) SELECT m.id, m.router, m.order_id, 1, $3 FROM messages m
              JOIN messages_ended e ON e.id = m.id WHERE e.how = 'reversed' AND (m.order_id = $1 OR EXISTS (SELECT 1 FROM receipts r
-             JOIN ledger l ON l.receipt = r.entry WHERE r.receipt = $2 AND l.router = m.router AND l.order_id = m.order_id))
+             JOIN ledger l ON l.receipt = r.entry WHERE r.receipt = $2 AND l.router = m.router AND l.order_id = m.order_id)
+             OR EXISTS (SELECT 1 FROM deposits d WHERE d.receipt = $2 AND d.router = m.router AND d.order_id = m.order_id))
              ON CONFLICT (id) DO NOTHING",
         )
         .bind(receipt.as_str().to_ascii_lowercase())

@@ -307,6 +307,15 @@ impl Change {
         Ok(())
     }
 
+    /// Whether this payment has its money, or its receipt, from a confirmation, and not from its own callback.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub async fn was_confirmed(&mut self, key: &Key) -> anyhow::Result<bool> {
+        let row = sqlx::query("SELECT 1 FROM history WHERE router = $1 AND order_id = $2 AND event = 'confirmation' AND verdict = 'taken'");
+        Ok(row.bind(key.router.as_str()).bind(key.order.as_str()).fetch_optional(&mut *self.tx).await?.is_some())
+    }
+
     /// Notes that Safaricom's request is this payment's. The first to whom it belonged keeps it.
     ///
     /// # Errors

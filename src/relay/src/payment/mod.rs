@@ -4,11 +4,15 @@
 //! neither success nor failure, is asked for until its window ends, and is then shown to the operator.
 
 pub mod schedule;
+pub mod till;
 
 use crate::daraja::result::{Meaning, meaning};
 use lango_core::message::{Outcome, PaymentUpdate, REQUEST_FRESH_FOR, Reason};
 use lango_core::time::Wall;
 use lango_core::units::{Mac, Msisdn, OrderId, PackageId, Receipt, RouterName, Shillings};
+
+/// What is said of a callback whose receipt is not the one that the payment has.
+pub const SECOND_RECEIPT: &str = "a second receipt for a payment that is paid";
 
 /// Where a payment stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -190,7 +194,9 @@ impl Step {
     fn taken(payment: Payment, actions: Vec<Action>) -> Self {
         Self { payment, actions, verdict: Verdict::Taken }
     }
-    fn nothing(payment: &Payment, verdict: Verdict) -> Self {
+    /// It changes nothing.
+    #[must_use]
+    pub fn nothing(payment: &Payment, verdict: Verdict) -> Self {
         Self { payment: payment.clone(), actions: Vec::new(), verdict }
     }
 }
@@ -321,10 +327,7 @@ impl Payment {
                     return self.distrust("the receipt is another payment's", now);
                 }
                 if callback.deposited && self.state != State::Paid {
-                    // The money is in the books, and its router was told; it is not told yet whose prompt it was.
-                    let mut step = known.pay(receipt.clone(), Some(receipt), now);
-                    step.actions.retain(|action| !matches!(action, Action::Book(_)));
-                    return step;
+                    return known.paid_with(receipt, now);
                 }
                 if callback.deposited && self.mpesa_receipt.is_none() {
                     return self.distrust("its money is in the books as paid by hand, too", now);
@@ -366,7 +369,7 @@ impl Payment {
         }
         match &self.mpesa_receipt {
             Some(known) if *known == receipt => Step::nothing(self, Verdict::Known),
-            Some(_) => self.distrust("a second receipt for a payment that is paid", now),
+            Some(_) => self.distrust(SECOND_RECEIPT, now),
             None => {
                 // A query was quicker and had no receipt. The router keeps the stand-in: two receipts would be served twice.
                 let mut next = self.clone();
@@ -414,6 +417,23 @@ impl Payment {
         next.due = None;
         let told = Outcome::Paid { receipt: receipt.clone(), amount: self.amount };
         Step::taken(next, vec![Action::Book(receipt), Action::Tell(told)])
+    }
+
+    /// The money is here, and in the books as paid by hand: its router may have been told of it, and not yet whose prompt it was.
+    #[must_use]
+    pub fn paid_with(&self, receipt: Receipt, now: Wall) -> Step {
+        let mut step = self.pay(receipt.clone(), Some(receipt), now);
+        step.actions.retain(|action| !matches!(action, Action::Book(_)));
+        step
+    }
+
+    /// Safaricom says that it is paid, and `why` it may be served already all the same: a person must look.
+    #[must_use]
+    pub fn in_doubt(&self, why: &'static str, now: Wall) -> Step {
+        let mut step = if self.state == State::NeedsReview { Step::taken(self.clone(), Vec::new()) } else { self.give_up(now) };
+        step.payment.flag = Some(why.to_owned());
+        step.payment.due = None;
+        step
     }
 
     fn fail(&self, reason: Reason, code: Option<String>, now: Wall) -> Step {

@@ -62,6 +62,7 @@ struct State {
     token_requests: u64,
     queries: u64,
     silent_queries: u32,
+    queries_say: Option<u32>,
     customers: HashMap<String, Customer>,
     busy: HashMap<String, u32>,
     prompts: Vec<Prompt>,
@@ -131,6 +132,11 @@ impl Safaricom {
     /// The next queries get "no answer", as real ones sometimes do.
     pub fn silence_queries(&self, times: u32) {
         self.inner.lock().silent_queries = times;
+    }
+
+    /// All queries from now on have this result, whatever became of the prompt.
+    pub fn queries_say(&self, code: u32) {
+        self.inner.lock().queries_say = Some(code);
     }
 
     /// Makes the present token invalid, as another program's token request would.

@@ -103,10 +103,11 @@ fn query(inner: &Inner, request: &Request) -> Result<Reply, Refusal> {
             state.silent_queries -= 1;
             return Err(Refusal::no_answer());
         }
-        state.prompts.iter().find(|prompt| prompt.checkout_request == id).cloned()
+        let say = state.queries_say;
+        state.prompts.iter().find(|prompt| prompt.checkout_request == id).cloned().map(|prompt| (say, prompt))
     };
-    let prompt = found.ok_or_else(Refusal::no_answer)?;
-    let code = prompt.code.unwrap_or(4999);
+    let (say, prompt) = found.ok_or_else(Refusal::no_answer)?;
+    let code = say.or(prompt.code).unwrap_or(4999);
     Ok(Reply::Answer(Response::json(
         200,
         &json!({
