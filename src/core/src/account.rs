@@ -75,7 +75,8 @@ pub enum Clock {
         ends: Monotonic,
         /// When it began to run: what a power cut may forget begins here or at the last [`Checkpoint`], whichever is later.
         as_of: Monotonic,
-        /// The same by the wall clock, right or wrong: for people. Nothing is reckoned with it.
+        /// The same by the wall clock, right or wrong. Nothing reads it; it stays because a program of an earlier day does not read
+        /// an account without it, and going back to one must not cost a customer the account.
         as_of_wall: Option<Wall>,
     },
 }

@@ -2,6 +2,7 @@
 //! ends. Nothing here waits for the relay, and nothing of a customer's service depends on it.
 
 use super::Gateway;
+use super::outbox::NOTICES_AT_MOST;
 use crate::language::Language;
 use crate::message::UpBody;
 use crate::notice::{AccountNotice, End, Ended, Expiring};
@@ -123,6 +124,10 @@ impl Gateway {
         }
         if let Ok(id) = format!("{}-{}", body.topic(), self.counters.next_seq).parse() {
             self.publish_durably(id, body);
+        }
+        while let Some(id) = self.outbox.one_too_many().cloned() {
+            self.log(format!("relay: it takes no notices of accounts; more than {NOTICES_AT_MOST} wait, and {id} goes"));
+            self.forget_message(&id);
         }
     }
 }
