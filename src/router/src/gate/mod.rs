@@ -93,7 +93,8 @@ pub struct Installed {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Table {
     Missing,
-    /// Another version's: its sets are not ours.
+    /// Another version's, whose sets are not ours; or one in which accounts are lacking, since the daemon was killed before all of them
+    /// were in.
     Foreign,
     /// Ours; the rules may have to be replaced.
     Ours {
@@ -187,6 +188,7 @@ impl Gate {
         Ok(match &found.frame {
             None => (Table::Missing, false),
             Some(comment) if *comment != ruleset::frame_comment() => (Table::Foreign, false),
+            Some(_) if found.comments.contains(ruleset::UNFINISHED) => (Table::Foreign, false),
             Some(_) => (Table::Ours { rules_current: current() }, marked),
         })
     }
@@ -200,14 +202,14 @@ impl Gate {
                 let mut rules = ruleset::replace_rules(&self.config);
                 // There may be accounts with classes, which nothing is to change.
                 rules.extend(ruleset::marking());
-                return Preparation::new(frame, rules);
+                return Preparation::of_rules(rules);
             }
             Table::Foreign => frame.push(delete_table()),
             Table::Missing => {}
         }
         frame.extend(ruleset::frame());
         frame.extend(garden::put_back(&self.garden, clock::monotonic()));
-        Preparation::new(frame, ruleset::rules(&self.config))
+        Preparation::new(frame, ruleset::rules(&self.config), ruleset::rules_meanwhile(&self.config))
     }
 
     /// What was to be prepared is done.

@@ -140,15 +140,31 @@ pub fn frame_comment() -> String {
 /// The chains that others ask, the rules, and the customers' interfaces. They hold no state and can be replaced at any time.
 #[must_use]
 pub fn rules(config: &GateConfig) -> Vec<Request> {
-    commented_rules(config, Some(&rules_comment(config)))
+    commented_rules(config, Some(&rules_comment(config)), Known::All)
+}
+
+/// The comment of the first rule of `forward` while accounts are still being put in.
+pub const UNFINISHED: &str = "Lango, accounts are coming";
+
+/// The rules while accounts are still being put in, a part after the other. Who is not known yet may have paid: nothing is let
+/// through, but no connection is reset either, nor led to the portal, which would bind it there.
+#[must_use]
+pub fn rules_meanwhile(config: &GateConfig) -> Vec<Request> {
+    commented_rules(config, Some(UNFINISHED), Known::Some)
 }
 
 /// Puts the rules in the place of others.
 #[must_use]
 pub fn replace_rules(config: &GateConfig) -> Vec<Request> {
-    let mut requests = vec![delete_rules(), empty_set(Set::Lan)];
+    let mut requests = Vec::from(clear_rules());
     requests.extend(rules(config));
     requests
+}
+
+/// Takes all rules out, for others in the same transaction.
+#[must_use]
+pub fn clear_rules() -> [Request; 2] {
+    [delete_rules(), empty_set(Set::Lan)]
 }
 
 /// The comment of the first rule of `forward`: rules with another one are replaced.
@@ -157,7 +173,7 @@ pub fn rules_comment(config: &GateConfig) -> String {
     // Which of the two objects it is makes no other rules: a daemon that starts has not found that out yet.
     let whole = if config.whole == Whole::Older { Whole::Newer } else { config.whole };
     let config = GateConfig { whole, ..config.clone() };
-    format!("Lango, rules {}", fingerprint(commented_rules(&config, None).into_iter()))
+    format!("Lango, rules {}", fingerprint(commented_rules(&config, None, Known::All).into_iter()))
 }
 
 /// How many rules there are, where packets are marked or are not.
@@ -182,7 +198,14 @@ pub fn marking() -> Vec<Request> {
     requests
 }
 
-fn commented_rules(config: &GateConfig, comment: Option<&str>) -> Vec<Request> {
+/// Which of those who may pass the table knows.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Known {
+    All,
+    Some,
+}
+
+fn commented_rules(config: &GateConfig, comment: Option<&str>, known: Known) -> Vec<Request> {
     let mut requests: Vec<Request> = CHAINS.iter().map(|name| add_chain(name, None)).collect();
     if !config.isolate {
         requests.push(add_chain("among", None));
@@ -212,16 +235,24 @@ fn commented_rules(config: &GateConfig, comment: Option<&str>) -> Vec<Request> {
         Rule::new("downward").destination_accounted(Set::DownQuota6, Set::DownCounter6).go_to("speed6"),
         Rule::new("downward").established(true).address_in(Side::Source, Set::Garden4).accept(),
         Rule::new("downward").established(true).address_in(Side::Source, Set::Garden6).accept(),
+    ]);
+    if known == Known::All {
         // Whatever conntrack knows: after a device's end its entries may be deleted, and the far end is to hear of it.
         // Every address behind the router is answered so, whether a device is there or not.
-        Rule::new("downward").carries_on().reset(),
+        requests.push(Rule::new("downward").carries_on().reset());
+    }
+    requests.extend([
         // Nobody outside learns by an answer that a captive device is there.
         Rule::new("downward").established(false).silently_drop(),
         // An answer to an address that is only just being learnt: it comes again, where a reset would be the end of it.
         Rule::new("downward").transport(Transport::Tcp).silently_drop(),
         Rule::new("downward").go_to("refuse"),
-        Rule::new("refuse").transport(Transport::Tcp).reset(),
-        Rule::new("refuse").prohibit(),
+    ]);
+    match known {
+        Known::All => requests.extend([Rule::new("refuse").transport(Transport::Tcp).reset(), Rule::new("refuse").prohibit()]),
+        Known::Some => requests.push(Rule::new("refuse").silently_drop()),
+    }
+    requests.extend([
         Rule::new("input").by_customers(only).jump("services"),
         // Answers to what the router itself asked; never the other way round.
         Rule::new("services").reply().established(true).accept(),
@@ -268,9 +299,11 @@ fn commented_rules(config: &GateConfig, comment: Option<&str>) -> Vec<Request> {
             requests.push(Rule::new("services").icmp(transport, *first, *last).accept());
         }
     }
+    requests.push(Rule::new("services").go_to("refuse"));
+    if known == Known::All {
+        requests.push(Rule::new("prerouting").by_customers(only).sender_in(Set::Paid, false).jump("captive"));
+    }
     requests.extend([
-        Rule::new("services").go_to("refuse"),
-        Rule::new("prerouting").by_customers(only).sender_in(Set::Paid, false).jump("captive"),
         Rule::new("captive").port(Transport::Udp, DNS).redirect(None),
         Rule::new("captive").port(Transport::Tcp, DNS).redirect(None),
         Rule::new("captive").address_in(Side::Destination, Set::Garden4).back(),

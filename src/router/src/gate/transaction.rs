@@ -4,8 +4,7 @@
 //! refuses the whole transaction. So a refusal teaches what the kernel really has, and the rest is planned anew.
 
 use super::nft::{
-    OBJECT_COUNTER, OBJECT_QUOTA, Request, add_class, add_counter, add_element, add_quota, delete_element, delete_object, delete_table,
-    set_limit,
+    OBJECT_COUNTER, OBJECT_QUOTA, Request, add_class, add_counter, add_element, add_quota, delete_element, delete_object, set_limit,
 };
 use super::plan::{Facts, Op, Targets, plan};
 use super::set::{Key, Set};
@@ -59,6 +58,11 @@ fn request(op: &Op, now: Monotonic) -> Request {
     }
 }
 
+/// What a request takes in a transaction, in bytes.
+fn bytes_of(request: &Request) -> usize {
+    request.attributes.len() + HEADER + 4
+}
+
 /// One transaction being put together.
 #[derive(Default)]
 struct Transaction {
@@ -70,29 +74,35 @@ struct Transaction {
 
 impl Transaction {
     fn push(&mut self, request: Request, op: Option<Op>) {
-        self.bytes += request.attributes.len() + HEADER + 4;
+        self.bytes += bytes_of(&request);
         self.requests.push(request);
         self.ops.push(op);
     }
 }
 
-/// What the table needs beside accounts. It is done in the same transaction as they are; where they take several, the rules come
-/// with the last one: until then the table lets everything pass, as if it was not there, and no connection meets rules that do
-/// not know its account yet.
+/// What the table needs beside accounts. It is done in the same transaction as they are; where they take several, the first one
+/// comes with rules that stop who is not known, and the last one with the final ones in their place.
 #[derive(Debug, Default)]
 pub(super) struct Preparation {
     /// Before the accounts: table, sets, chains without a rule.
     pub(super) frame: Vec<Request>,
     /// After the accounts.
     pub(super) rules: Vec<Request>,
-    /// The frame is in the kernel already.
+    /// The rules from the first transaction on, where it is not the last.
+    pub(super) meanwhile: Vec<Request>,
+    /// The first transaction is in the kernel already.
     begun: bool,
 }
 
 impl Preparation {
+    /// Rules in a table that is there.
+    pub(super) const fn of_rules(rules: Vec<Request>) -> Self {
+        Self { frame: Vec::new(), rules, meanwhile: Vec::new(), begun: false }
+    }
+
     /// A frame and the rules in it.
-    pub(super) const fn new(frame: Vec<Request>, rules: Vec<Request>) -> Self {
-        Self { frame, rules, begun: false }
+    pub(super) const fn new(frame: Vec<Request>, rules: Vec<Request>, meanwhile: Vec<Request>) -> Self {
+        Self { frame, rules, meanwhile, begun: false }
     }
 
     /// All of it, where no account is to be put in.
@@ -141,11 +151,13 @@ impl Gate {
                 Ok(()) => return Ok(()),
                 Err(refused) => {
                     log::debug!("the gate's transaction is planned anew: {}", refused.error);
-                    if !preparation.is_empty() {
-                        self.take_back(&preparation);
+                    if preparation.is_empty() {
+                        self.look_again(&refused, facts)?;
+                    } else if preparation.begun {
+                        preparation = self.begin_again(facts)?;
+                    } else {
                         return Err(cannot("install the rules")(refused.error));
                     }
-                    self.look_again(&refused, facts)?;
                     last = Some(refused.error);
                 }
             }
@@ -158,6 +170,7 @@ impl Gate {
         for request in &preparation.frame {
             transaction.push(request.clone(), None);
         }
+        let meanwhile: usize = preparation.meanwhile.iter().map(bytes_of).sum();
         let classes = groups.iter().flatten().any(|op| matches!(op, Op::AddClass { .. }));
         let marking = if classes && !self.marked { ruleset::marking() } else { Vec::new() };
         // Their chains come with the rules, where those are to be made.
@@ -169,9 +182,13 @@ impl Gate {
             // Ends are counted from when the kernel hears of them: each part is put together just before it is sent.
             let now = clock::monotonic();
             let requests: Vec<_> = group.iter().map(|op| request(op, now)).collect();
-            let bytes: usize = requests.iter().map(|request| request.attributes.len() + HEADER + 4).sum();
+            let bytes: usize = requests.iter().map(bytes_of).sum();
             let most = transaction.requests.len() + requests.len() > MOST_REQUESTS;
-            if most || transaction.bytes + bytes + BATCH_ENDS > self.kernel.largest() {
+            // Rules come with it, if only with the first or the last one; the final ones are larger by a few.
+            if most || transaction.bytes + bytes + BATCH_ENDS + meanwhile * 5 / 4 > self.kernel.largest() {
+                if !preparation.begun {
+                    preparation.meanwhile.iter().for_each(|request| transaction.push(request.clone(), None));
+                }
                 self.send(std::mem::take(&mut transaction), facts)?;
                 self.marked |= classes && preparation.rules.is_empty();
                 preparation.begun = true;
@@ -179,6 +196,9 @@ impl Gate {
             for (request, op) in requests.into_iter().zip(group) {
                 transaction.push(request, Some(op));
             }
+        }
+        if preparation.begun && !preparation.meanwhile.is_empty() {
+            ruleset::clear_rules().into_iter().for_each(|request| transaction.push(request, None));
         }
         for request in preparation.rules.iter().chain(&late) {
             transaction.push(request.clone(), None);
@@ -189,16 +209,17 @@ impl Gate {
         Ok(())
     }
 
-    /// Takes a table out whose rules were refused when accounts were in it already, so that it can be tried without what they lack.
-    fn take_back(&mut self, preparation: &Preparation) {
-        if preparation.begun {
-            self.view = View::default();
-            self.table = Table::Missing;
-            self.marked = false;
-            if let Err(refused) = self.kernel.transact([delete_table()].iter()) {
-                log::warn!("the table cannot be taken back: {}", refused.error);
-            }
+    /// What is to be done where a table was refused when a part of it was in the kernel already. That part stays until another takes
+    /// its place: it stops who is not known.
+    fn begin_again(&mut self, facts: &mut Facts) -> Result<Preparation, GateError> {
+        self.view = View::default();
+        (self.table, self.marked) = Self::look(&mut self.kernel, &self.config)?;
+        match self.table {
+            Table::Missing => {}
+            Table::Foreign => facts.counted.extend(self.kernel.counters().map_err(cannot("read the counters"))?),
+            Table::Ours { .. } => return Err(GateError::TableGone),
         }
+        Ok(self.preparation())
     }
 
     fn send(&mut self, transaction: Transaction, facts: &mut Facts) -> Result<(), Refused> {

@@ -6,6 +6,7 @@ mod captive;
 mod conntrack;
 mod copies;
 mod dns;
+mod filling;
 mod following;
 mod fw4;
 mod garden;

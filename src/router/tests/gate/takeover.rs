@@ -134,13 +134,16 @@ fn putting_the_table_back_resets_no_connection_of_who_paid() {
     let desired: Vec<_> = others.chain([watched]).collect();
     gate.reconcile(&desired, now()).unwrap();
     let (mut near, mut far) = connection(&world, Host::Phone1, socket_address(INTERNET4, 4001));
-    let (state, received) = (Arc::new(AtomicU8::new(PAUSE)), Arc::new(AtomicU64::new(0)));
-    let (told, counted) = (state.clone(), received.clone());
+    let (state, sent, received) = (Arc::new(AtomicU8::new(PAUSE)), Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+    let (told, begun, counted) = (state.clone(), sent.clone(), received.clone());
     let sending = world.spawn(Host::Internet, move || {
         let block = [0; 4096];
         loop {
             match told.load(Ordering::Relaxed) {
-                FLOW => far.write_all(&block)?,
+                FLOW => {
+                    begun.fetch_add(block.len() as u64, Ordering::Relaxed);
+                    far.write_all(&block)?;
+                }
                 PAUSE => std::thread::sleep(Duration::from_millis(1)),
                 _ => return Ok::<_, std::io::Error>(()),
             }
@@ -159,13 +162,14 @@ fn putting_the_table_back_resets_no_connection_of_who_paid() {
     };
     for _ in 0..15 {
         // Quiet while somebody deletes the table: a packet that is in our chains in that instant finds the maps empty and
-        // is refused, which is the kernel's doing and not what is tested here.
+        // is refused, which is the kernel's doing and not what is tested here. All came, and was acknowledged at the latest after
+        // what the kernel takes for that.
         state.store(PAUSE, Ordering::Relaxed);
-        let mut last = u64::MAX;
+        let came = || received.load(Ordering::Relaxed) == sent.load(Ordering::Relaxed);
         eventually("it is quiet", || {
-            std::thread::sleep(Duration::from_millis(10));
-            let now = received.load(Ordering::Relaxed);
-            (std::mem::replace(&mut last, now) == now).then_some(())
+            let quiet = came();
+            std::thread::sleep(Duration::from_millis(50));
+            (quiet && came()).then_some(())
         });
         world.nft(Host::Router, "delete table inet lango");
         state.store(FLOW, Ordering::Relaxed);

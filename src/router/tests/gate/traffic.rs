@@ -126,12 +126,16 @@ impl Server {
 /// A phone that sends numbered datagrams at an even pace to a server that sends them back, and notes what came back.
 pub struct Stream {
     stop: Arc<AtomicBool>,
-    sender: Option<JoinHandle<u64>>,
+    every: Duration,
+    sender: Option<JoinHandle<(Instant, u64)>>,
     receiver: Option<JoinHandle<Vec<(u64, Instant)>>>,
 }
 
 /// What a stream was.
 pub struct Streamed {
+    /// When the first was sent; each of the others was not sent before it was due.
+    pub begun: Instant,
+    pub every: Duration,
     pub sent: u64,
     /// Numbers that came back, and when.
     pub back: Vec<(u64, Instant)>,
@@ -153,7 +157,7 @@ impl Stream {
                 let due = every * u32::try_from(number).unwrap();
                 std::thread::sleep(due.saturating_sub(begun.elapsed()));
             }
-            number
+            (begun, number)
         });
         let stopped = stop.clone();
         let receiver = world.spawn(host, move || {
@@ -169,13 +173,13 @@ impl Stream {
                 }
             }
         });
-        Self { stop, sender: Some(sender), receiver: Some(receiver) }
+        Self { stop, every, sender: Some(sender), receiver: Some(receiver) }
     }
 
     pub fn stop(mut self) -> Streamed {
         self.stop.store(true, Ordering::Relaxed);
-        let sent = self.sender.take().unwrap().join().unwrap();
-        Streamed { sent, back: self.receiver.take().unwrap().join().unwrap() }
+        let (begun, sent) = self.sender.take().unwrap().join().unwrap();
+        Streamed { begun, every: self.every, sent, back: self.receiver.take().unwrap().join().unwrap() }
     }
 }
 
@@ -183,6 +187,20 @@ impl Streamed {
     pub fn lost(&self) -> Vec<u64> {
         let back: std::collections::BTreeSet<u64> = self.back.iter().map(|(number, _)| *number).collect();
         (0..self.sent).filter(|number| !back.contains(number)).collect()
+    }
+
+    /// How many came back of those that were sent after this moment.
+    pub fn passed_after(&self, moment: Instant) -> usize {
+        self.back.iter().filter(|(number, _)| self.due(*number) > moment).count()
+    }
+
+    /// How many did not.
+    pub fn lost_after(&self, moment: Instant) -> usize {
+        self.lost().into_iter().filter(|number| self.due(*number) > moment).count()
+    }
+
+    fn due(&self, number: u64) -> Instant {
+        self.begun + self.every * u32::try_from(number).unwrap()
     }
 }
 
