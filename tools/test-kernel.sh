@@ -4,7 +4,7 @@
 #   tools/test-kernel.sh [ARGUMENTS OF THE TEST PROGRAMS]
 #
 #   ARCH=aarch64 or armv7   the router's processor           TESTS='gate speeds'   which test programs
-#   MEMORY=256              its memory, in MB                DEADLINE, PROCESSOR   the longest that it may take, see below
+#   MEMORY=128              its memory, in MB                DEADLINE, PROCESSOR   the longest that it may take, see below
 #
 # The test programs are built static for the processor, packed into a RAM file system with Debian's kernel, its modules and the
 # tools that the tests call, and run there as root. What came of each comes back through a port of its own, beside the console: its
@@ -34,7 +34,7 @@ MODULES=(
   veth bridge 8021q dummy ifb tun
 )
 # A cheap router has no more.
-MEMORY=${MEMORY:-256}
+MEMORY=${MEMORY:-128}
 # Seconds of this machine, and of its processor. It takes a tenth of the first, but other work may leave little of the processor to
 # the emulator; the second says that it spins, whatever else is done here.
 DEADLINE=${DEADLINE:-3600}
