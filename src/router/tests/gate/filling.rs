@@ -1,10 +1,12 @@
 //! A large table that is made anew, part after part: what passes meanwhile.
 
 use crate::traffic::{Server, Stream, Streamed, refused, socket_address, udp_ask};
-use crate::world::{Host, INTERNET4, World, account, eventually, now, within_seconds};
+use crate::world::{Host, INTERNET4, World, account, eventually, now, of, within_seconds};
+use lango::gate::GateError;
 use lango_core::gate::{GateAccount, GateDevice, Traffic};
-use lango_core::units::Mac;
+use lango_core::units::{Bytes, Mac};
 use nix::sys::socket::{AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, setsockopt, socket, sockopt};
+use std::io::ErrorKind;
 use std::net::IpAddr;
 use std::os::fd::AsRawFd;
 use std::thread::JoinHandle;
@@ -39,6 +41,17 @@ fn table_comes(world: &World) -> JoinHandle<Instant> {
     })
 }
 
+/// A thousand accounts, the first phone's among them with this number.
+fn a_thousand(watched: u32) -> Vec<GateAccount> {
+    let others = (1..1_000u32).map(|number| {
+        let [.., high, low] = number.to_be_bytes();
+        let addresses = [IpAddr::from([10, 78, high, low]), format!("fd78::{number:x}").parse().unwrap()].into();
+        let device = GateDevice { addresses, traffic: Traffic::default() };
+        GateAccount { until: within_seconds(3_600), devices: [(Mac([2, 1, 0, 0, high, low]), device)].into(), ..account(number, &[]) }
+    });
+    others.chain([GateAccount { until: within_seconds(3_600), ..account(watched, &[1]) }]).collect()
+}
+
 /// What became of two streams of a thousand packets a second while a table of a thousand accounts was put back.
 struct Seen {
     /// Of a device that has paid.
@@ -57,13 +70,7 @@ fn put_back(watched: u32) -> Seen {
     let world = World::new();
     let mut gate = world.gate();
     let servers = [4000, 4001].map(|port| Server::udp(&world, Host::Internet, socket_address(INTERNET4, port), "e"));
-    let others = (1..1_000u32).map(|number| {
-        let [.., high, low] = number.to_be_bytes();
-        let addresses = [IpAddr::from([10, 78, high, low]), format!("fd78::{number:x}").parse().unwrap()].into();
-        let device = GateDevice { addresses, traffic: Traffic::default() };
-        GateAccount { until: within_seconds(3_600), devices: [(Mac([2, 1, 0, 0, high, low]), device)].into(), ..account(number, &[]) }
-    });
-    let desired: Vec<_> = others.chain([GateAccount { until: within_seconds(3_600), ..account(watched, &[1]) }]).collect();
+    let desired = a_thousand(watched);
     gate.reconcile(&desired, now()).unwrap();
     assert!(refused(&world.within(Host::Phone2, || udp_ask(socket_address(INTERNET4, 4001), b"x"))));
     let every = Duration::from_millis(1);
@@ -97,4 +104,62 @@ fn from_its_first_part_on_nobody_passes_who_is_not_known() {
         let known = if watched == 0 { first_part } else { done };
         assert_eq!(paid.lost_after(known), 0, "of {} of who has paid", paid.sent);
     }
+}
+
+#[test]
+fn a_table_that_goes_while_it_is_put_back_is_begun_again() {
+    let world = World::new();
+    let mut gate = world.gate();
+    let desired = a_thousand(2_000);
+    gate.reconcile(&desired, now()).unwrap();
+    let _server = Server::udp(&world, Host::Internet, socket_address(INTERNET4, 4000), "e");
+    // Not every time is the second deletion done before the last part comes.
+    for _ in 0..20 {
+        let comes = table_comes(&world);
+        world.nft(Host::Router, "delete table inet lango");
+        let deleted = std::thread::scope(|scope| {
+            let again = scope.spawn(|| {
+                comes.join().unwrap();
+                world.nft(Host::Router, "delete table inet lango");
+                Instant::now()
+            });
+            gate.reconcile(&desired, now()).unwrap();
+            let done = Instant::now();
+            again.join().unwrap() < done
+        });
+        if deleted {
+            assert_eq!(gate.usage().unwrap().len(), desired.len());
+            let ask = |host| world.within(host, || udp_ask(socket_address(INTERNET4, 4000), b"x"));
+            assert_eq!(ask(Host::Phone1).unwrap(), b"ex");
+            assert!(refused(&ask(Host::Phone2)), "the final rules answer");
+            return;
+        }
+        gate.reconcile(&desired, now()).unwrap();
+    }
+    panic!("the table was never deleted in the middle");
+}
+
+#[test]
+fn what_a_daemon_left_that_was_killed_in_the_middle_is_made_anew() {
+    let world = World::new();
+    let mut gate = world.gate();
+    let _server = Server::udp(&world, Host::Internet, socket_address(INTERNET4, 4000), "e");
+    let ask = |host| world.within(host, || udp_ask(socket_address(INTERNET4, 4000), b"x"));
+    gate.reconcile(&[account(1, &[1])], now()).unwrap();
+    ask(Host::Phone1).unwrap();
+    drop(gate);
+    // What tells such a table: the comment of its first rule, and that it answers nobody.
+    world.nft(Host::Router, "insert rule inet lango refuse drop");
+    world.nft(Host::Router, "insert rule inet lango forward counter comment \"Lango, accounts are coming\"");
+    // Opened, it stays as it is: the final rules would refuse who is not in it yet.
+    let mut gate = world.gate();
+    assert!(matches!(gate.apply(&[], now()), Err(GateError::TableGone)));
+    ask(Host::Phone1).unwrap();
+    assert_eq!(ask(Host::Phone2).unwrap_err().kind(), ErrorKind::WouldBlock);
+    gate.reconcile(&[account(1, &[1]), account(2, &[2])], now()).unwrap();
+    ask(Host::Phone1).unwrap();
+    ask(Host::Phone2).unwrap();
+    assert_eq!(of(&gate.usage().unwrap(), 1, 1), Traffic { up: Bytes(3 * 29), down: Bytes(3 * 30) }, "what was counted is taken over");
+    drop(gate);
+    world.gate().apply(&[], now()).unwrap();
 }
