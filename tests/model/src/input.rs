@@ -74,8 +74,12 @@ pub enum Input {
     Kick(u8, u8),
     /// A device logs out.
     Logout(u8, u8),
-    /// A device logs in on the n-th account.
-    Login(u8, u8, u8),
+    /// A device logs in on the n-th account; another gives way, where that is asked for.
+    Login(u8, u8, u8, bool),
+    /// A device logs another of its account out.
+    LogoutOther(u8, u8, u8),
+    /// A device sends, or else is sent, so much.
+    Use(u8, u8, bool, u8),
     /// The operator sells other things from now on: all, or without the first package.
     Sell(u8, bool),
     /// The operator has the relay look at the n-th payment again.
@@ -135,13 +139,15 @@ fn one(random: &mut Random, storm: u64) -> Input {
     let relay = random.small(2);
     let device = random.small(4);
     if random.below(100) < 55 {
-        return match random.below(20) {
+        return match random.below(23) {
+            20 | 21 => Input::Use(router, device, random.below(2) == 0, random.small(8)),
+            22 => Input::Login(router, device, random.small(8), random.below(2) == 0),
             0..=4 => Input::Pass(random.length()),
             5..=9 => Input::Flow(1 + random.small(3)),
             10..=13 => Input::Pay {
                 router,
                 device,
-                package: random.small(3),
+                package: random.small(5),
                 phone: random.small(6),
                 does: random.small(10),
                 after: if random.below(2) == 0 { 0 } else { random.small(70) },
@@ -155,7 +161,7 @@ fn one(random: &mut Random, storm: u64) -> Input {
     if random.below(4) > storm {
         return Input::Flow(1);
     }
-    match random.below(40) {
+    match random.below(41) {
         0 | 1 => Input::Lose(random.small(8)),
         2 | 3 => Input::Double(random.small(8)),
         4 | 5 => Input::Replay(random.small(255).into()),
@@ -173,10 +179,11 @@ fn one(random: &mut Random, storm: u64) -> Input {
         24 | 25 => Input::Here(router, device, random.below(3) > 0),
         26 => Input::Kick(router, device),
         27 => Input::Logout(router, device),
-        28 => Input::Login(router, device, random.small(8)),
+        28 => Input::Login(router, device, random.small(8), random.below(2) == 0),
         29 => Input::Sell(router, random.below(4) > 0),
         30 => Input::Dead(router),
         31..=38 => Input::Mend,
+        39 => Input::LogoutOther(router, device, random.small(4)),
         _ => Input::Retry(relay, random.small(8)),
     }
 }

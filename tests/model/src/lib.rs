@@ -7,10 +7,14 @@
 pub mod books;
 pub mod check;
 pub mod input;
+pub mod kernel;
 pub mod mirror;
+pub mod purse;
 pub mod random;
 pub mod relay;
 pub mod router;
 pub mod run;
 pub mod safaricom;
+pub mod service;
+pub mod sold;
 pub mod world;

@@ -1,24 +1,21 @@
 //! A router of the model: the real rules, a store, and a kernel that goes on by itself. What the daemon does is done here as it
 //! does it (docs/house.md): effects in their order, and a crash between any two of them.
 
+use crate::kernel::{Kernel, Passed};
 use crate::random::Random;
-use lango_core::account::{Account, Clock};
-use lango_core::gate::{GateAccount, GateChange, GateId};
+use crate::service::{Moment, Service, Store};
+use crate::sold;
+use lango_core::account::Account;
+use lango_core::gate::{GateAccount, GateChange, Usage};
 use lango_core::gateway::{CHECKPOINT_EVERY, Gateway};
 use lango_core::message::Up;
-use lango_core::package::{Limits, Package};
 use lango_core::record::{Change, Record};
 use lango_core::request::{Answer, AskId, Request};
 use lango_core::settings::{Outage, Settings};
 use lango_core::step::{Effect, Entropy, Input};
 use lango_core::time::{BootId, Monotonic, Now, Wall};
-use lango_core::units::{Kbps, Mac, Millis, RouterName, Shillings};
-use std::collections::BTreeMap;
+use lango_core::units::{Mac, RouterName};
 
-/// What packages are called.
-pub const PACKAGES: [&str; 3] = ["hour", "slow", "short"];
-/// How long each is, in milliseconds.
-const TIMES: [u64; 3] = [3_600_000, 3_600_000, 600_000];
 /// Devices at each router.
 pub const DEVICES: u8 = 4;
 /// The wall clock of the cloud when all begins.
@@ -29,7 +26,7 @@ pub struct Router {
     /// Its name.
     pub name: RouterName,
     /// What the store has.
-    pub store: BTreeMap<String, Record>,
+    pub store: Store,
     /// Whether the broker can be reached.
     pub net: bool,
     /// Whether something that it said, or was told, was lost on a connection that stayed.
@@ -50,44 +47,34 @@ pub struct Router {
     pub clock: Option<i64>,
     /// Whether it sells all of its packages.
     pub sells_all: bool,
+    /// What was paid for on its accounts, and what was given.
+    pub service: Service,
+    /// What was answered, in its order.
+    pub answers: Vec<(AskId, Answer)>,
     gateway: Option<Gateway>,
-    kernel: BTreeMap<GateId, GateAccount>,
+    kernel: Kernel,
+    /// Since when the program runs.
+    runs_since: u64,
     number: u8,
     boots: u64,
     booted_at: u64,
     asks: u64,
     random: Random,
-    /// Time that was used, in milliseconds: the kernel let somebody pass.
-    used: u64,
-    /// How far the sum may be off, because the program died between the store and the gate.
-    slack: u64,
-    /// Accounts of which the kernel was not told because the program died; while it is dead their time is nobody's.
-    untold: u64,
     /// Time that was not written down: the program was dead, or its writes failed.
     unwritten: u64,
     /// When the program died.
     dead_since: Option<u64>,
+    /// Whether the program is at its start, and has not compared the gate yet.
+    taking_over: bool,
 }
 
-/// The packages of a router.
-fn settings(name: &RouterName, all: bool) -> Settings {
-    let package = |number: usize| Package {
-        id: PACKAGES[number].parse().unwrap(),
-        label: PACKAGES[number].to_owned(),
-        price: Shillings(10 * (number as u64 + 1)),
-        limits: Limits {
-            time: Some(Millis(TIMES[number])),
-            data: None,
-            down: (number == 1).then_some(Kbps(1_000)),
-            up: None,
-            devices: if number == 2 { 2 } else { 1 },
-        },
-    };
+/// What its configuration says. The second router lets paid time go on while it is off.
+fn settings(name: &RouterName, number: u8, all: bool) -> Settings {
     Settings {
         name: name.clone(),
-        packages: (usize::from(!all)..PACKAGES.len()).map(package).collect(),
-        outage: Outage::Pause,
-        checkpoint: lango_core::gateway::CHECKPOINT_EVERY,
+        packages: sold::list(all),
+        outage: if number == 1 { Outage::Run } else { Outage::Pause },
+        checkpoint: CHECKPOINT_EVERY,
         relay: true,
         end_notice: None,
         version: "model".to_owned(),
@@ -100,7 +87,7 @@ impl Router {
     pub fn new(number: u8, seed: u64, now: u64) -> Self {
         let mut router = Self {
             name: format!("router-{number}").parse().unwrap(),
-            store: BTreeMap::new(),
+            store: Store::new(),
             net: true,
             suffered: false,
             powered: true,
@@ -111,18 +98,19 @@ impl Router {
             here: [true; DEVICES as usize],
             clock: Some(0),
             sells_all: true,
+            service: Service::default(),
+            answers: Vec::new(),
             gateway: None,
-            kernel: BTreeMap::new(),
+            kernel: Kernel::default(),
+            runs_since: now,
             number,
             boots: 1,
             booted_at: now,
             asks: 0,
             random: Random::new(seed ^ u64::from(number)),
-            used: 0,
-            slack: 0,
-            untold: 0,
             unwritten: 0,
             dead_since: None,
+            taking_over: false,
         };
         router.start(now);
         router
@@ -150,6 +138,10 @@ impl Router {
         Monotonic(5_000 + at - self.booted_at)
     }
 
+    fn moment(&self, at: u64) -> Moment {
+        Moment { at, boot: self.boot(), monotonic: self.monotonic(at) }
+    }
+
     fn boot(&self) -> BootId {
         BootId::from(format!("boot-{}", self.boots).as_str())
     }
@@ -175,22 +167,33 @@ impl Router {
         if self.gateway.is_some() {
             return;
         }
-        self.stays_dead = false;
-        let since = self.dead_since.take().map_or(0, |since| at - since.max(self.booted_at));
-        self.unwritten += since;
+        (self.stays_dead, self.runs_since) = (false, at);
+        let since = self.dead_since.take().unwrap_or(at);
+        self.unwritten += at - since.max(self.booted_at);
+        self.service.program_starts(&self.store, &self.kernel, at - since, &self.moment(at));
         // As the store gives them: from their bytes.
         let records = self.store.iter().map(|(key, record)| Record::decode(key, &record.encode()).expect("what was written can be read"));
-        let gateway = Gateway::load(settings(&self.name, self.sells_all), records.collect::<Vec<_>>(), self.boot(), self.now(at));
-        self.gateway = Some(gateway);
+        let settings = settings(&self.name, self.number, self.sells_all);
+        self.gateway = Some(Gateway::load(settings, records.collect::<Vec<_>>(), self.boot(), self.now(at)));
+        // The daemon learns what the kernel and the LAN know before it changes anything there; a crash meanwhile changes nothing.
+        self.taking_over = true;
         self.step(Input::Tick, at);
         for device in 0..DEVICES {
             if self.here[usize::from(device)] {
                 self.seen(device, true, at);
             }
         }
+        self.step(Input::Usage(self.kernel.usage()), at);
+        for id in self.kernel.depleted() {
+            self.step(Input::Depleted(id), at);
+        }
+        self.taking_over = false;
         if let Some(gateway) = &self.gateway {
-            self.kernel = gateway.desired_gate().into_iter().map(|account| (account.id, account)).collect();
-            self.untold = 0;
+            let last = self.kernel.reconcile(gateway.desired_gate());
+            self.service.kernel_has_heard();
+            if !last.is_empty() {
+                self.step(Input::Usage(last), at);
+            }
         }
         if self.net {
             self.step(Input::Link { connected: true }, at);
@@ -202,38 +205,22 @@ impl Router {
         if self.gateway.take().is_some() {
             self.dead_since = Some(at);
         }
-        self.crash = None;
+        (self.crash, self.taking_over) = (None, false);
     }
 
     /// The power goes: what was used and not written down is forgotten, in the customers' favour.
-    ///
-    /// # Errors
-    /// When more is forgotten than may be.
-    pub fn power_cut(&mut self, at: u64) -> Result<(), String> {
+    pub fn power_cut(&mut self, at: u64) {
         if !self.powered {
-            return Ok(());
+            return;
         }
         self.kill(at);
-        let dead = self.dead_since.map_or(0, |since| at - since);
-        let before = self.left(at);
+        let dead = self.dead_since.map_or(0, |since| at - since.max(self.booted_at));
         (self.powered, self.booted_at) = (false, at);
         self.boots += 1;
-        let after = self.left(at);
-        self.kernel.clear();
-        self.untold = 0;
+        self.kernel = Kernel::default();
         self.dead_since = Some(at);
-        let accounts = self.accounts().count() as u64;
-        let forgotten = after.saturating_sub(before);
-        let most = accounts * (CHECKPOINT_EVERY.0 + dead + self.unwritten);
-        self.unwritten = 0;
-        if after + self.slack < before || forgotten > most {
-            return Err(format!("{}: the power cut turned {before} ms left into {after}; at most {most} may be forgotten", self.name));
-        }
-        // What was forgotten beyond the kernel's own count is slack that was there already.
-        let (used, over) = (self.used.saturating_sub(forgotten), forgotten.saturating_sub(self.used));
-        self.used = used;
-        self.slack += over;
-        Ok(())
+        let unwritten = std::mem::take(&mut self.unwritten) + dead;
+        self.service.power_went(&self.store, &self.kernel, unwritten, self.number == 1, &self.moment(at));
     }
 
     /// One step of the rules, carried out; the answer, where something was asked.
@@ -243,7 +230,7 @@ impl Router {
         let effects = self.gateway.as_mut()?.handle(input, now, &entropy);
         let crash = self.crash.take();
         let mut answer = None;
-        let mut read_usage = false;
+        let mut follow = Vec::new();
         for effect in effects {
             match effect {
                 Effect::Persist(changes) => {
@@ -258,27 +245,27 @@ impl Router {
                         self.start(at);
                         return None;
                     }
-                    for change in changes {
-                        match change {
-                            Change::Put(record) => drop(self.store.insert(record.key().0, *record)),
-                            Change::Delete(key) => drop(self.store.remove(&key.0)),
-                        }
-                    }
+                    self.write(changes, at);
                 }
                 Effect::Gate(changes) => {
+                    if crash.is_some_and(|after| after <= 1) || self.taking_over {
+                        self.service.unheard(changes.iter().map(|change| match change {
+                            GateChange::Set(account) => account.id,
+                            GateChange::Remove(id) => *id,
+                        }));
+                    }
                     if crash.is_some_and(|after| after <= 1) {
-                        self.untold += changes.len() as u64;
                         self.kill(at);
                         return None;
                     }
-                    for change in changes {
-                        match change {
-                            GateChange::Set(account) => drop(self.kernel.insert(account.id, account)),
-                            GateChange::Remove(id) => drop(self.kernel.remove(&id)),
+                    if !self.taking_over {
+                        let last: Vec<Usage> = changes.into_iter().flat_map(|change| self.kernel.change(change)).collect();
+                        if !last.is_empty() {
+                            follow.push(Input::Usage(last));
                         }
                     }
                 }
-                Effect::ReadUsage => read_usage = true,
+                Effect::ReadUsage => follow.push(Input::Usage(self.kernel.usage())),
                 Effect::Publish(up) => {
                     if crash.is_some() {
                         self.kill(at);
@@ -288,7 +275,10 @@ impl Router {
                         self.says.push(up);
                     }
                 }
-                Effect::Reply(_, reply) => answer = Some(reply),
+                Effect::Reply(ask, reply) => {
+                    self.answers.push((ask, reply.clone()));
+                    answer = Some(reply);
+                }
                 _ => {}
             }
         }
@@ -296,14 +286,41 @@ impl Router {
             self.kill(at);
             return None;
         }
-        if read_usage {
-            self.step(Input::Usage(Vec::new()), at);
+        for input in follow {
+            self.step(input, at);
         }
         answer
     }
 
+    fn write(&mut self, changes: Vec<Change>, at: u64) {
+        self.service.written(&self.store, &changes, &self.kernel, &self.moment(at));
+        for change in changes {
+            match change {
+                Change::Put(record) => drop(self.store.insert(record.key().0, *record)),
+                Change::Delete(key) => drop(self.store.remove(&key.0)),
+            }
+        }
+    }
+
+    /// A device sends, or is sent, so many packets.
+    pub fn forward(&mut self, device: u8, up: bool, packets: u64, at: u64) {
+        if !self.powered || !self.here[usize::from(device)] {
+            return;
+        }
+        let (mac, now) = (self.mac(device), self.monotonic(at));
+        let Some(Passed { id, bytes, depleted }) = self.kernel.forward(mac, up, packets, now) else { return };
+        self.service.bytes_passed(id, bytes, at);
+        if depleted && self.runs() {
+            self.step(Input::Usage(self.kernel.usage()), at);
+            self.step(Input::Depleted(id), at);
+        }
+    }
+
     /// Somebody asks.
     pub fn ask(&mut self, request: Request, at: u64) -> Option<Answer> {
+        if request.needs_usage() {
+            self.step(Input::Usage(self.kernel.usage()), at);
+        }
         self.asks += 1;
         self.step(Input::Ask(AskId(self.asks), request), at)
     }
@@ -318,20 +335,14 @@ impl Router {
     /// The operator sells other things.
     pub fn sells(&mut self, all: bool, at: u64) {
         self.sells_all = all;
-        self.step(Input::Reconfigured(settings(&self.name, all)), at);
+        self.step(Input::Reconfigured(settings(&self.name, self.number, all)), at);
     }
 
     /// Time passes in the kernel: whoever is in the gate uses it.
     pub fn use_up(&mut self, from: u64, to: u64) {
-        if !self.powered {
-            return;
+        if self.powered {
+            self.service.time_passed(&self.kernel, &self.moment(from), &self.moment(to));
         }
-        let (start, end) = (self.monotonic(from).0, self.monotonic(to).0);
-        for account in self.kernel.values().filter(|account| !account.devices.is_empty()) {
-            let until = account.until.map_or(end, |until| until.0.min(end));
-            self.used += until.saturating_sub(start);
-        }
-        self.slack += self.untold * (to - from);
     }
 
     /// The accounts in the store.
@@ -350,27 +361,6 @@ impl Router {
         })
     }
 
-    /// Time that is left on all accounts.
-    fn left(&self, at: u64) -> u64 {
-        let boot = self.boot();
-        let now = self.monotonic(at);
-        let noted = self.store.values().find_map(|record| match record {
-            Record::Checkpoint(checkpoint) => Some(checkpoint),
-            _ => None,
-        });
-        let of = |account: &Account| {
-            let queued = || account.purchases.iter().skip(1).filter_map(|purchase| purchase.limits.time).map(|time| time.0).sum::<u64>();
-            match (&account.clock, account.purchases.is_empty()) {
-                (_, true) | (Clock::Unlimited, _) => 0,
-                (Clock::Stopped { left }, _) => left.0 + queued(),
-                (Clock::Running { boot: own, ends, .. }, _) if *own == boot => Monotonic(ends.0 + queued()).since(now).0,
-                // Of another boot: what is written down, with the account or for all that ran then.
-                (clock @ Clock::Running { ends, .. }, _) => clock.ran_until(noted).map_or(0, |(_, until)| ends.since(until).0) + queued(),
-            }
-        };
-        self.accounts().map(of).sum()
-    }
-
     /// The promises that hold at every moment.
     ///
     /// # Errors
@@ -378,15 +368,20 @@ impl Router {
     pub fn check(&self, at: u64) -> Result<(), String> {
         let name = &self.name;
         if let Some(gateway) = &self.gateway {
+            // What was counted so far is the kernel's to know.
+            let plain = |account: &GateAccount| {
+                let devices: Vec<_> = account.devices.iter().map(|(mac, device)| (*mac, device.addresses.clone())).collect();
+                (account.id, account.until, account.data_end, account.down, account.up, devices)
+            };
             let mut desired = gateway.desired_gate();
             desired.sort_by_key(|account| account.id);
-            if !desired.iter().eq(self.kernel.values()) {
+            if !desired.iter().map(plain).eq(self.kernel.accounts().map(plain)) {
                 return Err(format!("{name}: the kernel has {:?} and should have {desired:?}", self.kernel));
             }
             let now = self.monotonic(at);
             let mut online: Vec<Mac> = Vec::new();
             for account in &desired {
-                if account.until.is_none_or(|until| until <= now) {
+                if account.until.is_some_and(|until| until <= now) {
                     return Err(format!("{name}: somebody passes who has nothing left: {account:?}"));
                 }
                 online.extend(account.devices.keys().copied());
@@ -398,13 +393,8 @@ impl Router {
                 return Err(format!("{name}: a device is in the gate twice"));
             }
         }
-        let time = |id: &str| PACKAGES.iter().position(|known| *known == id).map_or(0, |number| TIMES[number]);
-        let paid: u64 = self.money().filter(|entry| entry.account.is_some()).map(|entry| time(entry.package.as_str())).sum();
-        let (used, left) = (self.used, self.left(at));
-        if (used + left).abs_diff(paid) > self.slack {
-            return Err(format!("{name}: paid {paid} ms, used {used}, left {left} (slack {})", self.slack));
-        }
-        Ok(())
+        let runs_since = self.gateway.is_some().then_some(self.runs_since);
+        self.service.check(&self.store, &self.kernel, runs_since, &self.moment(at)).map_err(|why| format!("{name}: {why}"))
     }
 
     /// What the operator is shown.

@@ -5,8 +5,9 @@ mod relays;
 use crate::books::Books;
 use crate::input::{Answer, Fate, Input};
 use crate::relay::Relay;
-use crate::router::{DAWN, DEVICES, PACKAGES, Router};
+use crate::router::{DAWN, DEVICES, Router};
 use crate::safaricom::{Safaricom, Script};
+use crate::sold::PACKAGES;
 use lango_core::message::{Down, Outcome, Up};
 use lango_core::request::{self, Request, Target};
 use lango_core::step;
@@ -22,6 +23,9 @@ const LEFT_AFTER: u64 = 5_000;
 const CALL: u64 = 35_000;
 /// A relay that died less than this ago counts as being there.
 const GONE_AFTER: u64 = 15_000;
+
+/// One of an input's packets stands for so many: 2.4 MB, so that a few of them use up a package's data.
+const PACKETS: u64 = 40;
 
 /// A message under way.
 #[derive(Debug, Clone)]
@@ -152,7 +156,7 @@ impl World {
                     }
                 }
             }
-            Input::PowerCut(router) => self.routers[router_of(router)].power_cut(self.now)?,
+            Input::PowerCut(router) => self.routers[router_of(router)].power_cut(self.now),
             Input::Start(router) => self.start_router(router_of(router)),
             Input::Clock(router, minutes) => self.routers[router_of(router)].clock = minutes.map(|minutes| i64::from(minutes) * 60_000),
             Input::Here(router, device, present) => {
@@ -171,7 +175,16 @@ impl World {
                 let device = router.mac(device % DEVICES);
                 router.ask(Request::Logout { device }, self.now);
             }
-            Input::Login(router, device, n) => self.login(router_of(router), device % DEVICES, usize::from(n)),
+            Input::Login(router, device, n, replace) => self.login(router_of(router), device % DEVICES, usize::from(n), replace),
+            Input::LogoutOther(router, device, other) => {
+                let router = &mut self.routers[router_of(router)];
+                let (device, other) = (router.mac(device % DEVICES), router.mac(other % DEVICES));
+                router.ask(Request::LogoutOther { device, other }, self.now);
+            }
+            Input::Use(router, device, up, packets) => {
+                let packets = u64::from(packets) * PACKETS;
+                self.routers[router_of(router)].forward(device % DEVICES, up, packets, self.now);
+            }
             Input::Sell(router, all) => self.routers[router_of(router)].sells(all, self.now),
             Input::Retry(_, n) => {
                 let keys: Vec<Key> = self.books.payments().map(Payment::key).collect();
@@ -226,12 +239,12 @@ impl World {
         }
     }
 
-    fn login(&mut self, router: usize, device: u8, n: usize) {
+    fn login(&mut self, router: usize, device: u8, n: usize, replace: bool) {
         let router = &mut self.routers[router];
         let accounts: Vec<_> = router.accounts().map(|account| (account.username.clone(), account.password.clone())).collect();
         if let Some((username, password)) = accounts.get(n % accounts.len().max(1)).cloned() {
             let device = router.mac(device);
-            router.ask(Request::Login { device, username, password, replace: false }, self.now);
+            router.ask(Request::Login { device, username, password, replace }, self.now);
         }
     }
 
