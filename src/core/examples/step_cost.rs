@@ -92,6 +92,7 @@ impl Bench {
             checkpoint: Millis::from_seconds(60),
             relay: true,
             end_notice: None,
+            radius: None,
             version: "0".to_owned(),
         };
         let now = Now { monotonic: Monotonic(2_000), wall: None };

@@ -77,6 +77,7 @@ fn settings(name: &RouterName, number: u8, all: bool) -> Settings {
         checkpoint: CHECKPOINT_EVERY,
         relay: true,
         end_notice: None,
+        radius: None,
         version: "model".to_owned(),
     }
 }

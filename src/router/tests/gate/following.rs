@@ -49,6 +49,7 @@ impl Router {
             checkpoint: lango_core::gateway::CHECKPOINT_EVERY,
             relay: false,
             end_notice: None,
+            radius: None,
             version: "0".into(),
         };
         let gateway = Gateway::load(settings, [], clock::boot_id().unwrap(), clock::now());
