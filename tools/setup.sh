@@ -3,7 +3,7 @@
 #
 #   tools/setup.sh [build] [lab] [lint] [cross] [kernel] [fuzz]     (none: build and lab)
 #
-#   build   what compiles Lango          lab     what the demo and the end-to-end tests run: real DHCP, DNS, MQTT, nftables
+#   build   what compiles Lango          lab     what the demo and the end-to-end tests run: real DHCP, DNS, MQTT, RADIUS, nftables
 #   lint    formatter, clippy, deny      cross   what builds for the routers' processors (tools/cross.sh)
 #   kernel  what emulates a router (tools/test-kernel.sh)          fuzz   libFuzzer's compiler (tools/fuzz.sh)
 #
@@ -46,6 +46,10 @@ find_lab() {
   want openssl openssl
   want e2fsprogs mkfs.ext4
   want faketime faketime
+  want sqlite3 sqlite3
+  want freeradius freeradius
+  want freeradius-utils radclient
+  [ -e /usr/lib/freeradius/rlm_sql_postgresql.so ] || missing+=(freeradius-postgresql)
   # Debian keeps the server's programs off everybody's PATH.
   compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || missing+=(postgresql)
 }
@@ -89,10 +93,10 @@ install_missing() {
   say "installing: ${packages[*]}"
   local log; log=$(mktemp)
   local apt=("${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=600 -o Acquire::Retries=3)
-  # Debian starts the broker and the database at once, and at each boot. The tests start their own; nobody asked for one on
+  # Debian starts the broker, the database and the RADIUS server at once, and at each boot. The tests start their own; nobody asked for one on
   # this machine.
   local service services=()
-  for service in mosquitto postgresql; do
+  for service in mosquitto postgresql freeradius; do
     case " ${packages[*]} " in *" $service "*) services+=("$service") ;; esac
   done
   [ ${#services[@]} -eq 0 ] || hold_services

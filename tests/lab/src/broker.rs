@@ -1,12 +1,12 @@
 //! The MQTT broker: Debian's mosquitto over TLS, with a password for each router and the access list that the relay prints.
 
+use crate::authority::Authority;
 use crate::net::Namespace;
 use crate::process::Program;
 use crate::tool;
 use crate::world::CLOUD4;
 use anyhow::{Context, Result};
 use nix::sys::signal::Signal;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -48,8 +48,8 @@ impl Broker {
         let (config, acl, passwords, ca) = (file("mosquitto.conf"), file("acl"), file("passwords"), file("ca.pem"));
         std::fs::write(&acl, EAR_ACL)?;
         std::fs::write(&passwords, "")?;
-        let (certificate, key) = (file("certificate.pem"), file("key.pem"));
-        write_certificates(&ca, &certificate, &key)?;
+        let (certificate, key) = (file("broker.pem"), file("broker.key"));
+        Authority::new("The lab's certificate authority")?.write(&home, "broker", CLOUD4)?;
         // set_tcp_nodelay: without it a small message can wait 40 ms for the acknowledgement of the one before it.
         let text = format!(
             "listener {PORT} {CLOUD4}\ncertfile {}\nkeyfile {}\nallow_anonymous false\npassword_file {}\nacl_file {}\n\
@@ -140,18 +140,4 @@ impl Broker {
         program.ready_when("the relay's presence on the broker", || program.log().contains("lango/v1/relay/presence "))?;
         Ok(program)
     }
-}
-
-/// A certificate authority of the lab's own, and the broker's certificate from it.
-fn write_certificates(ca: &Path, certificate: &Path, key: &Path) -> Result<()> {
-    let mut params = CertificateParams::new(Vec::new())?;
-    // A name of its own: without it authority and broker would have the same, and OpenSSL takes the one for the other.
-    params.distinguished_name.push(DnType::CommonName, "The lab's certificate authority");
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let authority = CertifiedIssuer::self_signed(params, KeyPair::generate()?)?;
-    let broker = KeyPair::generate()?;
-    std::fs::write(certificate, CertificateParams::new(vec![CLOUD4.to_owned()])?.signed_by(&broker, &authority)?.pem())?;
-    std::fs::write(key, broker.serialize_pem())?;
-    std::fs::write(ca, authority.pem())?;
-    Ok(())
 }

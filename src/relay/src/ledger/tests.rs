@@ -6,10 +6,8 @@ use crate::payment::{Event, Payment, PushAnswer, State};
 use crate::secret::CallbackSecret;
 use lango_core::message::PaymentRequest;
 use lango_core::units::{Receipt, RouterName, Shillings};
+use lango_lab::postgres;
 
-#[allow(dead_code)] // what the tests in tests/ do with it, too
-#[path = "../../tests/relay/postgres.rs"]
-mod postgres;
 mod texts;
 
 const NOW: Wall = Wall(Wall::EARLIEST.0 + 5);

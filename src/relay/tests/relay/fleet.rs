@@ -3,12 +3,12 @@
 
 use crate::relay::broker::Broker;
 use crate::relay::daraja::{Answer, Daraja, Push};
-use crate::relay::postgres::{self, Postgres};
 use crate::relay::program::Program;
 use crate::relay::router::{Router, request};
 use crate::relay::{failed, paid, until};
 use lango_core::message::{DownBody, Outcome, UpBody};
 use lango_core::units::MessageId;
+use lango_lab::postgres::{self, Postgres};
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};

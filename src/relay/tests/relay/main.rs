@@ -9,8 +9,6 @@ mod crash;
 pub(crate) mod daraja;
 mod hand;
 mod payments;
-#[allow(dead_code)] // here nothing starts a server
-pub(crate) mod postgres;
 pub(crate) mod program;
 pub(crate) mod router;
 mod strangers;

@@ -1,7 +1,8 @@
 //! The shipped `lango-relay`, its config, and its command line.
 
 use super::broker::{RELAY, RELAY_PASSWORD};
-use super::{free_port, on_postgres, postgres, until};
+use super::{free_port, on_postgres, until};
+use lango_lab::postgres;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};

@@ -2,7 +2,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test says what is wrong by stopping
 
 use crate::relay::broker::Broker;
-use crate::relay::postgres;
 use crate::relay::program::Program;
 use crate::relay::router::Router;
 use axum::Json;
@@ -13,6 +12,7 @@ use lango_core::message::{DownBody, UpBody};
 use lango_core::notice::AccountNotice;
 use lango_core::package::{Limits, Package};
 use lango_core::units::{MessageId, Password, Shillings};
+use lango_lab::postgres;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};

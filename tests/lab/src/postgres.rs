@@ -1,6 +1,7 @@
 //! A real PostgreSQL of the tests' own: Debian's programs, a data folder under the temporary one, a unix socket and no network.
 //! One server for all tests of a process, a database for each. It ends with the process, however that ends.
 
+use anyhow::{Context, Result, ensure};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
@@ -22,6 +23,7 @@ struct User {
     gid: u32,
 }
 
+/// A server.
 pub struct Postgres {
     folder: PathBuf,
     programs: PathBuf,
@@ -32,24 +34,39 @@ pub struct Postgres {
 }
 
 /// The server, started by whoever comes first.
+///
+/// # Panics
+/// When it does not start.
 pub fn server() -> &'static Postgres {
     static SERVER: OnceLock<Postgres> = OnceLock::new();
     SERVER.get_or_init(Postgres::start)
 }
 
 /// A new, empty database's address.
+///
+/// # Panics
+/// When the server does not make it.
+#[must_use]
 pub fn database() -> String {
     server().database()
 }
 
 impl Postgres {
     /// A server of one's own; it ends when this is dropped.
+    ///
+    /// # Panics
+    /// When it does not start.
+    #[must_use]
     pub fn start() -> Self {
         // No network at all.
         Self::with("-c listen_addresses=", &[])
     }
 
     /// The same with other options, and with files of its own in the data folder, which it alone can read.
+    ///
+    /// # Panics
+    /// When it does not start.
+    #[must_use]
     pub fn with(options: &str, files: &[(&str, String)]) -> Self {
         let programs = programs();
         let folder = std::env::temp_dir().join(format!("lango-pg-{}-{:x}", std::process::id(), rand_name()));
@@ -78,6 +95,9 @@ impl Postgres {
     }
 
     /// Starts it, after [`Postgres::kill`] too.
+    ///
+    /// # Panics
+    /// When it does not start.
     pub fn start_again(&self) {
         let folder = self.folder.display();
         // No waiting for the disk: what is tried here is what processes lose, not what power cuts do.
@@ -86,18 +106,26 @@ impl Postgres {
     }
 
     /// All of its processes, at once and without a word.
+    ///
+    /// # Panics
+    /// When they do not end.
     pub fn kill(&self) {
         self.run("pg_ctl", &["stop", "-s", "-m", "immediate", "-D", "data"]);
     }
 
     /// A new, empty database's address.
+    ///
+    /// # Panics
+    /// When the server does not make it.
+    #[must_use]
     pub fn database(&self) -> String {
         let name = format!("relay{}", self.next.fetch_add(1, Ordering::Relaxed));
         self.run("createdb", &["-h", &self.folder.display().to_string(), "-U", "postgres", &name]);
         format!("postgres://postgres@localhost/{name}?host={}", self.folder.display())
     }
 
-    /// The folder with its socket.
+    /// Its socket.
+    #[must_use]
     pub fn socket(&self) -> PathBuf {
         self.folder.join(".s.PGSQL.5432")
     }
@@ -113,6 +141,19 @@ impl Postgres {
         let log = || fs::read_to_string(self.folder.join("log")).unwrap_or_default();
         assert!(status.success(), "{program}: {}\n{}", fs::read_to_string(said).unwrap_or_default(), log());
     }
+}
+
+/// Runs SQL on a database of such a server; gives back what it printed, without headers.
+///
+/// # Errors
+/// When the server refuses it.
+pub fn psql(database: &str, sql: &str) -> Result<String> {
+    let output = Command::new(programs().join("psql"))
+        .args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", database, "-c", sql])
+        .output()
+        .context(MISSING)?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 fn as_user(command: &mut Command, user: Option<User>) -> &mut Command {
