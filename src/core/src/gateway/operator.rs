@@ -32,6 +32,7 @@ impl Gateway {
             accounts_open: count(self.accounts.values().filter(|account| account.open(now.monotonic)).count()),
             payments_pending: count(self.orders.pending()),
             outbox: count(self.outbox.len()),
+            accounting: self.settings.radius.as_ref().map(|_| count(self.radius.waiting_accounting())),
             unserved: count(self.ledger.values().filter(|entry| entry.unserved().is_some()).count()),
             suspicions: self.suspicions.count(),
             failures: Failures::default(),

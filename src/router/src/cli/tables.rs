@@ -168,6 +168,16 @@ fn status_text(status: &StatusView) -> String {
         ("Payments pending", status.payments_pending.to_string()),
         ("Unsent messages", status.outbox.to_string()),
         (
+            "RADIUS",
+            status.accounting.map_or_else(
+                || "not configured".to_owned(),
+                |waiting| match waiting {
+                    0 => "nothing waits".to_owned(),
+                    waiting => format!("{waiting} accounting messages wait for a server"),
+                },
+            ),
+        ),
+        (
             "Unserved money",
             if status.unserved == 0 { "none".to_owned() } else { format!("{} payments: see `lango payments`", status.unserved) },
         ),

@@ -10,6 +10,7 @@ mod front;
 mod garden;
 mod offload;
 mod portions;
+mod radius;
 mod recovery;
 mod start;
 mod takeover;
@@ -25,6 +26,7 @@ use anyhow::Context as _;
 use batch::Batch;
 use lango_core::gate::Usage;
 use lango_core::gateway::Gateway;
+use lango_core::radius::RadiusEvent;
 use lango_core::request::{Answer, AskId, Failures, FlowOffload, Request};
 use lango_core::step::Input;
 use lango_core::time::BootId;
@@ -73,6 +75,7 @@ enum Event {
     Sight(Sight),
     Sender(Sender),
     Sync(SyncEvent),
+    Radius(RadiusEvent),
     Portal(Request, oneshot::Sender<Answer>),
     Control(wire::Command, oneshot::Sender<wire::Reply>),
     Garden(garden::Found),
@@ -104,6 +107,7 @@ struct Daemon {
     neighbours: Neighbours,
     sync: Option<SyncHandle>,
     connected: bool,
+    radius: radius::Radius,
     askers: BTreeMap<AskId, Asker>,
     last_ask: u64,
     watchers: broadcast::Sender<OrderId>,
@@ -119,6 +123,7 @@ struct Sources {
     /// New and foreign addresses of paid devices; nothing where the kernel has no packet log.
     senders: Option<Senders>,
     sync: Option<mpsc::Receiver<SyncEvent>>,
+    radius: mpsc::Receiver<RadiusEvent>,
     portal: mpsc::Receiver<front::Ask>,
     control: mpsc::Receiver<control::Ask>,
     garden: mpsc::Receiver<garden::Found>,
@@ -185,6 +190,7 @@ impl Daemon {
             () = sleep_until(due) => Event::Due,
             _ = sources.reload.recv() => Event::Reload,
             Some(event) = receive(&mut sources.sync) => Event::Sync(event),
+            Some(event) = sources.radius.recv() => Event::Radius(event),
             sight = self.neighbours.next() => Event::Sight(sight),
             Some(sender) = next_sender(&mut sources.senders) => Event::Sender(sender),
             Some((command, asker)) = sources.control.recv() => Event::Control(command, asker),
@@ -250,9 +256,17 @@ impl Daemon {
             Event::Sender(Sender { mac, address, foreign: true }) => inputs.push_back(Input::ForeignAddress { mac, address }),
             Event::Sender(Sender { mac, address, foreign: false }) => inputs.push_back(Input::NewAddress { mac, address }),
             Event::Sync(event) => self.sync_said(event, inputs),
+            Event::Radius(event) => inputs.push_back(Input::Radius(event)),
             Event::Portal(request, asker) => self.ask(request, Asker::Portal(asker), inputs),
             Event::Control(wire::Command::Rules(request), asker) => self.ask(request, Asker::Control(asker), inputs),
-            Event::Control(wire::Command::Daemon(wire::DaemonCommand::Flush), asker) => drop(asker.send(self.flush())),
+            Event::Control(wire::Command::Daemon(wire::DaemonCommand::Flush), asker) => {
+                self.read_usage(inputs);
+                let reply = self.flush();
+                if self.gate.is_none() {
+                    inputs.push_back(Input::Flushed);
+                }
+                drop(asker.send(reply));
+            }
             Event::Garden(found) => {
                 let Some(addresses) = self.garden.resolved(found) else { return };
                 if let Some(Err(cause)) = self.gate.as_mut().map(|gate| gate.renew_garden(addresses, clock::monotonic())) {
@@ -354,6 +368,7 @@ impl Daemon {
                 log::warn!("neighbours: the kernel does not ask whether {mac} is still at {address}: {cause}");
             }
         }
+        batch.radius.into_iter().for_each(|order| self.radius.order(order));
         if let Some(sync) = &self.sync {
             batch.publish.into_iter().for_each(|up| sync.publish(up));
         }
@@ -410,6 +425,8 @@ impl Daemon {
             self.failures.gate += 1;
             self.gate_again = Some(Instant::now() + AGAIN);
         }
+        // Before the rules tell everything again: what the one before had under way is gone with it.
+        self.radius.begin(&self.config)?;
         let mut inputs = VecDeque::from([Input::Reconfigured(self.config.settings())]);
         let mut events = sync;
         match (self.sync.take(), start::sync_config(&self.config)?) {
@@ -469,6 +486,9 @@ fn last_counts(last: Vec<Usage>, inputs: &mut VecDeque<Input>) {
 fn waiting(sources: &mut Sources) -> Option<Event> {
     if let Some(Ok(event)) = sources.sync.as_mut().map(mpsc::Receiver::try_recv) {
         return Some(Event::Sync(event));
+    }
+    if let Ok(event) = sources.radius.try_recv() {
+        return Some(Event::Radius(event));
     }
     sources.portal.try_recv().ok().map(|(request, asker)| Event::Portal(request, asker))
 }

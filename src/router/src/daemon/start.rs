@@ -1,6 +1,7 @@
 //! How the daemon starts: it takes over what the kernel has and what the store holds, and only then listens.
 
 use super::front::Front;
+use super::radius::Radius;
 use super::recovery::Storage;
 use super::{Daemon, Sources, cleaning, garden, portions};
 use crate::clock;
@@ -66,6 +67,10 @@ pub(super) async fn start(config_path: &Path, config: Config) -> anyhow::Result<
     let (garden, garden_found) = garden::Garden::start(&config.gateway.allow);
     let (sync, sync_events) = sync_config(&config)?.map(Sync::start).unzip();
 
+    let (radius_events, radius_said) = mpsc::channel(QUEUE);
+    let mut radius = Radius::new(radius_events);
+    radius.begin(&config)?;
+
     let mut daemon = Daemon {
         config_path: config_path.to_owned(),
         config,
@@ -83,6 +88,7 @@ pub(super) async fn start(config_path: &Path, config: Config) -> anyhow::Result<
         neighbours,
         sync,
         connected: false,
+        radius,
         askers: BTreeMap::new(),
         last_ask: 0,
         watchers,
@@ -111,6 +117,7 @@ pub(super) async fn start(config_path: &Path, config: Config) -> anyhow::Result<
         gate: gate_events,
         senders,
         sync: sync_events,
+        radius: radius_said,
         portal,
         control,
         garden: garden_found,

@@ -156,6 +156,7 @@ impl Shop {
                 accounts_open: 0,
                 payments_pending: 0,
                 outbox: 0,
+                accounting: None,
                 unserved: 0,
                 suspicions: 0,
                 failures: Failures::default(),

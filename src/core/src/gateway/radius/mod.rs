@@ -77,6 +77,10 @@ impl Radius {
     pub(super) fn accounting(&self, seq: u64) -> Option<&crate::radius::Accounting> {
         self.queue.get(seq)
     }
+    /// How much accounting servers are to be told yet.
+    pub(super) fn waiting_accounting(&self) -> usize {
+        self.queue.len()
+    }
     pub(super) fn boot(&self) -> Option<&BootId> {
         self.accounted_boot.as_ref()
     }

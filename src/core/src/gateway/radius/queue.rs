@@ -49,6 +49,10 @@ impl Queue {
         self.next = self.next.max(least);
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.told.len()
+    }
+
     pub(super) fn get(&self, seq: u64) -> Option<&Accounting> {
         self.told.get(&seq)
     }
