@@ -299,7 +299,7 @@ impl Daemon {
             return self.answer_without_store(&request, asker);
         }
         if request.needs_usage() && self.usage_fresh.is_none_or(|until| until <= Instant::now()) {
-            self.read_usage(inputs);
+            self.look_for_ends(inputs);
         }
         self.last_ask += 1;
         let id = AskId(self.last_ask);
@@ -361,7 +361,8 @@ impl Daemon {
             }
         }
         if batch.read_usage {
-            self.read_usage(inputs);
+            // Older kernels keep to themselves that somebody's data ended, until somebody changes a table (docs/kernels.md).
+            self.look_for_ends(inputs);
         }
         for (mac, address) in batch.probe {
             if let Err(cause) = self.neighbours.probe(mac, address) {
