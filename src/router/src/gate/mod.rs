@@ -1,6 +1,6 @@
 //! The kernel gate: our own nftables table, which lets paid devices pass until their time or data ends, all by itself.
 //!
-//! `names`, `set`, `nft`, `answer`, `rule`, `ruleset`, `view`, `plan` and `offload` are pure; `kernel`, `transaction`, `events`,
+//! `names`, `set`, `nft`, `answer`, `rule`, `ruleset`, `view`, `plan` and `offload` are pure; `kernel`, `transaction`, `table`, `events`,
 //! `garden`, `speeds` and `conntrack` speak with the kernel.
 //! What the table looks like and what it does is in docs/gate.md.
 
@@ -18,6 +18,7 @@ mod rule;
 mod ruleset;
 mod set;
 mod speeds;
+mod table;
 mod transaction;
 mod view;
 
@@ -45,7 +46,7 @@ use set::Key;
 use speeds::Speeds;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
-use transaction::Preparation;
+use table::{Table, ways};
 use view::View;
 
 /// How long objects stay after their account went, so that their last counts are in the store before they are gone.
@@ -87,19 +88,6 @@ pub struct Installed {
     pub devices: FewSet<Mac>,
     /// Addresses of its devices.
     pub addresses: FewSet<IpAddr>,
-}
-
-/// How our table stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Table {
-    Missing,
-    /// Another version's, whose sets are not ours; or one in which accounts are lacking, since the daemon was killed before all of them
-    /// were in.
-    Foreign,
-    /// Ours; the rules may have to be replaced.
-    Ours {
-        rules_current: bool,
-    },
 }
 
 /// The gate.
@@ -148,77 +136,6 @@ impl Gate {
             gate.refresh()?;
         }
         Ok(gate)
-    }
-
-    /// Puts in what is missing of table and rules; without what this kernel lacks, where the gate can do without it.
-    fn install(&mut self) -> Result<(), GateError> {
-        let wanted = self.config.clone();
-        let mut first = None;
-        for (learn, whole) in ways(&wanted) {
-            (self.config.learn, self.config.whole) = (learn, whole);
-            match self.kernel.transact(self.preparation().into_requests().iter()) {
-                Ok(()) => {
-                    self.say_what_is_lacking(&wanted);
-                    return Ok(());
-                }
-                Err(refused) => drop(first.get_or_insert(refused.error)),
-            }
-        }
-        self.config = wanted;
-        Err(first.map_or(GateError::TableGone, cannot("install the rules")))
-    }
-
-    fn say_what_is_lacking(&self, wanted: &GateConfig) {
-        if wanted.whole != Whole::No && self.config.whole == Whole::No {
-            log::warn!(
-                "gate: this kernel cannot keep customers' connections out of flowtables: flow offloading must stay off, \
-                 for what it forwards is neither counted nor limited"
-            );
-        }
-        if wanted.learn && !self.config.learn {
-            log::warn!("gate: this kernel has no packet log: new addresses are learnt from ARP and neighbour discovery alone");
-        }
-    }
-
-    /// How our table stands, and whether its rules mark packets with classes.
-    fn look(kernel: &mut Kernel, config: &GateConfig) -> Result<(Table, bool), GateError> {
-        let found = kernel.find().map_err(cannot("look for our table"))?;
-        let marked = found.comments.contains(ruleset::MARKING);
-        let current = || found.comments.contains(&ruleset::rules_comment(config)) && found.rules == ruleset::rules_count(config, marked);
-        Ok(match &found.frame {
-            None => (Table::Missing, false),
-            Some(comment) if *comment != ruleset::frame_comment() => (Table::Foreign, false),
-            Some(_) if found.comments.contains(ruleset::UNFINISHED) => (Table::Foreign, false),
-            Some(_) => (Table::Ours { rules_current: current() }, marked),
-        })
-    }
-
-    /// What must be done to the table before accounts can be put in.
-    fn preparation(&self) -> Preparation {
-        let mut frame = Vec::new();
-        match self.table {
-            Table::Ours { rules_current: true } => return Preparation::default(),
-            Table::Ours { rules_current: false } => {
-                let mut rules = ruleset::replace_rules(&self.config);
-                // There may be accounts with classes, which nothing is to change.
-                rules.extend(ruleset::marking());
-                return Preparation::of_rules(rules);
-            }
-            Table::Foreign => frame.push(delete_table()),
-            Table::Missing => {}
-        }
-        frame.extend(ruleset::frame());
-        frame.extend(garden::put_back(&self.garden, clock::monotonic()));
-        Preparation::new(frame, ruleset::rules(&self.config), ruleset::rules_meanwhile(&self.config))
-    }
-
-    /// What was to be prepared is done.
-    fn rules_are_in_place(&mut self) {
-        if self.table != (Table::Ours { rules_current: true }) {
-            self.marked |= matches!(self.table, Table::Ours { .. });
-            self.table = Table::Ours { rules_current: true };
-            self.departed.rules_replaced();
-        }
     }
 
     /// Reads everything anew.
@@ -465,13 +382,6 @@ impl Gate {
             }
         }
     }
-}
-
-/// What the kernel may lack, in the order in which it is given up.
-fn ways(wanted: &GateConfig) -> impl Iterator<Item = (bool, Whole)> {
-    let (learn, none) = (wanted.learn, wanted.whole == Whole::No);
-    let all = [true, false].into_iter().flat_map(|learn| [Whole::Newer, Whole::Older, Whole::No].map(|whole| (learn, whole)));
-    all.filter(move |way| (learn || !way.0) && (!none || way.1 == Whole::No))
 }
 
 /// Takes our table out of the kernel where it is there, and the classes that hold speeds, without touching anything else.

@@ -9,8 +9,9 @@ use super::nft::{
 use super::plan::{Facts, Op, Targets, plan};
 use super::set::{Key, Set};
 use super::speeds::Class;
+use super::table::Table;
 use super::view::{Pass, View};
-use super::{Gate, GateError, KEEP_COUNTS_FOR, Table, cannot, ruleset};
+use super::{Gate, GateError, KEEP_COUNTS_FOR, cannot, ruleset};
 use crate::clock;
 use crate::gate::kernel::Refused;
 use crate::netlink::codec::HEADER;
