@@ -69,11 +69,12 @@ impl Accounts {
         self.unwritten.remove(&account.id);
     }
 
-    /// Until when it is written down that the time of an account that runs did run: of all of them, the longest ago. A program
-    /// that is started again and again must not put its checkpoint off each time.
+    /// Until when it is written down what the accounts that are online used: of all of them, the longest ago. A program that is
+    /// started again and again must not put its checkpoint off each time. Where no time runs, and only data counts, nobody
+    /// noted when it was written: long ago.
     pub(super) fn oldest_written(&self, last: Option<&Checkpoint>) -> Option<Monotonic> {
         let online = self.values().filter(|account| !account.online.is_empty());
-        online.filter_map(|account| account.clock.ran_until(last)).map(|(_, until)| until).min()
+        online.map(|account| account.clock.ran_until(last).map_or(Monotonic(0), |(_, until)| until)).min()
     }
 
     /// The name of the account with that number.

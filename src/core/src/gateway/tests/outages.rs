@@ -2,10 +2,10 @@
 
 use super::world::*;
 use crate::gate::{GateId, Traffic, Usage};
-use crate::gateway::WRITTEN_TOGETHER;
+use crate::gateway::{Gateway, WRITTEN_TOGETHER};
 use crate::record::{Change, Record};
 use crate::request::{Answer, PaymentStatus, Request};
-use crate::step::{Effect, Input};
+use crate::step::{Effect, Entropy, Input};
 use crate::units::{Bytes, Mac, Millis, Seconds};
 
 #[test]
@@ -102,6 +102,27 @@ fn a_daemon_that_is_killed_again_and_again_writes_down_what_was_used_all_the_sam
         (3600 - 1000..=3600 - 1000 + 60).contains(&left),
         "{left}: a power cut forgets a checkpoint's time, not what was used since the first kill"
     );
+}
+
+#[test]
+fn the_same_holds_where_only_data_counts() {
+    let mut world = World::ready();
+    world.buys(ALICE, "mega", "NLJ7RT61SV");
+    world.pass(MINUTE);
+    for _ in 0..3 {
+        world.pass(40_000);
+        // It starts again, and nobody knows when what is counted was written: not in a minute, but now.
+        world.gateway = Gateway::load(settings(), world.records(), world.boot.clone(), world.now());
+        let effects = world.gateway.handle(Input::Tick, world.now(), &Entropy([7; 32]));
+        assert!(effects.contains(&Effect::ReadUsage), "{effects:?}");
+        let written = world.step(Input::Usage(vec![Usage {
+            id: world.in_gate(ALICE).unwrap().id,
+            mac: ALICE,
+            traffic: Traffic { up: Bytes(world.at), down: Bytes(0) },
+        }]));
+        assert!(written.iter().any(|effect| matches!(effect, Effect::Persist(_))), "{written:?}");
+        world.arrives(ALICE, 100);
+    }
 }
 
 #[test]
