@@ -109,6 +109,8 @@ impl Gateway {
             }
             let length = owed.length(&time);
             if self.accounts.change(&username, |account| account.charge(length, owed.bought, now.monotonic)).is_some() {
+                // What runs now may allow fewer devices than what the outage used up.
+                self.make_room_for_none(&username, now);
                 self.touch_account(&username);
                 self.touch_gate(&username);
                 self.log(format!("outage: {} s of it are taken off the time of {username}", length.as_seconds_ceil()));

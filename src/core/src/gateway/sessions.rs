@@ -293,7 +293,7 @@ impl Gateway {
     }
 
     /// The next purchase may allow fewer devices than the one before.
-    fn make_room_for_none(&mut self, username: &Username, now: Now) {
+    pub(super) fn make_room_for_none(&mut self, username: &Username, now: Now) {
         while let Some(account) = self.accounts.get(username) {
             if account.online.len() <= usize::from(account.device_limit()) {
                 return;

@@ -2,6 +2,7 @@
 
 use super::world::*;
 use crate::account::Clock;
+use crate::record::Record;
 use crate::request::{Answer, Refusal, Request};
 use crate::settings::{Outage, Settings};
 use crate::step::Input;
@@ -294,4 +295,30 @@ fn data_is_the_same_after_an_outage_in_either_way() {
         world.arrives(ALICE, 100);
         assert_eq!(world.session(ALICE).unwrap().bytes_remaining, Some(Bytes(90_000_000)));
     }
+}
+
+#[test]
+fn an_outage_that_used_up_a_purchase_for_three_leaves_no_three_on_one_for_one() {
+    let mut world = running(&["family", "hour"]);
+    let (username, password) = {
+        let account = world.records().into_iter().find_map(|record| match record {
+            Record::Account(account) => Some((account.username, account.password)),
+            _ => None,
+        });
+        account.expect("Alice's account")
+    };
+    world.arrives(BOB, 101);
+    let login = Request::Login { device: BOB, username, password, replace: false };
+    assert!(matches!(world.ask(login), Answer::Session(_)));
+    world.pass(50 * MINUTE);
+    // Both are online again before anybody knows that the family's hour ended meanwhile.
+    world.power_cut(30 * MINUTE, run());
+    world.arrives(ALICE, 100);
+    world.arrives(BOB, 101);
+    assert!(world.session(ALICE).is_some() && world.session(BOB).is_some());
+    world.connect();
+    let online = [ALICE, BOB].map(|device| world.session(device).is_some());
+    assert_eq!(online.into_iter().filter(|online| *online).count(), 1, "{online:?}");
+    let account = world.in_gate(ALICE).or_else(|| world.in_gate(BOB)).unwrap();
+    assert_eq!(account.devices.len(), 1);
 }
