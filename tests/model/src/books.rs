@@ -181,6 +181,14 @@ impl Books {
         Ok(Some(Applied { before, after, actions: step.actions, messages }))
     }
 
+    /// Messages that are kept for a router and sent by whoever has a broker, as `vouchers create` leaves them.
+    pub fn post(&mut self, message: Message, now: Wall) {
+        if let Some(mirror) = &mut self.mirror {
+            mirror.post(&message);
+        }
+        self.outbox.insert(message.id.clone(), Waiting { message, times: 1, due: now.0 });
+    }
+
     /// As `Ledger::keep_callback`.
     pub fn keep_callback(&mut self, id: &str, key: &Key, body: Vec<u8>, now: Wall) {
         if let Some(mirror) = &mut self.mirror {

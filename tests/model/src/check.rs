@@ -2,6 +2,7 @@
 
 use crate::world::World;
 use lango_core::units::Receipt;
+use lango_core::voucher::VoucherState;
 use lango_relay::ledger::Key;
 use lango_relay::payment::State;
 use lango_relay::payment::schedule::stand_in_receipt;
@@ -20,6 +21,8 @@ pub struct Sums {
     pub unserved: u64,
     /// Of those: the cloud's operator sees it.
     pub review: u64,
+    /// Vouchers that became service.
+    pub vouchers: u64,
 }
 
 impl std::ops::AddAssign for Sums {
@@ -29,6 +32,7 @@ impl std::ops::AddAssign for Sums {
         self.served += other.served;
         self.unserved += other.unserved;
         self.review += other.review;
+        self.vouchers += other.vouchers;
     }
 }
 
@@ -69,6 +73,18 @@ pub fn always(world: &World) -> Result<(), String> {
             }
         }
         router.check(world.now)?;
+    }
+    vouchers(world)
+}
+
+/// A voucher whose customer was told that it became service did; one that was sold is there.
+fn vouchers(world: &World) -> Result<(), String> {
+    for (number, made) in world.vouchers.made.iter().enumerate() {
+        let kept = world.voucher(made.router, made.hash);
+        let is_used = kept.is_some_and(|voucher| matches!(voucher.state, VoucherState::Used(_)));
+        if made.redeemed > 0 && !is_used {
+            return Err(format!("voucher {number} was redeemed, and is {kept:?}"));
+        }
     }
     Ok(())
 }
@@ -119,6 +135,18 @@ pub fn in_the_end(world: &mut World) -> Result<Sums, String> {
     }
     if shown.len() as u64 != sums.served + sums.unserved {
         return Err(format!("the routers show {} receipts, and {} are accounted for", shown.len(), sums.served + sums.unserved));
+    }
+    let mut used = 0;
+    for (number, made) in world.vouchers.made.iter().enumerate() {
+        match world.voucher(made.router, made.hash) {
+            Some(voucher) => used += u64::from(matches!(voucher.state, VoucherState::Used(_))),
+            None if made.kept => return Err(format!("voucher {number} was sold, and its router does not know it")),
+            None => {}
+        }
+    }
+    sums.vouchers = world.routers.iter().map(|router| router.service.vouchers).sum();
+    if sums.vouchers != used {
+        return Err(format!("{used} vouchers are used, and {} became service", sums.vouchers));
     }
     world.books.compare();
     Ok(sums)

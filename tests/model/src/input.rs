@@ -80,6 +80,21 @@ pub enum Input {
     LogoutOther(u8, u8, u8),
     /// A device sends, or else is sent, so much.
     Use(u8, u8, bool, u8),
+    /// The operator makes vouchers on a router, or the cloud's operator for it: of a package, so many.
+    Vouchers {
+        /// Which router.
+        router: u8,
+        /// Which package.
+        package: u8,
+        /// How many.
+        count: u8,
+        /// Whether the cloud makes them.
+        cloud: bool,
+    },
+    /// A device redeems the n-th code that was ever made for any router; or one that nobody made.
+    Redeem(u8, u8, u8, bool),
+    /// The operator takes the n-th batch of a router back.
+    Revoke(u8, u8),
     /// The operator sells other things from now on: all, or without the first package.
     Sell(u8, bool),
     /// The operator has the relay look at the n-th payment again.
@@ -139,9 +154,11 @@ fn one(random: &mut Random, storm: u64) -> Input {
     let relay = random.small(2);
     let device = random.small(4);
     if random.below(100) < 55 {
-        return match random.below(23) {
+        return match random.below(25) {
             20 | 21 => Input::Use(router, device, random.below(2) == 0, random.small(8)),
             22 => Input::Login(router, device, random.small(8), random.below(2) == 0),
+            23 => Input::Vouchers { router, package: random.small(5), count: 1 + random.small(3), cloud: random.below(2) == 0 },
+            24 => Input::Redeem(router, device, random.small(12), random.below(12) == 0),
             0..=4 => Input::Pass(random.length()),
             5..=9 => Input::Flow(1 + random.small(3)),
             10..=13 => Input::Pay {
@@ -161,7 +178,7 @@ fn one(random: &mut Random, storm: u64) -> Input {
     if random.below(4) > storm {
         return Input::Flow(1);
     }
-    match random.below(41) {
+    match random.below(43) {
         0 | 1 => Input::Lose(random.small(8)),
         2 | 3 => Input::Double(random.small(8)),
         4 | 5 => Input::Replay(random.small(255).into()),
@@ -183,6 +200,8 @@ fn one(random: &mut Random, storm: u64) -> Input {
         29 => Input::Sell(router, random.below(4) > 0),
         30 => Input::Dead(router),
         31..=38 => Input::Mend,
+        40 => Input::Revoke(router, random.small(4)),
+        41 => Input::Redeem(router, device, random.small(12), random.below(12) == 0),
         39 => Input::LogoutOther(router, device, random.small(4)),
         _ => Input::Retry(relay, random.small(8)),
     }

@@ -17,4 +17,5 @@ pub mod run;
 pub mod safaricom;
 pub mod service;
 pub mod sold;
+pub mod vouchers;
 pub mod world;

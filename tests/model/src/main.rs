@@ -53,14 +53,15 @@ fn main() -> anyhow::Result<ExitCode> {
     }
     let s = all.sums;
     println!(
-        "{count} runs from seed {first}, {} steps in {:.0} s: {} prompts; Safaricom took {}, served {}, unserved and seen {}, under review {}",
+        "{count} runs from seed {first}, {} steps in {:.0} s: {} prompts; Safaricom took {}, served {}, unserved and seen {}, under review {}; {} vouchers",
         all.steps,
         began.elapsed().as_secs_f64(),
         s.prompts,
         s.taken,
         s.served,
         s.unserved,
-        s.review
+        s.review,
+        s.vouchers
     );
     Ok(ExitCode::SUCCESS)
 }

@@ -106,6 +106,15 @@ impl Mirror {
         self.runtime.block_on(all).unwrap();
     }
 
+    pub(crate) fn post(&mut self, message: &Message) {
+        let all = async {
+            let mut change = self.ledger.begin().await?;
+            change.post(message, false).await?;
+            change.commit().await
+        };
+        self.runtime.block_on(all).unwrap();
+    }
+
     pub(crate) fn keep_callback(&mut self, stored: &StoredCallback, now: Wall) {
         self.runtime.block_on(self.ledger.keep_callback(stored, now)).unwrap();
     }

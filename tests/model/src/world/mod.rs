@@ -1,6 +1,7 @@
 //! The whole: routers, relays, their ledger, the messages between them, and Safaricom; and what follows from one input.
 
 mod relays;
+mod vouchers;
 
 use crate::books::Books;
 use crate::input::{Answer, Fate, Input};
@@ -8,6 +9,7 @@ use crate::relay::Relay;
 use crate::router::{DAWN, DEVICES, Router};
 use crate::safaricom::{Safaricom, Script};
 use crate::sold::PACKAGES;
+use crate::vouchers::Vouchers;
 use lango_core::message::{Down, Outcome, Up};
 use lango_core::request::{self, Request, Target};
 use lango_core::step;
@@ -48,6 +50,8 @@ pub struct World {
     pub books: Books,
     /// Safaricom.
     pub safaricom: Safaricom,
+    /// Vouchers that were made, and what became of them.
+    pub vouchers: Vouchers,
     /// What is under way.
     pub bus: VecDeque<Packet>,
     history: Vec<Packet>,
@@ -67,6 +71,7 @@ impl World {
             relays: (0..relays).map(|_| Relay::default()).collect(),
             books,
             safaricom: Safaricom::default(),
+            vouchers: Vouchers::default(),
             bus: VecDeque::new(),
             history: Vec::new(),
             scripts: BTreeMap::new(),
@@ -185,6 +190,9 @@ impl World {
                 let packets = u64::from(packets) * PACKETS;
                 self.routers[router_of(router)].forward(device % DEVICES, up, packets, self.now);
             }
+            Input::Vouchers { router, package, count, cloud } => self.make_vouchers(router_of(router), package, count, cloud),
+            Input::Redeem(router, device, n, wrong) => self.redeem(router_of(router), device % DEVICES, usize::from(n), wrong)?,
+            Input::Revoke(router, n) => self.revoke(router_of(router), usize::from(n)),
             Input::Sell(router, all) => self.routers[router_of(router)].sells(all, self.now),
             Input::Retry(_, n) => {
                 let keys: Vec<Key> = self.books.payments().map(Payment::key).collect();
