@@ -20,6 +20,9 @@ use std::time::Instant;
 /// Devices that are granted, timed, and taken offline again are numbered from here.
 const TIMED: u32 = 20_000;
 
+/// As many online as the aim for memory is for.
+const FEW: u32 = 1_000;
+
 /// Everything that a run needs. Fields are dropped in this order: the daemon first, what it runs in last.
 pub struct Bench {
     plan: Plan,
@@ -143,6 +146,39 @@ impl Bench {
             self.fill(online, &package)?;
             self.installing(online)?;
         }
+        Ok(())
+    }
+
+    /// Only the memory, after the same requests as in [`Self::run`]: what was asked for before decides what lies between the
+    /// pieces that are in use.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub fn run_memory(mut self) -> Result<()> {
+        let package: PackageId = "plain".parse()?;
+        let store = self.memory.path().join("plain");
+        self.lango.start(&store)?;
+        self.at_rest(0)?;
+        self.say_memory("with nobody online")?;
+        for online in self.plan.fills.iter().copied().filter(|online| *online <= FEW) {
+            self.fill(online, &package)?;
+            if online > 1 {
+                self.at_rest(online)?;
+                self.say_memory("after a checkpoint")?;
+            }
+            let devices = self.timed_devices();
+            grants::through_daemon(&self.gated, &self.lango, &self.sink, &package, &devices)?;
+            self.lango.stop()?;
+            self.lango.start(&store)?;
+        }
+        self.restarts(self.online, &store)?;
+        self.say_memory("of one that took over")
+    }
+
+    fn say_memory(&self, when: &str) -> Result<()> {
+        let memory = rest::memory(self.lango.pid()?)?;
+        let rest::Memory { all, anonymous, file } = memory;
+        println!("    {:>6} online, {when}: {} ({all} KiB: {anonymous} + {file})", count(self.online), megabytes(memory));
         Ok(())
     }
 

@@ -30,17 +30,18 @@ const END: &str = "<!-- make bench: end -->";
 const LIMIT: Duration = Duration::from_secs(15 * 60);
 
 fn main() -> Result<()> {
-    let (mut plan, mut page, mut readme, mut installing) = (Plan::FULL, None, None, false);
+    let (mut plan, mut page, mut readme, mut installing, mut memory) = (Plan::FULL, None, None, false, false);
     let mut parser = lexopt::Parser::from_env();
     while let Some(argument) = parser.next()? {
         match argument {
             Long("quick") => plan = Plan::QUICK,
             Long("installing") => installing = true,
+            Long("memory") => memory = true,
             Long("page") => page = Some(PathBuf::from(parser.value()?)),
             Long("readme") => readme = Some(PathBuf::from(parser.value()?)),
             Long("help") => {
                 println!(
-                    "lango-bench [--quick] [--page FILE] [--readme FILE] | --installing\n\nFILE gets the table; README only between its marks.\n--installing: only how long thousands of speeds hold up others."
+                    "lango-bench [--quick] [--page FILE] [--readme FILE] | --installing | --memory\n\nFILE gets the table; README only between its marks.\n--installing: only how long thousands of speeds hold up others.\n--memory: only the daemon's memory, up to 1,000 online and after take-overs; about two minutes."
                 );
                 return Ok(());
             }
@@ -63,6 +64,9 @@ fn main() -> Result<()> {
     let bench = bench::Bench::new(plan)?;
     if installing {
         return bench.run_installing();
+    }
+    if memory {
+        return bench.run_memory();
     }
     let report = bench.run()?;
     let minutes = begun.elapsed().as_secs_f64() / 60.0;
