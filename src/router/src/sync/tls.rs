@@ -1,8 +1,10 @@
 //! TLS towards the broker: rustls over ring, named here and not left to what the process has as its default.
 
+use rustls::crypto::{CryptoProvider, KeyProvider};
+use rustls::sign::SigningKey;
 use rustls::{ClientConfig, RootCertStore};
-use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -49,11 +51,26 @@ pub fn client_config(ca: Option<&Path>) -> Result<Arc<ClientConfig>, TlsError> {
     let path = ca.unwrap_or(Path::new(SYSTEM_ROOTS));
     let pem = std::fs::read(path).map_err(|cause| TlsError::Unreadable { path: path.to_owned(), cause })?;
     let roots = roots(&pem).map_err(|cause| TlsError::Empty { path: path.to_owned(), cause })?;
-    let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+    let config = ClientConfig::builder_with_provider(Arc::new(provider()))
         .with_safe_default_protocol_versions()?
         .with_root_certificates(roots)
         .with_no_client_auth();
     Ok(Arc::new(config))
+}
+
+/// ring's, but for keys of our own: brokers know a router by its user name, and all that signs with such keys is flash.
+fn provider() -> CryptoProvider {
+    CryptoProvider { key_provider: &NoKeys, ..rustls::crypto::ring::default_provider() }
+}
+
+/// No private key of a router's is for TLS.
+#[derive(Debug)]
+struct NoKeys;
+
+impl KeyProvider for NoKeys {
+    fn load_private_key(&self, _: PrivateKeyDer<'static>) -> Result<Arc<dyn SigningKey>, rustls::Error> {
+        Err(rustls::Error::General("this program shows no certificate of its own".to_owned()))
+    }
 }
 
 /// The certificates of a PEM text. A bundle with some that nobody can read is still of use for the others.
