@@ -12,6 +12,7 @@ use crate::package::Package;
 use crate::units::{Mac, Msisdn, OrderId, PackageId, Password, Receipt, Seconds, Username};
 use crate::voucher::{NewVouchers, VoucherCode, Which};
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 /// Ties an [`Answer`] to the asker that waits for it; chosen by the adapter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -208,6 +209,44 @@ pub enum Answer {
     Refused(Refusal),
     /// A server refused the user name or the password, and says this to the customer.
     Denied(String),
+}
+
+impl Answer {
+    /// Reads what serde writes. As with the store's records (`record.rs`), what serde makes to read it is twice as large.
+    ///
+    /// # Errors
+    /// When it is no answer.
+    pub fn from_json(json: &[u8]) -> serde_json::Result<Self> {
+        #[derive(Deserialize)]
+        struct Unread<'a> {
+            answer: &'a str,
+            #[serde(borrow)]
+            value: Option<&'a RawValue>,
+        }
+        let Unread { answer, value } = serde_json::from_slice(json)?;
+        let value = value.map_or("null", RawValue::get).as_bytes();
+        Ok(match answer {
+            "packages" => Self::Packages(serde_json::from_slice(value)?),
+            "payment" => Self::Payment(serde_json::from_slice(value)?),
+            "latest_payment" => Self::LatestPayment(serde_json::from_slice(value)?),
+            "session" => Self::Session(serde_json::from_slice(value)?),
+            "check_session" => Self::CheckSession(serde_json::from_slice(value)?),
+            "done" => Self::Done,
+            "status" => Self::Status(serde_json::from_slice(value)?),
+            "sessions" => Self::Sessions(serde_json::from_slice(value)?),
+            "accounts" => Self::Accounts(serde_json::from_slice(value)?),
+            "payments" => Self::Payments(serde_json::from_slice(value)?),
+            "served" => Self::Served(serde_json::from_slice(value)?),
+            "redeemed" => Self::Redeemed(serde_json::from_slice(value)?),
+            "my_account" => Self::MyAccount(serde_json::from_slice(value)?),
+            "vouchers_added" => Self::VouchersAdded(serde_json::from_slice(value)?),
+            "vouchers" => Self::Vouchers(serde_json::from_slice(value)?),
+            "vouchers_revoked" => Self::VouchersRevoked(serde_json::from_slice(value)?),
+            "refused" => Self::Refused(serde_json::from_slice(value)?),
+            "denied" => Self::Denied(serde_json::from_slice(value)?),
+            other => return Err(serde::de::Error::custom(format_args!("nobody knows the answer {other:?}"))),
+        })
+    }
 }
 
 /// Why something cannot be done: the `code` of the contract's errors.

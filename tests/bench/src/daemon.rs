@@ -3,7 +3,7 @@
 use crate::device::Device;
 use crate::network::Network;
 use anyhow::{Context, Result, bail, ensure};
-use lango::control::wire::{Command, Reply, from_line, to_line};
+use lango::control::wire::{Command, Reply, to_line};
 use lango::gate::{GateConfig, Whole};
 use lango_core::request::{Answer, OnlineView, Request};
 use lango_core::units::PackageId;
@@ -217,7 +217,7 @@ impl Control {
 
     fn command(&mut self, command: &Command) -> Result<Answer> {
         self.exchange(command)?;
-        match from_line(&self.line).with_context(|| format!("lango answered {:?}", String::from_utf8_lossy(&self.line)))? {
+        match Reply::from_line(&self.line).with_context(|| format!("lango answered {:?}", String::from_utf8_lossy(&self.line)))? {
             Reply::Answer(answer) => match *answer {
                 Answer::Refused(why) => bail!("lango refused {command:?}: {why}"),
                 answer => Ok(answer),

@@ -12,9 +12,9 @@ use lango_core::voucher::VoucherCode;
 
 /// A question of the operator's.
 pub(crate) fn control(bytes: &[u8]) {
-    let Ok(command) = wire::from_line::<wire::Command>(bytes) else { return };
+    let Ok(command) = wire::Command::from_line(bytes) else { return };
     let line = wire::to_line(&command).expect("a command can be written");
-    let again: wire::Command = wire::from_line(&line).expect("what was written can be read");
+    let again = wire::Command::from_line(&line).expect("what was written can be read");
     assert_eq!(again, command);
     assert_eq!(line.iter().filter(|byte| **byte == b'\n').count(), 1, "a line is one line");
 }

@@ -115,6 +115,6 @@ mod tests {
         };
         let line = crate::control::wire::to_line(&Command::Rules(Request::AddVouchers(new.clone()))).unwrap();
         assert!(line.len() < crate::control::wire::MAX_LINE, "{}", line.len());
-        assert_eq!(crate::control::wire::from_line::<Command>(&line).unwrap(), Command::Rules(Request::AddVouchers(new)));
+        assert_eq!(Command::from_line(&line).unwrap(), Command::Rules(Request::AddVouchers(new)));
     }
 }

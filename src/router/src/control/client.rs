@@ -1,6 +1,6 @@
 //! The command line's end of the control socket.
 
-use super::wire::{Command, Reply, from_line, to_line};
+use super::wire::{Command, Reply, to_line};
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -39,7 +39,7 @@ pub fn ask(socket: &Path, command: &Command) -> Result<lango_core::request::Answ
     stream.write_all(&line).map_err(broken)?;
     let mut answer = Vec::new();
     BufReader::new(stream).read_until(b'\n', &mut answer).map_err(broken)?;
-    match from_line(&answer).map_err(|cause| broken(cause.into()))? {
+    match Reply::from_line(&answer).map_err(|cause| broken(cause.into()))? {
         Reply::Answer(answer) => Ok(*answer),
         Reply::Failed(why) => Err(ClientError::Failed(why)),
     }

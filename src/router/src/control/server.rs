@@ -1,6 +1,6 @@
 //! The daemon's end of the control socket.
 
-use super::wire::{Command, MAX_LINE, Reply, from_line, to_line};
+use super::wire::{Command, MAX_LINE, Reply, to_line};
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -55,7 +55,7 @@ async fn connection(stream: UnixStream, asks: mpsc::Sender<Ask>) {
             Ok(Ok(1..)) => {}
             Ok(Ok(0) | Err(_)) | Err(_) => return,
         }
-        let reply = match from_line::<Command>(&line) {
+        let reply = match Command::from_line(&line) {
             Ok(command) => ask(command, &asks).await,
             Err(cause) => Reply::Failed(format!("that is no question of the control socket: {cause}")),
         };
