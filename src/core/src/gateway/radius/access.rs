@@ -15,8 +15,12 @@ use crate::step::Entropy;
 use crate::time::{Monotonic, Now};
 use crate::units::{Bytes, Mac, Millis, PackageId, Password, Seconds, Username};
 
-/// Customers and devices that wait for a server at once: who comes then is told to try again.
-const WAITING: usize = 1_024;
+/// Customers who wait for a server at once. Each keeps one of the portal's places (256): half of them stay for everybody else, however
+/// slow the server is. Who comes then is told to try again in a moment.
+const CUSTOMERS: usize = 128;
+
+/// Devices that wait for a server at once, of which nobody looks at a page. They are asked for when they are seen again.
+const DEVICES: usize = 1_024;
 
 /// The adapter answers earlier: this is for a question that was lost with it.
 const ANSWERED_WITHIN: Millis = Millis::from_seconds(12);
@@ -48,6 +52,12 @@ enum Why {
     Came,
     /// A device came back to this account after a power cut.
     Back(Username),
+}
+
+impl Why {
+    const fn is_a_customer(&self) -> bool {
+        matches!(self, Self::Login(_) | Self::Roaming { .. })
+    }
 }
 
 impl Gateway {
@@ -102,8 +112,10 @@ impl Gateway {
                 return Ok(());
             }
         }
-        if self.radius.asked.len() >= WAITING {
-            return Err(Refusal::TooManyRequests { retry_after: Seconds(5) });
+        let same_kind = |asked: &&Asked| asked.why.is_a_customer() == why.is_a_customer();
+        let most = if why.is_a_customer() { CUSTOMERS } else { DEVICES };
+        if self.radius.asked.values().filter(same_kind).count() >= most {
+            return Err(Refusal::TooManyRequests { retry_after: Seconds(2) });
         }
         let id = AccessId(self.radius.next_access);
         self.radius.next_access += 1;

@@ -564,14 +564,14 @@ fn a_storm_of_logins_is_bounded() {
     let mut world = ready(|_| {});
     let device = |n: u16| Mac([2, 0, 0, 1, n.to_be_bytes()[0], n.to_be_bytes()[1]]);
     let mut asked = 0;
-    for n in 0..1_100 {
+    for n in 0..1_000 {
         match asks(&mut world, device(n), "ann", "secret") {
             (Some(_), None) => asked += 1,
             (None, Some(Answer::Refused(Refusal::TooManyRequests { .. }))) => {}
             other => panic!("{other:?}"),
         }
     }
-    assert_eq!(asked, 1_024);
+    assert_eq!(asked, 128, "half of the portal's places stay for others");
     // Who was bought for here is not held up by any of it.
     assert!(world.buys(ALICE, "hour", "NLJ7RT61SV").connected);
 }
