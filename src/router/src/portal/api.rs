@@ -7,9 +7,9 @@ use super::head::{Head, Origin};
 use super::reply::{Problem, Reply};
 use super::route::Call;
 use lango_core::package::Listed;
-use lango_core::request::{Refusal, Request};
+use lango_core::request::{MyDeviceView, PaymentStatus, Refusal, Request, SessionView};
 use lango_core::units::{Msisdn, OrderId, PackageId, Password, Receipt, Username};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::net::IpAddr;
 
@@ -44,6 +44,37 @@ struct Reclaim {
     phone: String,
 }
 
+// What is answered. Written as it is: JSON in the memory first would be more work, and more program.
+
+#[derive(Serialize)]
+struct PriceList<'a> {
+    packages: Vec<Listed<'a>>,
+}
+
+#[derive(Serialize)]
+struct Begun<'a> {
+    payment: &'a OrderId,
+    status: PaymentStatus,
+}
+
+#[derive(Serialize)]
+struct Entered {
+    session: SessionView,
+}
+
+#[derive(Serialize)]
+struct Active {
+    active: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    session: Option<SessionView>,
+}
+
+#[derive(Serialize)]
+struct Devices {
+    devices: Vec<MyDeviceView>,
+    devices_at_most: u8,
+}
+
 impl<B: Backend> Desk<B> {
     pub(super) async fn call(&self, call: Call, head: &Head, body: &[u8], peer: IpAddr) -> Outcome {
         match self.called(call, head, body, peer).await {
@@ -56,7 +87,7 @@ impl<B: Backend> Desk<B> {
         Ok(match call {
             Call::Packages => {
                 let packages = self.packages().await?;
-                Reply::json(200, &json!({"packages": packages.iter().map(Listed::from).collect::<Vec<_>>()})).into()
+                Reply::json(200, &PriceList { packages: packages.iter().map(Listed::from).collect() }).into()
             }
             Call::Pay => {
                 let Purchase { package, phone } = parsed(head, body)?;
@@ -64,7 +95,7 @@ impl<B: Backend> Desk<B> {
                 let package = package.parse::<PackageId>().map_err(|_| Refusal::UnknownPackage)?;
                 let phone = phone.parse::<Msisdn>().map_err(|_| Problem::BAD_PHONE)?;
                 let view = self.money(Request::Pay { device, package, phone, language: self.spoken(head) }).await?;
-                Reply::json(202, &json!({"payment": view.payment, "status": view.status})).into()
+                Reply::json(202, &Begun { payment: &view.payment, status: view.status }).into()
             }
             Call::Status { order } => {
                 let device = self.device(peer).await?;
@@ -86,26 +117,23 @@ impl<B: Backend> Desk<B> {
                 let Credentials { username, password, replace } = parsed(head, body)?;
                 let device = self.device(peer).await?;
                 let request = login(device, &username, &password, replace)?;
-                Reply::json(200, &json!({"session": self.entry(request).await?})).into()
+                Reply::json(200, &Entered { session: self.entry(request).await? }).into()
             }
             Call::Reclaim => {
                 let Reclaim { receipt, phone } = parsed(head, body)?;
                 let device = self.device(peer).await?;
                 let request = reclaim(device, &receipt, &phone)?;
-                Reply::json(200, &json!({"session": self.entry(request).await?})).into()
+                Reply::json(200, &Entered { session: self.entry(request).await? }).into()
             }
             Call::Logout => {
                 let device = self.device(peer).await?;
                 self.leave(device).await?;
-                Reply::json(200, &json!({"active": false})).into()
+                Reply::json(200, &Active { active: false, session: None }).into()
             }
             Call::CheckSession => {
                 let device = self.device(peer).await?;
-                match self.session(device).await? {
-                    Some(session) => Reply::json(200, &json!({"active": true, "session": session})),
-                    None => Reply::json(200, &json!({"active": false})),
-                }
-                .into()
+                let session = self.session(device).await?;
+                Reply::json(200, &Active { active: session.is_some(), session }).into()
             }
             Call::Redeem => {
                 let Redemption { code } = parsed(head, body)?;
@@ -115,7 +143,7 @@ impl<B: Backend> Desk<B> {
             Call::Devices => {
                 let device = self.device(peer).await?;
                 let account = self.my_account(device).await?.ok_or(Refusal::NotOnline)?;
-                Reply::json(200, &json!({"devices": account.devices, "devices_at_most": account.devices_at_most})).into()
+                Reply::json(200, &Devices { devices: account.devices, devices_at_most: account.devices_at_most }).into()
             }
             Call::LogoutOther => {
                 let Other { device: other } = parsed(head, body)?;

@@ -25,8 +25,8 @@ include!(concat!(env!("OUT_DIR"), "/portal_head.rs"));
 pub struct Language {
     /// What the build made for it.
     pub head: &'static Head,
-    /// Its texts by key.
-    pub texts: Value,
+    /// Its texts by key, under the `t` by which the templates call them: no page has them copied.
+    pub scope: Value,
 }
 
 /// All languages, ready to use.
@@ -40,7 +40,7 @@ impl Languages {
         let language = |head: &'static Head| {
             // The texts are in the binary, and a test reads them all: they are JSON.
             let texts = serde_json::from_str::<Map<String, Value>>(head.texts).unwrap_or_default();
-            Language { head, texts: Value::Object(texts) }
+            Language { head, scope: Value::Object(Map::from_iter([("t".to_owned(), Value::Object(texts))])) }
         };
         Self(HEADS.iter().map(language).collect())
     }
@@ -76,10 +76,16 @@ impl Languages {
 }
 
 impl Language {
+    /// Its texts by key.
+    #[must_use]
+    pub fn texts(&self) -> &Value {
+        self.scope.get("t").unwrap_or(&Value::Null)
+    }
+
     /// The text of `key`; the key itself where there is none, so that a gap is seen.
     #[must_use]
     pub fn text<'a>(&'a self, key: &'a str) -> &'a str {
-        self.texts.get(key).and_then(Value::as_str).unwrap_or(key)
+        self.texts().get(key).and_then(Value::as_str).unwrap_or(key)
     }
 
     /// The text of `key` with `{name}` replaced by its value.

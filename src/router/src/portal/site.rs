@@ -97,7 +97,6 @@ impl Site {
             })
             .collect();
         let mut all = json!({
-            "t": visit.language.texts,
             "name": visit.name,
             "title": title,
             "q": visit.link("").as_str(),
@@ -108,7 +107,7 @@ impl Site {
         if let (Some(all), Value::Object(values)) = (all.as_object_mut(), values) {
             all.extend(values);
         }
-        let tail = self.templates.render("layout", page, &all);
+        let tail = self.templates.render("layout", page, &[&visit.language.scope, &all]);
         let policy = format!(
             "default-src 'none'; style-src {STYLE_HASH}; script-src {SCRIPT_HASH}; connect-src 'self'; img-src data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
         );
@@ -155,7 +154,7 @@ mod tests {
         let sources = [include_str!("view.rs"), include_str!("pages.rs"), include_str!("site.rs")].concat();
         for name in read.names() {
             if let Some(key) = name.strip_prefix("t.") {
-                assert!(english.texts.get(key).is_some(), "no text {key}");
+                assert!(english.texts().get(key).is_some(), "no text {key}");
                 used += 1;
             } else {
                 assert!(sources.contains(&format!("\"{name}\"")), "no page gives {name} to its template");
@@ -169,7 +168,7 @@ mod tests {
         let sources = [include_str!("view.rs"), include_str!("pages.rs"), include_str!("language.rs"), include_str!("site.rs")].concat();
         let templates: String = TEMPLATES.iter().map(|(_, text)| *text).collect();
         let site = Site::embedded();
-        for key in site.languages.choose(None, None).texts.as_object().unwrap().keys() {
+        for key in site.languages.choose(None, None).texts().as_object().unwrap().keys() {
             let stems = ["reason_", "advice_", "error_"]; // made from the core's own codes
             let used = templates.contains(&format!("{{{{t.{key}}}}}"))
                 || sources.contains(&format!("\"{key}\""))

@@ -48,11 +48,11 @@ impl Templates {
         Ok(())
     }
 
-    /// The text of `name` with the values filled in. `{{>page}}` in it is the template `page`.
+    /// The text of `name` with the values filled in, of which the last count first. `{{>page}}` in it is the template `page`.
     #[must_use]
-    pub fn render(&self, name: &str, page: &str, values: &Value) -> String {
+    pub fn render(&self, name: &str, page: &str, values: &[&Value]) -> String {
         let mut out = String::with_capacity(6 * 1024);
-        self.write(&mut out, name, page, &mut vec![values], 0);
+        self.write(&mut out, name, page, &mut values.to_vec(), 0);
         out
     }
 
@@ -227,7 +227,7 @@ mod tests {
         templates.add("main", template).expect("it is a template");
         templates.add("part", "[{{x}}]").expect("it is a template");
         templates.add("loop", "{{>loop}}.").expect("it is a template");
-        templates.render("main", "part", &values)
+        templates.render("main", "part", &[&values])
     }
 
     #[test]
