@@ -1,6 +1,7 @@
 //! The command line: what was typed, what is asked of the daemon, and what people read.
 
 mod arguments;
+mod indent;
 mod tables;
 mod vouchers;
 

@@ -1,6 +1,7 @@
 //! Answers as tables for people, and as JSON for programs.
 
 use super::Ask;
+use super::indent::indented;
 use crate::control::wire::{Command, DaemonCommand};
 use crate::gate::SWITCH_OFFLOAD_OFF;
 use lango_core::package::{Listed, Package};
@@ -14,19 +15,19 @@ use lango_core::units::{Bytes, Kbps, Millis, Seconds};
 /// The answer's value alone, as indented JSON.
 pub fn json(answer: &Answer) -> serde_json::Result<String> {
     let text = match answer {
-        Answer::Packages(packages) => serde_json::to_string_pretty(&packages.iter().map(Listed::from).collect::<Vec<_>>()),
-        Answer::Session(session) => serde_json::to_string_pretty(session),
-        Answer::Status(status) => serde_json::to_string_pretty(status),
-        Answer::Sessions(sessions) => serde_json::to_string_pretty(sessions),
-        Answer::Accounts(accounts) => serde_json::to_string_pretty(accounts),
-        Answer::Payments(payments) => serde_json::to_string_pretty(payments),
-        Answer::Served(served) => serde_json::to_string_pretty(served),
-        Answer::Vouchers(vouchers) => serde_json::to_string_pretty(vouchers),
-        Answer::VouchersRevoked(revoked) => Ok(serde_json::json!({"revoked": revoked}).to_string()),
+        Answer::Packages(packages) => serde_json::to_string(&packages.iter().map(Listed::from).collect::<Vec<_>>()),
+        Answer::Session(session) => serde_json::to_string(session),
+        Answer::Status(status) => serde_json::to_string(status),
+        Answer::Sessions(sessions) => serde_json::to_string(sessions),
+        Answer::Accounts(accounts) => serde_json::to_string(accounts),
+        Answer::Payments(payments) => serde_json::to_string(payments),
+        Answer::Served(served) => serde_json::to_string(served),
+        Answer::Vouchers(vouchers) => serde_json::to_string(vouchers),
+        Answer::VouchersRevoked(revoked) => return Ok(format!("{{\"revoked\":{revoked}}}\n")),
         Answer::Done => Ok("{}".to_owned()),
-        other => serde_json::to_string_pretty(other),
+        other => serde_json::to_string(other),
     }?;
-    Ok(text + "\n")
+    Ok(indented(&text) + "\n")
 }
 
 /// The answer for people.
@@ -55,7 +56,8 @@ pub fn text(answer: &Answer, ask: &Ask) -> String {
             Command::Rules(Request::ClockIsSet) => String::new(), // a script asks, which logs what it prints
             Command::Rules(_) => "Done.\n".to_owned(),
         },
-        other => format!("{other:?}\n"),
+        // Nothing that the command line asks for.
+        other => json(other).unwrap_or_default(),
     }
 }
 

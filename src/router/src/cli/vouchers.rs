@@ -63,7 +63,7 @@ fn in_json(batch: &BatchView, codes: &[VoucherCode]) -> String {
         "expires_at": batch.expires_at.map(Wall::to_rfc3339),
         "vouchers": vouchers,
     });
-    format!("{all:#}\n")
+    super::indent::indented(&all.to_string()) + "\n"
 }
 
 fn on_paper(batch: &BatchView, codes: &[VoucherCode], router: &str) -> String {
