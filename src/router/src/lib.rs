@@ -17,3 +17,4 @@ pub mod portal;
 pub mod retry;
 pub mod store;
 pub mod sync;
+pub mod tls;

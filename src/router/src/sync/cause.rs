@@ -1,7 +1,7 @@
 //! Why a connection failed, in words that say what to do. Pure.
 
 use super::config::SyncConfig;
-use super::tls::SYSTEM_ROOTS;
+use crate::tls::SYSTEM_ROOTS;
 use lango_core::time::Wall;
 use rumqttc::{ConnectReturnCode, ConnectionError, StateError, TlsError};
 use rustls::CertificateError;

@@ -8,7 +8,8 @@ use super::config::SyncConfig;
 use super::poll::{Failure, unpanicked};
 use super::task::{Command, Task};
 use super::{SyncEvent, count};
-use super::{letter, tls, topics};
+use super::{letter, topics};
+use crate::tls;
 use lango_core::message::{MAX_PAYLOAD, Up};
 use lango_core::time::Wall;
 use rumqttc::Error::PayloadSizeLimitExceeded as TooLarge;
@@ -116,7 +117,7 @@ impl Task {
         if broker.tls {
             let config = match &self.tls {
                 Some(config) => config.clone(),
-                None => self.tls.insert(tls::client_config(ca.as_deref())?).clone(),
+                None => self.tls.insert(tls::client_config(ca.as_deref(), None)?).clone(),
             };
             options.set_transport(Transport::tls_with_config(TlsConfiguration::Rustls(config)));
         }

@@ -10,7 +10,7 @@ pub mod letter;
 mod poll;
 mod quiet;
 mod task;
-mod tls;
+
 pub mod topics;
 
 pub use config::{Broker, SyncConfig};

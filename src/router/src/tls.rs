@@ -1,4 +1,4 @@
-//! TLS towards the broker: rustls over ring, named here and not left to what the process has as its default.
+//! TLS towards the broker and RADIUS servers: rustls over ring, named here and not left to what the process has as its default.
 
 use rustls::crypto::{CryptoProvider, KeyProvider};
 use rustls::sign::SigningKey;
@@ -30,6 +30,14 @@ pub enum TlsError {
         /// What is wrong in it, where anything is.
         cause: Option<String>,
     },
+    /// It holds no key.
+    #[error("{} holds no private key (PEM, from -----BEGIN PRIVATE KEY----- on): {cause}", path.display())]
+    Key {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong in it.
+        cause: String,
+    },
     /// rustls does not take what this program asks of it.
     #[error("TLS cannot be set up: {0}")]
     Rustls(#[from] rustls::Error),
@@ -39,37 +47,51 @@ fn if_missing(path: &Path) -> &'static str {
     if path == Path::new(SYSTEM_ROOTS) {
         "install the package ca-bundle (OpenWrt) or ca-certificates (Debian), or set `option ca`"
     } else {
-        "set `option ca` to the file with the broker's CA"
+        "set `option ca` to the file with the server's CA"
     }
 }
 
-/// What to connect with: trusts the certificates in `ca`, or the system's.
+/// What to connect with: trusts the certificates in `ca`, or the system's. `own` is a certificate, with those that lead to its
+/// CA, and its key, for servers that ask who connects.
 ///
 /// # Errors
-/// When they cannot be read.
-pub fn client_config(ca: Option<&Path>) -> Result<Arc<ClientConfig>, TlsError> {
+/// When they cannot be read, or the key is not the certificate's.
+pub fn client_config(ca: Option<&Path>, own: Option<(&Path, &Path)>) -> Result<Arc<ClientConfig>, TlsError> {
     let path = ca.unwrap_or(Path::new(SYSTEM_ROOTS));
-    let pem = std::fs::read(path).map_err(|cause| TlsError::Unreadable { path: path.to_owned(), cause })?;
-    let roots = roots(&pem).map_err(|cause| TlsError::Empty { path: path.to_owned(), cause })?;
+    let roots = roots(&read(path)?).map_err(|cause| TlsError::Empty { path: path.to_owned(), cause })?;
     let config = ClientConfig::builder_with_provider(Arc::new(provider()))
         .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(Arc::new(config))
+        .with_root_certificates(roots);
+    let Some((certificate, key)) = own else { return Ok(Arc::new(config.with_no_client_auth())) };
+    let empty = |path: &Path, cause: Option<String>| TlsError::Empty { path: path.to_owned(), cause };
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&read(certificate)?).collect();
+    let chain = chain.map_err(|cause| empty(certificate, Some(cause.to_string())))?;
+    if chain.is_empty() {
+        return Err(empty(certificate, None));
+    }
+    let key =
+        PrivateKeyDer::from_pem_slice(&read(key)?).map_err(|cause| TlsError::Key { path: key.to_owned(), cause: cause.to_string() })?;
+    Ok(Arc::new(config.with_client_auth_cert(chain, key)?))
 }
 
-/// ring's, but for keys of our own: brokers know a router by its user name, and all that signs with such keys is flash.
+fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
+    std::fs::read(path).map_err(|cause| TlsError::Unreadable { path: path.to_owned(), cause })
+}
+
+/// ring's, but for keys of our own: of those, only ones on elliptic curves. What signs with RSA is 60 KB of flash, and a router's
+/// certificate is made for it.
 fn provider() -> CryptoProvider {
-    CryptoProvider { key_provider: &NoKeys, ..rustls::crypto::ring::default_provider() }
+    CryptoProvider { key_provider: &CurveKeys, ..rustls::crypto::ring::default_provider() }
 }
 
-/// No private key of a router's is for TLS.
+/// Loads keys on the curves P-256 and P-384.
 #[derive(Debug)]
-struct NoKeys;
+struct CurveKeys;
 
-impl KeyProvider for NoKeys {
-    fn load_private_key(&self, _: PrivateKeyDer<'static>) -> Result<Arc<dyn SigningKey>, rustls::Error> {
-        Err(rustls::Error::General("this program shows no certificate of its own".to_owned()))
+impl KeyProvider for CurveKeys {
+    fn load_private_key(&self, key: PrivateKeyDer<'static>) -> Result<Arc<dyn SigningKey>, rustls::Error> {
+        rustls::crypto::ring::sign::any_ecdsa_type(&key)
+            .map_err(|_| rustls::Error::General("it is no ECDSA key on P-256 or P-384; make the certificate with such a one".to_owned()))
     }
 }
 
@@ -98,7 +120,7 @@ mod tests {
     fn files_without_certificates_are_named() {
         let place = tempfile::tempdir().unwrap();
         let path = place.path().join("ca.pem");
-        let missing = client_config(Some(&path)).unwrap_err().to_string();
+        let missing = client_config(Some(&path), None).unwrap_err().to_string();
         assert!(missing.contains("ca.pem") && missing.contains("option ca"), "{missing}");
         for text in [
             "",
@@ -107,7 +129,7 @@ mod tests {
             "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
         ] {
             std::fs::write(&path, text).unwrap();
-            let empty = client_config(Some(&path)).unwrap_err();
+            let empty = client_config(Some(&path), None).unwrap_err();
             assert!(matches!(empty, TlsError::Empty { .. }), "{text:?}: {empty}");
         }
     }
