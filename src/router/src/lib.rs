@@ -14,6 +14,7 @@ pub mod memory;
 pub mod neighbours;
 pub mod netlink;
 pub mod portal;
+pub mod radius;
 pub mod retry;
 pub mod store;
 pub mod sync;
