@@ -59,9 +59,8 @@ fn if_missing(path: &Path) -> &'static str {
 pub fn client_config(ca: Option<&Path>, own: Option<(&Path, &Path)>) -> Result<Arc<ClientConfig>, TlsError> {
     let path = ca.unwrap_or(Path::new(SYSTEM_ROOTS));
     let roots = roots(&read(path)?).map_err(|cause| TlsError::Empty { path: path.to_owned(), cause })?;
-    let config = ClientConfig::builder_with_provider(Arc::new(provider()))
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots);
+    let config =
+        ClientConfig::builder_with_provider(Arc::new(provider())).with_safe_default_protocol_versions()?.with_root_certificates(roots);
     let Some((certificate, key)) = own else { return Ok(Arc::new(config.with_no_client_auth())) };
     let empty = |path: &Path, cause: Option<String>| TlsError::Empty { path: path.to_owned(), cause };
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&read(certificate)?).collect();

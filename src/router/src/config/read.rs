@@ -3,8 +3,9 @@
 use super::options::{Options, Shown, hint};
 use super::settings::{Config, Gateway, Radius, Relay};
 use super::uci::{Fault, File, Section};
-use super::values::{self, Endpoint, Rule};
+use super::values::{self, RadiusServer, Rule, Secret};
 use lango_core::package::{Limits, Package};
+use lango_core::radius::RadiusSettings;
 use lango_core::settings::Outage;
 use lango_core::units::{Bytes, Invalid, Kbps, Millis, PackageId, RouterName, Seconds, Shillings};
 use std::path::PathBuf;
@@ -145,23 +146,84 @@ fn relay(section: &Section) -> Outcome<Relay> {
 
 fn radius(section: &Section, router: Option<&str>) -> Outcome<Radius> {
     let mut options = Options::of(section);
-    let server = |port| move |text: &str| -> Result<Endpoint, Rule> { values::radius_server(text, port) };
+    let server = |port| move |text: &str| -> Result<RadiusServer, Rule> { values::radius_server(text, port) };
     let servers = options.required_list("server", "192.0.2.10:1812", server(1812));
     let accounting = options.list("accounting", server(1813));
-    let secret = options.required("secret", Shown::Never, "…", values::secret);
+    let coa_port = options.optional("coa_port", Shown::Yes, values::port);
+    let (tls, clear): (Vec<_>, Vec<_>) = servers.iter().chain(&accounting).partition(|server| server.tls);
+    // Over TLS it is always the same (RFC 6614 section 2.3).
+    let secret = if tls.is_empty() || !clear.is_empty() || coa_port.is_some() {
+        options.required("secret", Shown::Never, "…", values::secret)
+    } else {
+        options.optional("secret", Shown::Never, values::secret).or_else(|| Some(Secret::none()))
+    };
     let nas_identifier = options.optional("nas_identifier", Shown::Yes, values::printable);
     let interim = options.optional("interim", Shown::Yes, |text| {
         values::number(text, 60..=86_400).map(Seconds).ok_or("seconds from 60 to 86400, in digits")
     });
-    let coa_port = options.optional("coa_port", Shown::Yes, values::port);
+    let method = options.optional("method", Shown::Yes, values::method).unwrap_or_default();
+    let require = options.optional("require_message_authenticator", Shown::Yes, values::switch).unwrap_or(true);
+    let old_servers = options.list("old_server", values::radius_host);
+    let nas_ip = options.optional("nas_ip", Shown::Yes, values::address);
+    let called_station_id = options.optional("called_station_id", Shown::Yes, values::short);
+    let ssid = options.optional("ssid", Shown::Yes, values::ssid);
+    let location_id = options.optional("location_id", Shown::Yes, values::short);
+    let location_name = options.optional("location_name", Shown::Yes, values::short);
+    let station_id = options.optional("station_id", Shown::Yes, values::station_id).unwrap_or_default();
+    let mac_login = options.optional("mac_login", Shown::Yes, values::switch).unwrap_or(false);
+    let roaming = options.optional("roaming", Shown::Yes, values::switch).unwrap_or(false);
+    let ca = options.optional("ca", Shown::Yes, values::path);
+    let cert = options.optional("cert", Shown::Yes, values::path);
+    let key = options.optional("key", Shown::Yes, values::path);
+    for name in ["ca", "cert", "key"] {
+        if tls.is_empty() && options.has(name) {
+            let right = "write the server as radsec://HOST:PORT, or take the option out";
+            options.fault(options.line_of(name), format!("'{name}' has no use without RadSec"), right);
+        }
+    }
+    for (one, other) in [("cert", "key"), ("key", "cert")] {
+        if options.has(one) && !options.has(other) {
+            options.fault(
+                options.line_of(one),
+                format!("'{one}' is of no use without '{other}'"),
+                format!("add: option {other} '/etc/lango/{other}.pem'"),
+            );
+        }
+    }
+    for old in &old_servers {
+        if !servers.iter().any(|server| server.at.host == *old) {
+            let line = options.line_of("old_server");
+            options.fault(
+                line,
+                format!("'old_server' names {old}, which is none of the servers"),
+                "write it as in 'server', without the port",
+            );
+        }
+    }
     let faults = options.finish();
     let radius = secret.map(|secret| Radius {
+        rules: RadiusSettings {
+            accounting: !accounting.is_empty(),
+            interim: interim.unwrap_or(Seconds(300)),
+            mac_login,
+            roaming,
+            station_id,
+        },
         servers,
         accounting,
         secret,
+        method,
+        require_message_authenticator: require,
+        old_servers,
         nas_identifier: nas_identifier.or_else(|| router.map(str::to_owned)).unwrap_or_default(),
-        interim: interim.unwrap_or(Seconds(300)),
+        nas_ip,
+        called_station_id,
+        ssid,
+        location_id,
+        location_name,
         coa_port,
+        ca,
+        own: cert.zip(key),
     });
     (radius, faults)
 }

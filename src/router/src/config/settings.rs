@@ -1,9 +1,12 @@
 //! The router's settings, typed. What is in here is valid.
 
-use super::values::{Broker, Endpoint, HostName, Interface, Secret};
+use super::values::{Broker, HostName, Interface, RadiusServer, Secret};
+use crate::radius::request::Method;
 use lango_core::package::Package;
+use lango_core::radius::RadiusSettings;
 use lango_core::settings::{Outage, Settings};
 use lango_core::units::{Millis, RouterName, Seconds};
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 /// A whole configuration.
@@ -65,21 +68,41 @@ pub struct Relay {
     pub end_notice: Option<Millis>,
 }
 
-/// A RADIUS server.
+/// RADIUS servers, and what they are told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Radius {
     /// Authentication servers, first choice first; at least one.
-    pub servers: Vec<Endpoint>,
+    pub servers: Vec<RadiusServer>,
     /// Accounting servers, first choice first; none: no accounting.
-    pub accounting: Vec<Endpoint>,
-    /// The secret shared with all of them.
+    pub accounting: Vec<RadiusServer>,
+    /// The secret shared with all of them that are spoken to over UDP; empty where none is.
     pub secret: Secret,
+    /// How passwords are shown to the server.
+    pub method: Method,
+    /// Whether answers must have a Message-Authenticator.
+    pub require_message_authenticator: bool,
+    /// Hosts of `servers` whose answers need none all the same.
+    pub old_servers: Vec<String>,
     /// NAS-Identifier (RFC 2865 section 5.32).
     pub nas_identifier: String,
-    /// Between two interim accounting updates (RFC 2869 section 5.16: at least 60).
-    pub interim: Seconds,
+    /// NAS-IP-Address (RFC 2865 section 5.4); none: the one that the router sends from.
+    pub nas_ip: Option<IpAddr>,
+    /// Called-Station-Id but for the SSID; none: the Ethernet address of the customers' first interface.
+    pub called_station_id: Option<String>,
+    /// What Called-Station-Id ends with, behind a colon (RFC 3580 section 3.20).
+    pub ssid: Option<String>,
+    /// WISPr-Location-ID.
+    pub location_id: Option<String>,
+    /// WISPr-Location-Name.
+    pub location_name: Option<String>,
     /// The UDP port on which disconnects are taken (RFC 5176); none: none are.
     pub coa_port: Option<u16>,
+    /// A PEM file of certificates to trust, in place of the system's. Only with TLS.
+    pub ca: Option<PathBuf>,
+    /// The router's own certificate and key, PEM files. Only with TLS.
+    pub own: Option<(PathBuf, PathBuf)>,
+    /// As far as the rules depend on it.
+    pub rules: RadiusSettings,
 }
 
 impl Config {
@@ -93,7 +116,7 @@ impl Config {
             checkpoint: Millis::from_seconds(self.gateway.checkpoint.0),
             relay: self.relay.is_some(),
             end_notice: self.relay.as_ref().and_then(|relay| relay.end_notice),
-            radius: None,
+            radius: self.radius.as_ref().map(|radius| radius.rules.clone()),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         }
     }

@@ -2,7 +2,9 @@
 //!
 //! A rule is the end of the sentence "it must be …", so that every message says what would be right.
 
+use crate::radius::request::Method;
 use base64::Engine as _;
+use lango_core::radius::StationFormat;
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 use std::path::PathBuf;
@@ -15,6 +17,11 @@ pub(super) type Rule = &'static str;
 pub struct Secret(String);
 
 impl Secret {
+    /// No secret at all, where none is needed.
+    pub(super) fn none() -> Self {
+        Self(String::new())
+    }
+
     /// The secret in clear, for the one who sends it. Never for a log.
     #[must_use]
     pub fn reveal(&self) -> &str {
@@ -185,12 +192,71 @@ pub(super) fn broker(text: &str) -> Result<Broker, Rule> {
     Ok(Broker { tls, at: endpoint(rest, port).ok_or(RULE)? })
 }
 
-pub(super) fn radius_server(text: &str, default_port: u16) -> Result<Endpoint, Rule> {
+/// A RADIUS server: in clear over UDP, or over TLS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RadiusServer {
+    /// `radsec://`: RADIUS over TLS (RFC 6614).
+    pub tls: bool,
+    /// Its host and port.
+    pub at: Endpoint,
+}
+
+impl fmt::Display for RadiusServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", if self.tls { "radsec://" } else { "" }, self.at)
+    }
+}
+
+pub(super) fn radius_server(text: &str, default_port: u16) -> Result<RadiusServer, Rule> {
+    const RULE: Rule = "HOST:PORT, as 192.0.2.10:1812 or [2001:db8::10]:1812, or radsec://HOST:PORT";
+    let (tls, text, port) = match text.strip_prefix("radsec://") {
+        Some(rest) => (true, rest, 2083),
+        None => (false, text, default_port),
+    };
     // A bare IPv6 address cannot carry a port, and so needs no brackets either.
     if let Ok(IpAddr::V6(address)) = text.parse() {
-        return Ok(Endpoint { host: address.to_string(), port: default_port });
+        return Ok(RadiusServer { tls, at: Endpoint { host: address.to_string(), port } });
     }
-    endpoint(text, default_port).ok_or("HOST:PORT, as 192.0.2.10:1812 or [2001:db8::10]:1812")
+    Ok(RadiusServer { tls, at: endpoint(text, port).ok_or(RULE)? })
+}
+
+/// A host as the servers' list has it, without its port.
+pub(super) fn radius_host(text: &str) -> Result<String, Rule> {
+    let ip = text.parse::<IpAddr>().map(|address| address.to_string());
+    ip.or_else(|_| host_name(text).map(|name| name.0)).map_err(|_| "a server's host as in 'server', without its port")
+}
+
+pub(super) fn method(text: &str) -> Result<Method, Rule> {
+    match text {
+        "pap" => Ok(Method::Pap),
+        "chap" => Ok(Method::Chap),
+        "mschapv2" => Ok(Method::MsChapV2),
+        _ => Err("'pap', 'chap' or 'mschapv2'"),
+    }
+}
+
+pub(super) fn address(text: &str) -> Result<IpAddr, Rule> {
+    text.parse().map_err(|_| "an IP address, as 192.0.2.7")
+}
+
+pub(super) fn station_id(text: &str) -> Result<StationFormat, Rule> {
+    text.parse().map_err(|()| "an example: AA-BB-CC-DD-EE-FF, AA:BB:CC:DD:EE:FF or AABBCCDDEEFF, or the same in small letters")
+}
+
+/// A text of a vendor's attribute, or one with an Ethernet address or an SSID beside it.
+pub(super) fn short(text: &str) -> Result<String, Rule> {
+    if text.len() > 200 || text.chars().any(char::is_control) {
+        return Err("at most 200 bytes, on one line");
+    }
+    Ok(text.to_owned())
+}
+
+/// IEEE 802.11: at most 32 octets.
+pub(super) fn ssid(text: &str) -> Result<String, Rule> {
+    if text.len() > 32 || text.chars().any(char::is_control) {
+        return Err("a network's name of at most 32 bytes");
+    }
+    Ok(text.to_owned())
 }
 
 pub(super) fn ed25519_key(text: &str) -> Result<[u8; 32], Rule> {

@@ -426,8 +426,10 @@ impl Daemon {
             self.failures.gate += 1;
             self.gate_again = Some(Instant::now() + AGAIN);
         }
-        // Before the rules tell everything again: what the one before had under way is gone with it.
-        self.radius.begin(&self.config)?;
+        // Before the rules give everything again: what the one before had under way is gone with it.
+        if let Err(cause) = self.radius.reconfigure(&self.config).await {
+            log::error!("radius: {cause:#}; no server is asked or told");
+        }
         let mut inputs = VecDeque::from([Input::Reconfigured(self.config.settings())]);
         let mut events = sync;
         match (self.sync.take(), start::sync_config(&self.config)?) {

@@ -1,15 +1,18 @@
-//! The daemon's way to RADIUS servers, where the config names any.
+//! The daemon's way to RADIUS servers: the configuration's radius section as the adapter needs it, and the adapter that runs.
 
 use crate::config::Config;
-use crate::radius::{self, RadiusConfig, RadiusHandle};
+use crate::config::values::RadiusServer;
+use crate::radius::request::Nas;
+use crate::radius::{self, Certificates, RadiusConfig, RadiusHandle, ServerConfig};
 use anyhow::Context as _;
 use lango_core::radius::{RadiusEvent, RadiusOrder};
+use lango_core::units::Mac;
 use tokio::sync::mpsc;
 
 /// Servers, as they are configured now.
 pub(super) struct Radius {
     events: mpsc::Sender<RadiusEvent>,
-    running: Option<RadiusHandle>,
+    running: Option<(RadiusConfig, RadiusHandle)>,
 }
 
 impl Radius {
@@ -17,20 +20,100 @@ impl Radius {
         Self { events, running: None }
     }
 
-    /// Begins with the servers that are configured now; what was under way with others is dropped.
-    pub(super) fn begin(&mut self, config: &Config) -> anyhow::Result<()> {
-        self.running = None; // its port is free before the next one wants it
-        self.running = match RadiusConfig::of(config) {
-            Some(wanted) => Some(radius::start(wanted, self.events.clone()).context("RADIUS cannot be begun")?),
-            None => None,
-        };
+    /// Goes on with the servers that are configured now. What was under way with others is dropped; the rules give it again.
+    pub(super) async fn reconfigure(&mut self, config: &Config) -> anyhow::Result<()> {
+        let wanted = adapter_config(config);
+        if self.running.as_ref().map(|(running, _)| running) == wanted.as_ref() {
+            return Ok(());
+        }
+        if let Some((_, running)) = self.running.take() {
+            running.stop().await; // its port is free before the next one wants it
+        }
+        if let Some(wanted) = wanted {
+            let running = radius::start(wanted.clone(), self.events.clone()).context("RADIUS servers cannot be spoken to")?;
+            self.running = Some((wanted, running));
+        }
         Ok(())
     }
 
     /// Without servers nobody is asked or told; the rules do not count on an answer.
     pub(super) fn order(&self, order: RadiusOrder) {
-        if let Some(running) = &self.running {
+        if let Some((_, running)) = &self.running {
             running.order(order);
         }
+    }
+}
+
+/// What the adapter needs; nothing where there is no such section.
+fn adapter_config(config: &Config) -> Option<RadiusConfig> {
+    let bridge = config.gateway.lan.first().and_then(|lan| ethernet_address(lan.as_str()));
+    with_bridge(config, bridge)
+}
+
+/// An interface's Ethernet address; nothing where it is not there yet.
+fn ethernet_address(interface: &str) -> Option<Mac> {
+    std::fs::read_to_string(format!("/sys/class/net/{interface}/address")).ok()?.trim().parse().ok()
+}
+
+fn with_bridge(config: &Config, bridge: Option<Mac>) -> Option<RadiusConfig> {
+    let radius = config.radius.as_ref()?;
+    let station = radius.rules.station_id;
+    let server = |server: &RadiusServer| ServerConfig {
+        host: server.at.host.clone(),
+        port: server.at.port,
+        tls: server.tls,
+        must_sign: radius.require_message_authenticator && !radius.old_servers.contains(&server.at.host),
+    };
+    // Without its address a router is still known by its name.
+    let own = radius.called_station_id.clone().or_else(|| bridge.map(|bridge| station.write(bridge)));
+    let mut called_station = own.unwrap_or_else(|| radius.nas_identifier.clone());
+    if let Some(ssid) = &radius.ssid {
+        called_station.push(':');
+        called_station.push_str(ssid);
+    }
+    Some(RadiusConfig {
+        servers: radius.servers.iter().map(server).collect(),
+        accounting: radius.accounting.iter().map(server).collect(),
+        secret: radius.secret.reveal().as_bytes().to_vec(),
+        method: radius.method,
+        nas: Nas {
+            identifier: radius.nas_identifier.clone(),
+            address: radius.nas_ip,
+            called_station,
+            station,
+            location_id: radius.location_id.clone(),
+            location_name: radius.location_name.clone(),
+        },
+        coa_port: radius.coa_port,
+        certificates: Certificates { ca: radius.ca.clone(), own: radius.own.clone() },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn made(more: &str) -> RadiusConfig {
+        let text = format!(
+            "config gateway\noption name kibera-7\noption lan br-lan\noption wan wan\nconfig radius\nlist server 192.0.2.10\nlist server new.lan\noption secret s\n{more}"
+        );
+        let config = crate::config::parse("lango", text.as_bytes()).unwrap();
+        with_bridge(&config, "02:00:5e:10:00:0a".parse().ok()).unwrap()
+    }
+
+    #[test]
+    fn what_the_servers_are_told_of_the_router() {
+        let plain = made("");
+        assert_eq!((plain.nas.identifier.as_str(), plain.nas.called_station.as_str()), ("kibera-7", "02-00-5E-10-00-0A"));
+        assert_eq!(made("option ssid 'Free Wi-Fi'\noption station_id aabbccddeeff\n").nas.called_station, "02005e10000a:Free Wi-Fi");
+        assert_eq!(made("option ssid x\noption called_station_id gate\n").nas.called_station, "gate:x");
+    }
+
+    #[test]
+    fn whose_answers_must_be_signed() {
+        let must = |more| made(more).servers.iter().map(|server| server.must_sign).collect::<Vec<_>>();
+        assert_eq!(must(""), [true, true]);
+        assert_eq!(must("list old_server 192.0.2.10\n"), [false, true]);
+        assert_eq!(must("option require_message_authenticator 0\n"), [false, false]);
     }
 }

@@ -32,7 +32,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 use server::Server;
 use std::rc::Rc;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
 
 /// Questions that are open at once at most. Beyond it there is no answer: so many customers do not log in within seconds.
@@ -42,9 +42,18 @@ pub const QUESTIONS: usize = 2048;
 #[derive(Debug)]
 pub struct RadiusHandle {
     orders: mpsc::UnboundedSender<RadiusOrder>,
+    task: JoinHandle<()>,
 }
 
 impl RadiusHandle {
+    /// Ends everything, and returns when its ports are free.
+    pub async fn stop(self) {
+        drop(self.orders);
+        if let Err(cause) = self.task.await {
+            log::error!("radius: its task ended: {cause}");
+        }
+    }
+
     /// Gives an order; never waits. An [`RadiusOrder::Account`] of which more than [`WAITING`] wait already is dropped: give it
     /// again as others are acknowledged. One that is here already is not taken twice.
     pub fn order(&self, order: RadiusOrder) {
@@ -87,8 +96,8 @@ pub fn start(config: RadiusConfig, events: mpsc::Sender<RadiusEvent>) -> anyhow:
     }
     let asker = Rc::new(Asker { pool: Pool(servers), nas, method: config.method, events });
     let (orders, received) = mpsc::unbounded_channel();
-    tokio::task::spawn_local(run(asker, desk, account, received, tasks));
-    Ok(RadiusHandle { orders })
+    let task = tokio::task::spawn_local(run(asker, desk, account, received, tasks));
+    Ok(RadiusHandle { orders, task })
 }
 
 fn clock_boot() -> anyhow::Result<lango_core::time::BootId> {
@@ -122,7 +131,7 @@ async fn run(
                 // Without accounting servers nobody takes it: the rules know.
                 Some(RadiusOrder::Account(told)) => drop(account.send(told)),
                 Some(RadiusOrder::Answer(id, outcome)) => desk.answer(id, outcome),
-                None => return,
+                None => break,
             },
             Some(_) = questions.join_next() => {}
             Some(ended) = tasks.join_next() => if let Err(cause) = ended {
@@ -130,6 +139,8 @@ async fn run(
             },
         }
     }
+    questions.shutdown().await;
+    tasks.shutdown().await;
 }
 
 /// Asks one question, and tells what came of it.
