@@ -1,6 +1,7 @@
 //! The command line, read into a command. Pure.
 
 use crate::bookkeeping::Form;
+use crate::reversing::Word;
 use crate::vouchers::Wanted;
 use lango_core::units::{Invalid, RouterName};
 use lango_core::voucher::{GOOD_FOR_DAYS, MOST_AT_ONCE};
@@ -28,6 +29,11 @@ lango-relay retry ID            asks Safaricom about a payment now, or sends a t
 lango-relay c2b register        has Safaricom send payments by hand here
 lango-relay assign RECEIPT ROUTER   says for which router money by hand is that waits
 lango-relay reverse RECEIPT --yes   sends money back to who paid it; --served: even if a router may have served it
+lango-relay reverse RECEIPT     asks what became of a reversal of which nobody knows the end; sends nothing
+lango-relay reverse RECEIPT --done|--forget --yes
+                                takes your word for it, after a look into M-Pesa's statement
+lango-relay posts               what Safaricom told of money that could not be read
+lango-relay posts done ID       you have seen to it
 lango-relay vouchers create ROUTER PACKAGE COUNT
                                 makes vouchers for a router, and prints their codes, which nobody can do again
 lango-relay key accept          has the ledger take this machine's signing key, after the old one was lost
@@ -35,7 +41,7 @@ lango-relay key accept          has the ledger take this machine's signing key, 
 --config FILE   the config (default /etc/lango-relay.toml)
 --day DAY       with `payments` and `reconcile`: a day in Nairobi, as 2026-11-22
 --days DAYS     with `vouchers create`: for how long they can be redeemed (default 365)
---json          with `payments`, `sms`, `router list` and `vouchers create`: for programs
+--json          with `payments`, `posts`, `sms`, `router list` and `vouchers create`: for programs
 --csv           with `payments --day` and `payments --sums`: for spreadsheets
 ";
 
@@ -71,7 +77,13 @@ pub enum Command {
         yes: bool,
         /// Whether it is meant even if it was served.
         served: bool,
+        /// How it ended, as the operator knows.
+        word: Option<Word>,
     },
+    /// List what could not be read.
+    Posts,
+    /// One of that is seen to.
+    PostsDone(String),
     /// List the payments.
     Payments,
     /// Hold M-Pesa's statement against the ledger.
@@ -115,7 +127,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Args, Stri
     let mut parser = lexopt::Parser::from_args(arguments.into_iter().collect::<Vec<_>>());
     let (mut config, mut words) = (PathBuf::from(CONFIG), Vec::new());
     let (mut json, mut csv, mut sums, mut day, mut days) = (false, false, false, None, None);
-    let (mut yes, mut served) = (false, false);
+    let (mut yes, mut served, mut ended) = (false, false, None);
     let mut special = None;
     while let Some(argument) = parser.next().map_err(|error| error.to_string())? {
         match argument {
@@ -125,6 +137,8 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Args, Stri
             Long("sums") => sums = true,
             Long("yes") => yes = true,
             Long("served") => served = true,
+            Long("done") => ended = Some(Word::Done),
+            Long("forget") => ended = Some(Word::Forget),
             Long("day") => {
                 let text = parser.value().map_err(|error| error.to_string())?;
                 day = Some(text.into_string().map_err(|_| "an argument is not UTF-8".to_owned())?);
@@ -145,8 +159,9 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Args, Stri
         None => command(&words.iter().map(String::as_str).collect::<Vec<_>>())?,
     };
     match &mut command {
-        Command::Reverse { yes: meant, served: even, .. } => (*meant, *even) = (yes, served),
+        Command::Reverse { yes: meant, served: even, word, .. } => (*meant, *even, *word) = (yes, served, ended),
         Command::Help | Command::Version => {}
+        _ if ended.is_some() => return Err("--done and --forget are for `reverse`".to_owned()),
         _ if yes || served => return Err("--yes and --served are for `reverse`".to_owned()),
         _ => {}
     }
@@ -156,8 +171,11 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Args, Stri
         (_, Some(_)) if !asked => return Err("--days is for `vouchers create`".to_owned()),
         _ => {}
     }
-    if json && !asked && !matches!(command, Command::Payments | Command::RouterList | Command::Sms | Command::VouchersCreate(_)) {
-        return Err("--json is for `payments`, `sms`, `router list` and `vouchers create`".to_owned());
+    if json
+        && !asked
+        && !matches!(command, Command::Payments | Command::Posts | Command::RouterList | Command::Sms | Command::VouchersCreate(_))
+    {
+        return Err("--json is for `payments`, `posts`, `sms`, `router list` and `vouchers create`".to_owned());
     }
     if sums && !asked && command != Command::Payments {
         return Err("--sums is for `payments`".to_owned());
@@ -194,7 +212,9 @@ fn command(words: &[&str]) -> Result<Command, String> {
         ["router", "revoke", router] => Command::RouterRevoke(name(router)?),
         ["c2b", "register"] => Command::C2bRegister,
         ["assign", receipt, router] => Command::Assign((*receipt).to_owned(), name(router)?),
-        ["reverse", receipt] => Command::Reverse { receipt: (*receipt).to_owned(), yes: false, served: false },
+        ["reverse", receipt] => Command::Reverse { receipt: (*receipt).to_owned(), yes: false, served: false, word: None },
+        ["posts"] => Command::Posts,
+        ["posts", "done", id] => Command::PostsDone((*id).to_owned()),
         ["payments"] => Command::Payments,
         ["reconcile", statement] => Command::Reconcile(statement.into()),
         ["vouchers", "create", router, package, count] => {
@@ -218,6 +238,7 @@ fn command(words: &[&str]) -> Result<Command, String> {
         ["reverse", ..] => return Err("it is `reverse RECEIPT --yes`".to_owned()),
         ["vouchers", ..] => return Err("it is `vouchers create ROUTER PACKAGE COUNT`".to_owned()),
         ["key", ..] => return Err("it is `key accept`".to_owned()),
+        ["posts", ..] => return Err("it is `posts` or `posts done ID`".to_owned()),
         ["sms", ..] => return Err("it is `sms` or `sms reports`".to_owned()),
         ["retry", ..] => {
             return Err(
@@ -243,6 +264,7 @@ mod tests {
         let vouchers = |days| {
             Command::VouchersCreate(Wanted { router: "kibera-7".parse().unwrap(), package: "hour".parse().unwrap(), count: 20, days })
         };
+        let reverse = |yes, served, word| Command::Reverse { receipt: "NLJ7RT61SV".to_owned(), yes, served, word };
         for (line, command) in [
             ("run", Command::Run),
             ("check", Command::Check),
@@ -253,8 +275,12 @@ mod tests {
             ("router revoke kibera-7", Command::RouterRevoke("kibera-7".parse().unwrap())),
             ("c2b register", Command::C2bRegister),
             ("assign NLJ7RT61SV kibera-7", Command::Assign("NLJ7RT61SV".to_owned(), "kibera-7".parse().unwrap())),
-            ("reverse NLJ7RT61SV", Command::Reverse { receipt: "NLJ7RT61SV".to_owned(), yes: false, served: false }),
-            ("reverse NLJ7RT61SV --yes --served", Command::Reverse { receipt: "NLJ7RT61SV".to_owned(), yes: true, served: true }),
+            ("reverse NLJ7RT61SV", reverse(false, false, None)),
+            ("reverse NLJ7RT61SV --yes --served", reverse(true, true, None)),
+            ("reverse NLJ7RT61SV --done --yes", reverse(true, false, Some(Word::Done))),
+            ("reverse NLJ7RT61SV --forget", reverse(false, false, Some(Word::Forget))),
+            ("posts --json", Command::Posts),
+            ("posts done 0f0f", Command::PostsDone("0f0f".to_owned())),
             ("payments --json", Command::Payments),
             ("payments --day 2026-11-22 --csv", Command::Payments),
             ("payments --sums --json", Command::Payments),
@@ -295,6 +321,8 @@ mod tests {
             ("assign NLJ7RT61SV", "assign RECEIPT ROUTER"),
             ("c2b", "c2b register"),
             ("payments --yes", "are for `reverse`"),
+            ("payments --forget", "are for `reverse`"),
+            ("posts gone", "posts done ID"),
             ("vouchers", "vouchers create ROUTER PACKAGE COUNT"),
             ("vouchers create kibera-7 hour 1001", "from 1 to 1000"),
             ("vouchers create kibera-7 hour 0", "from 1 to 1000"),

@@ -242,6 +242,10 @@ pub async fn payments(config: &Config, as_json: bool) -> anyhow::Result<()> {
     rows.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
     let head = ["ASKED", "ROUTER", "PAYMENT", "PACKAGE", "KSH", "PHONE", "STATUS", "RECEIPT", "NOTE"];
     print!("{}", table(head, rows.into_iter().map(|(_, row)| row)));
+    let unread = crate::posts::unread(&ledger).await?.len();
+    if unread > 0 {
+        println!("\n{unread} of what Safaricom told of money could not be read, and may be payments: `lango-relay posts`");
+    }
     Ok(())
 }
 

@@ -12,6 +12,7 @@ use crate::ledger::{Change, Deposit, Key, Ledger, Message, PostKind, Router, Seq
 use crate::mqtt::down_topic;
 use crate::payment::till::{Whose, is_hash_of, may_be_of, names_nothing, prompted_within, whose};
 use crate::payment::{Confirmation, Event, Payment, State, schedule};
+use crate::reversing;
 use crate::secret;
 use crate::signer::Signer;
 use anyhow::{Context, bail};
@@ -24,6 +25,8 @@ use std::sync::Arc;
 const ATTEMPTS: usize = 10;
 /// A deposit that may be an open prompt's money is looked at again after so long.
 const LOOK_AGAIN: u64 = 2_000;
+/// What is not readable is read again after so long, in milliseconds: the program may be another by then.
+const READ_AGAIN: u64 = 24 * 3_600_000;
 
 /// What a deposit has to do with our prompts.
 enum Prompt {
@@ -133,10 +136,15 @@ impl Engine {
         match post.kind {
             PostKind::Confirmation => match c2b::read(&post.body) {
                 Ok(paid) => self.paid_by_hand(&paid, "c2b", None).await?,
-                Err(why) => log::error!("c2b: a confirmation is not readable, and kept as post {}: {why}", post.id),
+                Err(why) => {
+                    log::error!("c2b: a confirmation is not readable, and kept as post {}; see `lango-relay posts`: {why}", post.id);
+                    // A newer program may read it.
+                    return self.ledger.post_waits(&post.id, Wall(clock::now().0.saturating_add(READ_AGAIN))).await;
+                }
             },
             PostKind::Status => self.status_told(&post.subject, &post.body).await?,
             PostKind::Reversal => self.reversal_told(&post.subject, &post.body).await?,
+            PostKind::AboutReversal => self.told_of_reversed(&post.subject, &post.body).await?,
             PostKind::Timeout => self.not_come_to(&post.subject).await?,
         }
         self.ledger.post_is_done(&post.id).await
@@ -401,8 +409,24 @@ impl Engine {
             Err(_) => ("doubt", Some("unreadable".to_owned()), None),
         };
         log::info!("a reversal: {state} ({})", code.as_deref().unwrap_or_default());
-        self.ledger.reversal_is(subject, state, code.as_deref(), own.as_deref(), clock::now()).await?;
-        Ok(())
+        reversing::ended(&self.ledger, subject, state, code.as_deref(), own.as_deref()).await
+    }
+
+    async fn told_of_reversed(&self, subject: &str, body: &[u8]) -> anyhow::Result<()> {
+        let Some(receipt) = self.ledger.reversal_asked_about(subject).await? else { return Ok(()) };
+        let now = clock::now();
+        let (done, said) = match org::read_result(body) {
+            Ok(result) => reversing::read_status(result.status(), &result.code, &now.to_rfc3339()),
+            Err(_) => (false, format!("what is not readable, asked {}", now.to_rfc3339())),
+        };
+        log::info!(
+            "a reversal: Safaricom was asked what became of the money; {}",
+            if done { "it went back" } else { "that does not settle it" }
+        );
+        if done {
+            return self.ledger.settle_reversal(&receipt, "done", &said, now).await;
+        }
+        self.ledger.said_of_reversed(&receipt, &said).await
     }
 
     /// Safaricom's queue was too long. A question may be asked again; a reversal is in doubt, and is not.

@@ -3,7 +3,7 @@
 use lango_relay::args::{self, Args, Command};
 use lango_relay::bookkeeping::{self, Form};
 use lango_relay::config::{self, Config};
-use lango_relay::{commands, daemon, logger, operator, vouchers};
+use lango_relay::{commands, daemon, logger, operator, posts, vouchers};
 use std::process::ExitCode;
 
 /// Nothing failed, and the books differ: as diff(1) says it.
@@ -90,7 +90,9 @@ async fn execute(args: Args, config: Config) -> anyhow::Result<bool> {
         Command::RouterRevoke(name) => commands::router_revoke(&config, &name).await?,
         Command::C2bRegister => operator::c2b_register(&config).await?,
         Command::Assign(receipt, router) => operator::assign(&config, &receipt, &router).await?,
-        Command::Reverse { receipt, yes, served } => operator::reverse(&config, &receipt, yes, served).await?,
+        Command::Reverse { receipt, yes, served, word } => operator::reverse(&config, &receipt, yes, served, word).await?,
+        Command::Posts => posts::list(&config, json).await?,
+        Command::PostsDone(id) => posts::done(&config, &id).await?,
         Command::Payments if args.sums => bookkeeping::sums(&config, args.day.as_deref(), args.form).await?,
         Command::Payments => match &args.day {
             Some(day) => bookkeeping::day(&config, day, args.form).await?,

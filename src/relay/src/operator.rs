@@ -8,6 +8,7 @@ use crate::daraja::{Daraja, Later};
 use crate::deposits::{give, id_of};
 use crate::ledger::{Key, Ledger, Reversal, Sequences, Stage};
 use crate::receipts::reply_to;
+use crate::reversing::{self, Word};
 use crate::secret::{self, CallbackSecret};
 use crate::signer::Signer;
 use anyhow::{Context, bail};
@@ -122,12 +123,18 @@ async fn money(ledger: &Ledger, receipt: &Receipt) -> anyhow::Result<Money> {
 ///
 /// # Errors
 /// When it must not be done, was not taken, or did not end well.
-pub async fn reverse(config: &Config, text: &str, yes: bool, served: bool) -> anyhow::Result<()> {
+pub async fn reverse(config: &Config, text: &str, yes: bool, served: bool, word: Option<Word>) -> anyhow::Result<()> {
     let ledger = existing(config).await?;
     let receipt = receipt(text)?;
+    if let Some(word) = word {
+        return reversing::settle(&ledger, &receipt, word, yes).await;
+    }
     let daraja = daraja(config, &ledger)?;
     if !daraja.has_initiator() {
         return Err(Misused("a reversal needs initiator and security_credential in [mpesa] (docs/relay.md)".to_owned()).into());
+    }
+    if ledger.reversal_of(&receipt).await?.as_ref().is_some_and(reversing::is_open) {
+        return reversing::ask(config, &ledger, &daraja, &receipt).await;
     }
     let Money { amount, told } = money(&ledger, &receipt).await?;
     if let Some(Key { router, .. }) = told.as_ref().filter(|_| !served) {
@@ -152,7 +159,7 @@ pub async fn reverse(config: &Config, text: &str, yes: bool, served: bool) -> an
     }
     if !change.claim_reversal(&receipt, amount, told.is_some(), &secret, now).await? {
         return Err(Misused(format!(
-            "{receipt} is reversed, or was to be: `lango-relay payments` shows how that stands. It is never sent twice"
+            "{receipt} is reversed, or is to be at this moment: `lango-relay payments` shows how that stands. It is never sent twice"
         ))
         .into());
     }
@@ -175,7 +182,10 @@ pub async fn reverse(config: &Config, text: &str, yes: bool, served: bool) -> an
     match answer {
         Later::Refused(why) | Later::NotNow(why) => bail!("{receipt}: Safaricom did not take it, and no money moved: {why}"),
         Later::InDoubt(why) => {
-            bail!("{receipt}: nobody knows whether Safaricom took it ({why}). It is not sent again; M-Pesa's statement tells (`reconcile`)")
+            bail!(
+                "{receipt}: nobody knows whether Safaricom took it ({why}). It is not sent again: `lango-relay reverse {receipt}` asks what became of it, \
+                 and M-Pesa's statement tells (`reconcile`)"
+            )
         }
         Later::Accepted => {}
     }
@@ -198,6 +208,10 @@ fn ended(reversal: &Reversal) -> anyhow::Result<()> {
             Ok(())
         }
         "failed" => bail!("{}: no money moved (Safaricom's code {code})", reversal.receipt),
-        _ => bail!("{}: in doubt (Safaricom's code {code}); M-Pesa's statement tells (`reconcile`)", reversal.receipt),
+        _ => bail!(
+            "{receipt}: in doubt (Safaricom's code {code}). It is not sent again: `lango-relay reverse {receipt}` asks what became of it, and \
+             M-Pesa's statement tells (`reconcile`)",
+            receipt = reversal.receipt
+        ),
     }
 }

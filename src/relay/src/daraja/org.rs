@@ -163,6 +163,12 @@ impl OrgResult {
         self.parameters.iter().filter(move |(known, _)| known == key).map(|(_, value)| value.as_str())
     }
 
+    /// What it says of the transaction that was asked about.
+    #[must_use]
+    pub fn status(&self) -> Option<&str> {
+        self.all("TransactionStatus").next()
+    }
+
     /// The transaction that it describes, if that is completed and says who paid whom.
     #[must_use]
     pub fn described(&self) -> Option<Described> {

@@ -16,12 +16,19 @@ pub enum Kind {
     Status,
     /// How a reversal ended.
     Reversal,
+    /// What Safaricom knows of money that may be on its way back.
+    AboutReversal,
     /// Safaricom did not come to it.
     Timeout,
 }
 
-const KINDS: [(&str, Kind); 4] =
-    [("c2b", Kind::Confirmation), ("status", Kind::Status), ("reversal", Kind::Reversal), ("timeout", Kind::Timeout)];
+const KINDS: [(&str, Kind); 5] = [
+    ("c2b", Kind::Confirmation),
+    ("status", Kind::Status),
+    ("reversal", Kind::Reversal),
+    ("about_reversal", Kind::AboutReversal),
+    ("timeout", Kind::Timeout),
+];
 
 /// A post that was stored.
 pub struct StoredPost {
@@ -69,6 +76,29 @@ impl Ledger {
         rows.bind(to_db(until)).fetch_all(&self.pool).await?.iter().map(stored).collect()
     }
 
+    /// Confirmations that were stored before `until` and not worked on, the oldest first, and when each came. Those that can be read
+    /// are about to be.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub async fn open_confirmations(&self, until: Wall) -> anyhow::Result<Vec<(Wall, StoredPost)>> {
+        let rows = sqlx::query(
+            "SELECT p.id, p.kind, p.subject, p.at, p.body FROM posts_open o JOIN posts p ON p.id = o.id WHERE p.kind = 'c2b' AND p.at <= $1
+             ORDER BY p.at, p.id",
+        );
+        let rows = rows.bind(to_db(until)).fetch_all(&self.pool).await?;
+        rows.iter().map(|row| Ok((super::wall(row, "at")?, stored(row)?))).collect()
+    }
+
+    /// A post is left for later: nobody can work on it now.
+    ///
+    /// # Errors
+    /// When the ledger cannot be written.
+    pub async fn post_waits(&self, id: &str, until: Wall) -> anyhow::Result<()> {
+        sqlx::query("UPDATE posts_open SET at = $2 WHERE id = $1").bind(id).bind(to_db(until)).execute(&self.pool).await?;
+        Ok(())
+    }
+
     /// All that follows from a post is stored. Until this it is worked on again after a crash, which changes nothing twice.
     ///
     /// # Errors
@@ -109,6 +139,9 @@ impl Ledger {
         if found("SELECT 1 FROM status_asks WHERE secret = $1").await?.is_some() {
             return Ok(Some(Kind::Status));
         }
-        Ok(found("SELECT 1 FROM reversals WHERE secret = $1").await?.map(|_| Kind::Reversal))
+        if found("SELECT 1 FROM reversals WHERE secret = $1").await?.is_some() {
+            return Ok(Some(Kind::Reversal));
+        }
+        Ok(self.reversal_asked_about(secret.reveal()).await?.map(|_| Kind::AboutReversal))
     }
 }

@@ -42,6 +42,9 @@ fn reversal(row: &AnyRow) -> anyhow::Result<Reversal> {
     })
 }
 
+/// The name of a secret that is about a receipt's reversal begins so.
+const ABOUT_REVERSAL: &str = "reversal of ";
+
 /// A question to Safaricom about a receipt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StatusAsk {
@@ -103,6 +106,63 @@ impl Ledger {
         }
         change.commit().await?;
         Ok(after)
+    }
+
+    /// The secret of the address at which Safaricom says what became of this receipt's money: made at the first question about
+    /// its reversal, and the same ever after.
+    ///
+    /// # Errors
+    /// When it could not be stored.
+    pub async fn secret_about_reversal(&self, receipt: &Receipt, now: Wall) -> anyhow::Result<CallbackSecret> {
+        let (new, name) = (CallbackSecret::new()?, format!("{ABOUT_REVERSAL}{receipt}"));
+        let insert = sqlx::query("INSERT INTO secrets (name, secret, at) VALUES ($1, $2, $3) ON CONFLICT (name) DO NOTHING");
+        insert.bind(&name).bind(new.reveal()).bind(to_db(now)).execute(&self.pool).await?;
+        let row = sqlx::query("SELECT secret FROM secrets WHERE name = $1").bind(&name).fetch_one(&self.pool).await?;
+        CallbackSecret::parse(row.try_get("secret")?).context("the ledger's column secret is damaged")
+    }
+
+    /// The receipt whose reversal an answer at this address is about.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub async fn reversal_asked_about(&self, secret: &str) -> anyhow::Result<Option<Receipt>> {
+        let row = sqlx::query("SELECT name FROM secrets WHERE secret = $1").bind(secret).fetch_optional(&self.pool).await?;
+        let name: Option<String> = row.map(|row| row.try_get("name")).transpose()?;
+        name.as_deref()
+            .and_then(|name| name.strip_prefix(ABOUT_REVERSAL))
+            .map(|receipt| receipt.parse().context("a damaged name"))
+            .transpose()
+    }
+
+    /// Ends the open reversal of a receipt, by another word than its own result.
+    ///
+    /// # Errors
+    /// When the ledger cannot be written.
+    pub async fn settle_reversal(&self, receipt: &Receipt, state: &str, code: &str, now: Wall) -> anyhow::Result<()> {
+        let row = sqlx::query("SELECT secret FROM reversals WHERE receipt = $1 AND state NOT IN ('done', 'failed')").bind(receipt.as_str());
+        if let Some(row) = row.fetch_optional(&self.pool).await? {
+            self.reversal_is(row.try_get("secret")?, state, Some(code), None, now).await?;
+        }
+        Ok(())
+    }
+
+    /// Notes what was said of the money of a receipt whose reversal is open; it stays so.
+    ///
+    /// # Errors
+    /// When the ledger cannot be written.
+    pub async fn said_of_reversed(&self, receipt: &Receipt, said: &str) -> anyhow::Result<()> {
+        let update = sqlx::query("UPDATE reversals SET code = $2 WHERE receipt = $1 AND state NOT IN ('done', 'failed')");
+        update.bind(receipt.as_str()).bind(said).execute(&self.pool).await?;
+        Ok(())
+    }
+
+    /// Notes something on one reversal, whatever its state.
+    ///
+    /// # Errors
+    /// When the ledger cannot be written.
+    pub async fn note_on_reversal(&self, secret: &str, note: &str) -> anyhow::Result<()> {
+        sqlx::query("UPDATE reversals SET code = $2 WHERE secret = $1").bind(secret).bind(note).execute(&self.pool).await?;
+        Ok(())
     }
 
     /// Notes a question, unless the same receipt was asked for within `again`, or this router had `at_most` in the last ten

@@ -648,3 +648,41 @@ async fn a_router_whose_keys_are_revoked_is_told_nothing_until_it_has_new_ones()
         assert_eq!(ledger.claim(&Which::All, "b", NOW).await.unwrap(), [message], "what it is owed");
     }
 }
+
+#[tokio::test]
+async fn a_reversal_that_nobody_heard_the_end_of_is_settled_by_another_word_and_counts_once() {
+    let both = both();
+    for ledger in both.open().await {
+        let receipt: Receipt = "RKL51ZDR4F".parse().unwrap();
+        let claim = async || {
+            let secret = CallbackSecret::new().unwrap();
+            let mut change = ledger.begin().await.unwrap();
+            assert!(change.claim_reversal(&receipt, Shillings(10), false, &secret, NOW).await.unwrap());
+            change.commit().await.unwrap();
+            secret
+        };
+        let stands = async || ledger.reversal_of(&receipt).await.unwrap().map(|reversal| (reversal.state, reversal.code)).unwrap();
+        let first = claim().await;
+        let about = ledger.secret_about_reversal(&receipt, NOW).await.unwrap();
+        assert_eq!(ledger.secret_about_reversal(&receipt, NOW).await.unwrap().reveal(), about.reveal(), "one address for all questions");
+        assert_eq!(ledger.asked_with(&about).await.unwrap(), Some(PostKind::AboutReversal));
+        assert_eq!(ledger.asked_with(&first).await.unwrap(), Some(PostKind::Reversal));
+        assert_eq!(ledger.reversal_asked_about(about.reveal()).await.unwrap().as_ref(), Some(&receipt));
+        assert_eq!(ledger.reversal_asked_about(first.reveal()).await.unwrap(), None);
+        ledger.said_of_reversed(&receipt, "Completed").await.unwrap();
+        assert_eq!(stands().await, ("claimed".to_owned(), Some("Completed".to_owned())));
+        // Forgotten, and claimed anew; then the first one ends well after all. Only one may be done.
+        ledger.settle_reversal(&receipt, "failed", "the operator's word", NOW).await.unwrap();
+        assert_eq!(stands().await.0, "failed");
+        let second = claim().await;
+        crate::reversing::ended(&ledger, first.reveal(), "done", Some("0"), None).await.unwrap();
+        let all = ledger.reversals().await.unwrap();
+        let mut found: Vec<_> = all.iter().map(|reversal| (reversal.state.as_str(), reversal.code.as_deref())).collect();
+        found.sort_unstable();
+        assert_eq!(found, [("claimed", None), ("failed", Some("done after it was forgotten"))]);
+        crate::reversing::ended(&ledger, second.reveal(), "done", Some("0"), Some("RKL51ZDR4G")).await.unwrap();
+        ledger.settle_reversal(&receipt, "failed", "the operator's word", NOW).await.unwrap();
+        ledger.said_of_reversed(&receipt, "x").await.unwrap();
+        assert!(ledger.reversals().await.unwrap().iter().any(|reversal| reversal.state == "done" && reversal.code.as_deref() == Some("0")));
+    }
+}

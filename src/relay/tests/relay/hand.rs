@@ -432,8 +432,16 @@ async fn money_goes_back_once_and_only_by_the_operator() {
     // Nobody knows: it is never sent again.
     bank.safaricom.reversals_end([Ending::Timeout]);
     bank.refused(&["reverse", &served, "--yes", "--served"], 69, "in doubt");
-    bank.refused(&["reverse", &served, "--yes", "--served"], 64, "never sent twice");
     assert!(bank.ok(&["payments"]).contains("reversal doubt (timeout)"));
+    // Asked again it is asked about. That the payment is completed proves nothing.
+    bank.refused(&["reverse", &served, "--yes", "--served"], 69, "it was not sent again");
+    bank.refused(&["reverse", &served], 69, "lango-relay reconcile");
+    assert!(bank.ok(&["payments"]).contains("reversal doubt (Completed, asked "));
+    bank.refused(&["reverse", &served, "--forget", "--yes"], 69, "ten minutes");
+    bank.refused(&["reverse", &waits, "--done", "--yes"], 64, "no reversal that is open");
+    bank.safaricom.status_says("Reversed");
+    assert!(bank.ok(&["reverse", &served]).contains("is back at who paid it"));
+    bank.refused(&["reverse", &served, "--yes", "--served"], 64, "never sent twice");
     let back: Vec<_> = bank.safaricom.reversals().into_iter().filter(|(_, _, back)| *back).collect();
     assert_eq!(back, [(waits, 10, true)]);
 }
@@ -471,6 +479,27 @@ async fn a_router_whose_keys_are_revoked_is_not_heard_and_told_nothing() {
     assert_eq!(bank.router("kibera-7").outcome("again0000000aaaa").await, paid(&receipt));
     let similar = bank.relay.command(&["router", "add", "Kibera7"]);
     assert!(similar.code == 64 && similar.stderr.contains("too much like router kibera-7"), "{}", similar.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_read_is_shown_until_somebody_has_seen_to_it() {
+    let bank = Bank::new(&["kibera-7"]).await;
+    let confirmation = bank.safaricom.registered().unwrap().confirmation;
+    let body = "{\"TransID\":\"RKL51ZDR4F\",\"Sum\":\"10.00\",\"Who\":\"2547\u{1b}[2J12345678\"}";
+    let response = reqwest::Client::new().post(&confirmation).body(body).send().await.unwrap();
+    assert_eq!(response.status().as_u16(), 200);
+    let posts = || serde_json::from_str::<Vec<Value>>(&bank.ok(&["posts", "--json"])).unwrap();
+    let post = until("the post", async || posts().pop()).await;
+    assert_eq!(post["words"], body);
+    let id = post["post"].as_str().unwrap().to_owned();
+    let listed = bank.ok(&["posts"]);
+    assert!(listed.contains(&id) && listed.contains("RKL51ZDR4F") && !listed.contains('\u{1b}'), "{listed}");
+    assert!(bank.ok(&["payments"]).contains("1 of what Safaricom told of money could not be read"));
+    assert!(!bank.relay.log().contains("RKL51ZDR4F"));
+    bank.refused(&["posts", "done", "nothing"], 64, "there is no post nothing");
+    bank.ok(&["posts", "done", &id]);
+    assert_eq!(posts(), [] as [Value; 0]);
+    assert!(!bank.ok(&["payments"]).contains("could not be read"));
 }
 
 /// The prompts of a till, each paid, each found by a query that has no receipt.

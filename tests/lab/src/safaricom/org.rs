@@ -81,6 +81,7 @@ pub(super) struct Organisation {
     confirmations_lost: bool,
     pub(super) by_hand: Vec<ByHand>,
     status_asked: Vec<String>,
+    status_says: Option<String>,
     endings: Vec<Ending>,
     reversals: Vec<(String, u64, bool)>,
 }
@@ -94,6 +95,11 @@ impl Safaricom {
     /// How payers' numbers are told from now on.
     pub fn masks(&self, masking: Masking) {
         self.inner.lock().organisation.masking = masking;
+    }
+
+    /// What Safaricom says of every payment that it is asked about from now on.
+    pub fn status_says(&self, status: &str) {
+        self.inner.lock().organisation.status_says = Some(status.to_owned());
     }
 
     /// Whether confirmations get lost from now on.
@@ -290,6 +296,7 @@ pub(super) fn status(inner: &Arc<Inner>, request: &Request) -> Result<Reply, Ref
     text(&body, "PartyA", |code| code == inner.merchant.shortcode)?;
     text(&body, "IdentifierType", |kind| kind == "4")?;
     inner.lock().organisation.status_asked.push(receipt.clone());
+    let says = inner.lock().organisation.status_says.clone().unwrap_or_else(|| "Completed".to_owned());
     let (reply, originator, conversation) = accepted();
     let parameters = inner.found(&receipt).map(|(paid, _)| {
         json!({"ResultParameter": [
@@ -301,7 +308,7 @@ pub(super) fn status(inner: &Arc<Inner>, request: &Request) -> Result<Reply, Ref
             {"Key": "DebitPartyCharges"},
             {"Key": "TransactionReason"},
             {"Key": "ReasonType", "Value": "Pay Bill Online"},
-            {"Key": "TransactionStatus", "Value": "Completed"},
+            {"Key": "TransactionStatus", "Value": says},
             {"Key": "FinalisedTime", "Value": to_eat(paid.at).parse::<u64>().expect("digits")},
             {"Key": "Amount", "Value": paid.amount},
             {"Key": "ConversationID", "Value": conversation},
