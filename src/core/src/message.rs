@@ -7,7 +7,7 @@ use crate::notice::{AccountNotice, Ended, Expiring};
 use crate::payer::Payer;
 use crate::time::Wall;
 use crate::units::{Mac, MessageId, Msisdn, OrderId, PackageId, Receipt, RouterName, Shillings};
-use crate::voucher::NewVouchers;
+use crate::voucher::{NewVouchers, Which};
 use serde::{Deserialize, Serialize};
 
 /// The version of all messages here. A reader refuses any other.
@@ -83,6 +83,9 @@ pub enum UpBody {
     /// A customer typed a receipt that the router does not know. Neither stored nor acknowledged: the relay answers at once
     /// with [`DownBody::Receipt`], or the customer tries again.
     ReceiptQuery(ReceiptQuery),
+    /// Answers a [`DownBody::RevokeVouchers`], and acknowledges it. Neither stored nor acknowledged: lost, it is asked for again by
+    /// the relay's resending.
+    VouchersRevoked(VouchersRevoked),
 }
 
 impl UpBody {
@@ -97,8 +100,20 @@ impl UpBody {
             Self::Expiring(_) => "expiring",
             Self::Ended(_) => "ended",
             Self::ReceiptQuery(_) => "receipt_query",
+            Self::VouchersRevoked(_) => "vouchers_revoked",
         }
     }
+}
+
+/// How vouchers stand that were to be revoked: the same each time that it is asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VouchersRevoked {
+    /// The id of the message that asked for it.
+    pub of: MessageId,
+    /// How many of those that were meant are revoked now, by this or before.
+    pub revoked: u16,
+    /// How many of them had been redeemed: what they became stays.
+    pub used: u16,
 }
 
 /// What became of the money with this receipt?
@@ -193,6 +208,8 @@ pub enum DownBody {
     Receipt(ReceiptAnswer),
     /// Vouchers that can be redeemed at the router. Stored and resent until the router acknowledges it.
     Vouchers(NewVouchers),
+    /// Vouchers that are not to be redeemed any more. Stored and resent until the router answers with [`VouchersRevoked`].
+    RevokeVouchers(Which),
 }
 
 impl DownBody {
@@ -207,6 +224,7 @@ impl DownBody {
             Self::Deposit(_) => "deposit",
             Self::Receipt(_) => "receipt",
             Self::Vouchers(_) => "vouchers",
+            Self::RevokeVouchers(_) => "revoke_vouchers",
         }
     }
 }

@@ -2,7 +2,9 @@
 //! the test**: routers in the field have this in their flash.
 #![allow(clippy::unwrap_used)] // a test says what is wrong by stopping
 
+use lango_core::message::{Down, DownBody, Up, UpBody, VERSION, VouchersRevoked};
 use lango_core::record::{Reader, Record};
+use lango_core::time::Wall;
 
 const RECORDS: [(&str, &str); 9] = [
     (
@@ -43,4 +45,34 @@ fn vouchers_are_read_and_written_as_ever() {
             assert_eq!(record.key().0, key);
         }
     }
+}
+
+#[test]
+fn vouchers_are_revoked_by_the_relay() {
+    for (which, tail) in [("k7m2p9", r#""batch":"k7m2p9","number":null}"#), ("k7m2p9/17", r#""batch":"k7m2p9","number":17}"#)] {
+        let message = Down {
+            v: VERSION,
+            id: "5f0c6bd0a7f14f7b9e0d3c2b1a009988".parse().unwrap(),
+            seq: 42,
+            router: "kibera-7".parse().unwrap(),
+            at: Wall(1_795_340_999_000),
+            body: DownBody::RevokeVouchers(which.parse().unwrap()),
+        };
+        let bytes = format!(
+            "{}{tail}",
+            r#"{"v":1,"id":"5f0c6bd0a7f14f7b9e0d3c2b1a009988","seq":42,"router":"kibera-7","at":1795340999000,"type":"revoke_vouchers","#
+        );
+        assert_eq!(message.to_json(), bytes);
+        assert_eq!(message.body.topic(), "revoke_vouchers");
+        assert_eq!(message.seal(bytes, String::new()).open(&"kibera-7".parse().unwrap()).unwrap(), message);
+    }
+    let body = UpBody::VouchersRevoked(VouchersRevoked { of: "5f0c6bd0a7f14f7b9e0d3c2b1a009988".parse().unwrap(), revoked: 17, used: 3 });
+    assert_eq!(body.topic(), "vouchers_revoked");
+    let up = Up { v: VERSION, id: "vouchers-revoked-5-1".parse().unwrap(), seq: 7, body };
+    let bytes = concat!(
+        r#"{"v":1,"id":"vouchers-revoked-5-1","seq":7,"type":"vouchers_revoked","of":"5f0c6bd0a7f14f7b9e0d3c2b1a009988","#,
+        r#""revoked":17,"used":3}"#
+    );
+    assert_eq!(String::from_utf8(up.to_json()).unwrap(), bytes);
+    assert_eq!(Up::from_json(bytes.as_bytes()).unwrap(), up);
 }

@@ -4,7 +4,7 @@ use crate::bookkeeping::Form;
 use crate::reversing::Word;
 use crate::vouchers::Wanted;
 use lango_core::units::{Invalid, RouterName};
-use lango_core::voucher::{GOOD_FOR_DAYS, MOST_AT_ONCE};
+use lango_core::voucher::{GOOD_FOR_DAYS, MOST_AT_ONCE, Which};
 use lexopt::prelude::{Long, Short, Value};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -36,6 +36,8 @@ lango-relay posts               what Safaricom told of money that could not be r
 lango-relay posts done ID       you have seen to it
 lango-relay vouchers create ROUTER PACKAGE COUNT
                                 makes vouchers for a router, and prints their codes, which nobody can do again
+lango-relay vouchers revoke ROUTER BATCH[/NUMBER]
+                                takes back what is not used of them; says how many were
 lango-relay key accept          has the ledger take this machine's signing key, after the old one was lost
 
 --config FILE   the config (default /etc/lango-relay.toml)
@@ -90,6 +92,8 @@ pub enum Command {
     Reconcile(PathBuf),
     /// Make vouchers for a router.
     VouchersCreate(Wanted),
+    /// Take vouchers back.
+    VouchersRevoke(RouterName, Which),
     /// Have the ledger take this machine's signing key.
     KeyAccept,
     /// Ask about a payment now: `ORDER` or `ROUTER/ORDER`; or send a text again: `sms-…`.
@@ -223,6 +227,9 @@ fn command(words: &[&str]) -> Result<Command, String> {
             let package = package.parse().map_err(|invalid: Invalid| invalid.to_string())?;
             Command::VouchersCreate(Wanted { router: name(router)?, package, count, days: GOOD_FOR_DAYS })
         }
+        ["vouchers", "revoke", router, which] => {
+            Command::VouchersRevoke(name(router)?, which.parse().map_err(|invalid: Invalid| invalid.to_string())?)
+        }
         ["key", "accept"] => Command::KeyAccept,
         ["retry", payment] => Command::Retry((*payment).to_owned()),
         ["sms"] => Command::Sms,
@@ -236,7 +243,7 @@ fn command(words: &[&str]) -> Result<Command, String> {
         ["c2b", ..] => return Err("it is `c2b register`".to_owned()),
         ["assign", ..] => return Err("it is `assign RECEIPT ROUTER`".to_owned()),
         ["reverse", ..] => return Err("it is `reverse RECEIPT --yes`".to_owned()),
-        ["vouchers", ..] => return Err("it is `vouchers create ROUTER PACKAGE COUNT`".to_owned()),
+        ["vouchers", ..] => return Err("it is `vouchers create ROUTER PACKAGE COUNT` or `vouchers revoke ROUTER BATCH`".to_owned()),
         ["key", ..] => return Err("it is `key accept`".to_owned()),
         ["posts", ..] => return Err("it is `posts` or `posts done ID`".to_owned()),
         ["sms", ..] => return Err("it is `sms` or `sms reports`".to_owned()),
@@ -288,6 +295,7 @@ mod tests {
             ("key accept", Command::KeyAccept),
             ("vouchers create kibera-7 hour 20 --json", vouchers(365)),
             ("vouchers create kibera-7 hour 20 --days 30", vouchers(30)),
+            ("vouchers revoke kibera-7 k7m2p9/17", Command::VouchersRevoke("kibera-7".parse().unwrap(), "k7m2p9/17".parse().unwrap())),
             ("retry kibera-7/abc", Command::Retry("kibera-7/abc".to_owned())),
             ("sms", Command::Sms),
             ("sms --json", Command::Sms),
@@ -328,6 +336,7 @@ mod tests {
             ("vouchers create kibera-7 hour 0", "from 1 to 1000"),
             ("vouchers create relay hour 5", "the relay's own name"),
             ("vouchers create kibera-7 an-hour 5", "a package's id"),
+            ("vouchers revoke kibera-7 batch-1", "a batch of vouchers"),
             ("run --days 3", "--days is for"),
             ("run --json", "--json is for"),
             ("sms send", "`sms reports`"),

@@ -100,6 +100,7 @@ async fn execute(args: Args, config: Config) -> anyhow::Result<bool> {
         },
         Command::Reconcile(path) => return bookkeeping::reconcile(&config, &path, args.day.as_deref()).await,
         Command::VouchersCreate(wanted) => vouchers::create(&config, &wanted, json).await?,
+        Command::VouchersRevoke(router, which) => vouchers::revoke(&config, &router, which).await?,
         Command::KeyAccept => commands::key_accept(&config).await?,
         Command::Sms => lango_relay::sms::commands::list(&config, json).await?,
         Command::SmsReports => lango_relay::sms::commands::reports(&config)?,

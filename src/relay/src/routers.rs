@@ -4,7 +4,8 @@ use crate::clock;
 use crate::engine::Engine;
 use crate::ledger::{Key, NewRequest, Which};
 use crate::secret::CallbackSecret;
-use lango_core::message::{DownBody, PaymentRequest, REQUEST_FRESH_FOR, Up, UpBody};
+use crate::vouchers::revoked_said;
+use lango_core::message::{DownBody, PaymentRequest, REQUEST_FRESH_FOR, Up, UpBody, VouchersRevoked};
 use lango_core::time::Wall;
 use lango_core::units::{MessageId, RouterName};
 use std::sync::Arc;
@@ -42,6 +43,12 @@ impl Engine {
             UpBody::Hello { nonce, version } => self.hello(router, nonce, &version).await,
             UpBody::PaymentRequest(request) => self.payment_request(router, up.id, &request).await,
             ref body @ (UpBody::Account(_) | UpBody::Expiring(_) | UpBody::Ended(_)) => self.notice(router, up.id, body).await,
+            UpBody::VouchersRevoked(VouchersRevoked { of, revoked, used }) => {
+                log::info!("router {router}: of the vouchers that were to be revoked {revoked} are, and {used} were used before");
+                if let Err(error) = self.ledger.answered(router, &of, &revoked_said(revoked, used), clock::now()).await {
+                    log::error!("router {router}: an answer could not be stored: {error:#}");
+                }
+            }
             UpBody::ReceiptQuery(query) => self.receipt_asked(router, query).await,
             UpBody::Ack { of } => {
                 if let Err(error) = self.ledger.acknowledged(router, &of, clock::now()).await {

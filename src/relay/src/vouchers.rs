@@ -1,5 +1,5 @@
 //! `lango-relay vouchers create`: makes codes, puts their hashes into the outbox for the router, and prints the codes. They are
-//! nowhere else.
+//! nowhere else. `vouchers revoke` has the router take back what is not used.
 
 use crate::clock;
 use crate::commands::{Misused, existing};
@@ -11,8 +11,8 @@ use crate::signer::Signer;
 use anyhow::{Context, bail};
 use lango_core::message::{Down, DownBody, VERSION};
 use lango_core::time::Wall;
-use lango_core::units::{MessageId, PackageId, RouterName};
-use lango_core::voucher::{BatchId, MOST_IN_A_MESSAGE, NewVouchers, VoucherCode, slips};
+use lango_core::units::{MessageId, OrderId, PackageId, RouterName};
+use lango_core::voucher::{BatchId, MOST_IN_A_MESSAGE, NewVouchers, VoucherCode, Which, slips};
 use serde_json::json;
 use std::time::{Duration, Instant};
 
@@ -87,10 +87,59 @@ pub async fn create(config: &Config, wanted: &Wanted, as_json: bool) -> anyhow::
     Ok(())
 }
 
+/// Has a router take back vouchers that are not used, and says how many were.
+///
+/// # Errors
+/// When there is no such router, it has not taken the vouchers yet, or the ledger cannot be written; then nothing was changed.
+pub async fn revoke(config: &Config, router: &RouterName, which: Which) -> anyhow::Result<()> {
+    let signer = Signer::open(&config.signing_key)?;
+    let ledger = existing(config).await?;
+    ledger.expect_key(&signer.public_key(), clock::now()).await?;
+    if ledger.router(router).await?.is_none() {
+        return Err(Misused(format!("there is no router {router}: `lango-relay router list` lists them")).into());
+    }
+    // What it is told in this order it may hear in the other: the vouchers would come after their end, and be good.
+    if ledger.any_open(router, &format!("vouchers{}", which.batch)).await? {
+        bail!(
+            "router {router} has not said yet that it has all of batch {}: revoke it once it was online. Until then nobody can redeem what it has not",
+            which.batch
+        );
+    }
+    let seq = Sequences::default().next(&ledger, router).await?;
+    // One word about the same vouchers supersedes the one before.
+    let order = format!("revoke{}{:05}", which.batch, which.number.unwrap_or(0)).parse()?;
+    let message = sealed(&signer, router, order, DownBody::RevokeVouchers(which), seq, clock::now())?;
+    let mut change = ledger.begin().await?;
+    change.post(&message, false).await?;
+    change.commit().await?;
+    if all_taken(&ledger, std::slice::from_ref(&message)).await? {
+        let said = ledger.end_of_message(&message.id).await?.unwrap_or_default();
+        println!("router {router}: {said}");
+    } else {
+        println!(
+            "router {router} has not answered yet. It takes them back as soon as it is online, and until then they can be redeemed there; \
+             the same command asks again how many were used"
+        );
+    }
+    ledger.close().await;
+    Ok(())
+}
+
+/// What a router's answer is in the ledger, and for people.
+pub(crate) fn revoked_said(revoked: u16, used: u16) -> String {
+    match (revoked, used) {
+        (0, 0) => "it knows no such vouchers".to_owned(),
+        (revoked, used) => format!("{revoked} revoked; {used} were used before, and what they became stays"),
+    }
+}
+
 fn message(signer: &Signer, router: &RouterName, new: NewVouchers, seq: u64, now: Wall) -> anyhow::Result<Message> {
     // In the place of a payment's id: each part of a batch is one of its own, and supersedes none.
     let order = format!("vouchers{}{:05}", new.batch, new.first).parse()?;
-    let body = DownBody::Vouchers(new);
+    sealed(signer, router, order, DownBody::Vouchers(new), seq, now)
+}
+
+fn sealed(signer: &Signer, router: &RouterName, order: OrderId, body: DownBody, seq: u64, now: Wall) -> anyhow::Result<Message> {
     let topic = down_topic(router, body.topic());
     let down = Down { v: VERSION, id: secret::message_id()?, seq, router: router.clone(), at: now, body };
     let sealed = signer.seal(&down).to_json();

@@ -2,7 +2,7 @@
 
 use super::Gateway;
 use crate::credentials;
-use crate::message::{Down, DownBody, Up, UpBody, VERSION};
+use crate::message::{Down, DownBody, Up, UpBody, VERSION, VouchersRevoked};
 use crate::order::{Order, OrderState};
 use crate::step::Entropy;
 use crate::time::{Monotonic, Now, Wall};
@@ -162,6 +162,10 @@ impl Gateway {
                 if self.relay_vouchers(new, now) {
                     self.publish_once(UpBody::Ack { of: vec![down.id] });
                 }
+            }
+            DownBody::RevokeVouchers(which) => {
+                let (revoked, used) = self.relay_revokes(which, now);
+                self.publish_once(UpBody::VouchersRevoked(VouchersRevoked { of: down.id, revoked, used }));
             }
         }
     }

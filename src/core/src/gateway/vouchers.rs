@@ -276,8 +276,7 @@ impl Gateway {
 
     /// The operator takes back what is not used yet.
     pub(super) fn revoke_vouchers(&mut self, which: Which, now: Now) -> Answer {
-        let meant = |voucher: &&Voucher| voucher.batch == which.batch && which.number.is_none_or(|number| number == voucher.number);
-        let all: Vec<Voucher> = self.vouchers.by_hash.values().filter(meant).cloned().collect();
+        let all: Vec<Voucher> = self.meant(which).cloned().collect();
         if all.is_empty() {
             return Answer::Refused(Refusal::UnknownVoucher);
         }
@@ -289,6 +288,22 @@ impl Gateway {
         }
         self.log(format!("vouchers: {revoked} of batch {} revoked by the operator", which.batch));
         Answer::VouchersRevoked(revoked)
+    }
+
+    /// The relay has the operator's word to take back what is not used yet. Gives back how many of what it means are revoked now, and
+    /// how many were redeemed.
+    pub(super) fn relay_revokes(&mut self, which: Which, now: Now) -> (u16, u16) {
+        if self.meant(which).any(|voucher| voucher.state == VoucherState::Unused) {
+            self.revoke_vouchers(which, now);
+        }
+        let revoked = self.meant(which).filter(|voucher| matches!(voucher.state, VoucherState::Revoked { .. })).count();
+        let used = self.meant(which).filter(|voucher| matches!(voucher.state, VoucherState::Used(_))).count();
+        (count(revoked), count(used))
+    }
+
+    fn meant(&self, which: Which) -> impl Iterator<Item = &Voucher> {
+        let meant = move |voucher: &&Voucher| voucher.batch == which.batch && which.number.is_none_or(|number| number == voucher.number);
+        self.vouchers.by_hash.values().filter(meant)
     }
 
     /// All vouchers for the operator, the newest batch first.

@@ -103,6 +103,38 @@ impl Ledger {
         change.commit().await
     }
 
+    /// As [`Ledger::acknowledged`], of one message to which the router had something to say.
+    ///
+    /// # Errors
+    /// When it could not be stored.
+    pub async fn answered(&self, router: &RouterName, id: &MessageId, said: &str, now: Wall) -> anyhow::Result<()> {
+        let mut change = self.begin().await?;
+        let delete = sqlx::query("DELETE FROM outbox WHERE id = $1 AND router = $2").bind(id.as_str()).bind(router.as_str());
+        if delete.execute(&mut *change.tx).await?.rows_affected() == 1 {
+            change.end_message(id.as_str(), said, now).await?;
+        }
+        change.commit().await
+    }
+
+    /// How a message ended, if it did: `acknowledged`, `superseded`, `reversed`, or the router's answer.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub async fn end_of_message(&self, id: &MessageId) -> anyhow::Result<Option<String>> {
+        let row = sqlx::query("SELECT how FROM messages_ended WHERE id = $1").bind(id.as_str()).fetch_optional(&self.pool).await?;
+        Ok(row.map(|row| row.try_get("how")).transpose()?)
+    }
+
+    /// Whether a router has still to take what was said under ids that begin so.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub async fn any_open(&self, router: &RouterName, begins: &str) -> anyhow::Result<bool> {
+        let length = i64::try_from(begins.len()).unwrap_or(i64::MAX);
+        let row = sqlx::query("SELECT 1 FROM outbox WHERE router = $1 AND substr(order_id, 1, $3) = $2");
+        Ok(row.bind(router.as_str()).bind(begins).bind(length).fetch_optional(&self.pool).await?.is_some())
+    }
+
     /// Whether any of these messages still waits for its acknowledgement.
     ///
     /// # Errors

@@ -53,7 +53,8 @@ impl Engine {
             UpBody::Account(notice) => words::credentials(notice, language),
             UpBody::Expiring(expiring) => words::expiring(username, expiring.seconds_left, language),
             UpBody::Ended(ended) => words::ended(username, ended.by, language),
-            UpBody::Hello { .. } | UpBody::PaymentRequest(_) | UpBody::Ack { .. } | UpBody::ReceiptQuery(_) => return Ok(()),
+            UpBody::Hello { .. } | UpBody::PaymentRequest(_) | UpBody::Ack { .. } => return Ok(()),
+            UpBody::ReceiptQuery(_) | UpBody::VouchersRevoked(_) => return Ok(()),
         };
         self.add(sms, router, &cause(id, username, notice), kind, username, phone, language, notice, &body, now).await
     }

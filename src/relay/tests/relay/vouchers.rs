@@ -1,7 +1,7 @@
 //! Vouchers made in the cloud: their codes are printed once, their hashes reach the router, signed, until it has them.
 
 use super::World;
-use lango_core::message::{DownBody, UpBody};
+use lango_core::message::{DownBody, UpBody, VouchersRevoked};
 use lango_core::units::MessageId;
 use lango_core::voucher::{NewVouchers, VoucherCode};
 use serde_json::Value;
@@ -87,4 +87,42 @@ async fn vouchers_wait_for_a_router_that_does_not_answer() {
         "{}",
         unknown.stderr
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_used_is_taken_back_and_the_router_says_how_many_were() {
+    let mut world = World::new().await;
+    let printed = world.relay.command(&["vouchers", "create", "kibera-7", "hour", "2"]);
+    assert_eq!(printed.code, 0, "{}", printed.stderr);
+    let (id, new) = next(&mut world).await;
+    let batch = new.batch.to_string();
+    // The two messages could pass each other on the way.
+    let early = world.relay.command(&["vouchers", "revoke", "kibera-7", &batch]);
+    assert!(early.code == 69 && early.stderr.contains("has not said yet that it has all"), "{}", early.stderr);
+    world.router.say(UpBody::Ack { of: vec![id] });
+    world.router.fence().await;
+    let revoke = |which: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lango-relay"));
+        command.args(["vouchers", "revoke", "kibera-7", which, "--config"]).arg(&world.relay.config);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    for (which, revoked, used, said) in
+        [(batch.clone(), 1, 1, "1 revoked; 1 were used before"), (format!("{batch}/2"), 0, 0, "it knows no such vouchers")]
+    {
+        let command = revoke(&which);
+        let (of, meant) = loop {
+            let down = world.router.next().await;
+            if let DownBody::RevokeVouchers(meant) = down.body {
+                break (down.id, meant);
+            }
+        };
+        assert_eq!(Ok(meant), which.parse());
+        world.router.say(UpBody::VouchersRevoked(VouchersRevoked { of, revoked, used }));
+        let printed = command.wait_with_output().unwrap();
+        let told = String::from_utf8_lossy(&printed.stdout);
+        assert!(printed.status.success() && told.contains(said), "{told} {}", String::from_utf8_lossy(&printed.stderr));
+    }
+    world.router.fence().await;
+    let unknown = world.relay.command(&["vouchers", "revoke", "kibera-8", &batch]);
+    assert!(unknown.code == 64 && unknown.stderr.contains("there is no router kibera-8"), "{}", unknown.stderr);
 }

@@ -168,6 +168,7 @@ impl World {
             // Texts are not money: without a gateway for them the relay takes note, and that is all.
             UpBody::Account(_) | UpBody::Expiring(_) | UpBody::Ended(_) => self.say(number, router, DownBody::Ack { of: vec![up.id] }),
             UpBody::ReceiptQuery(_) => return Err("nobody comes with a receipt here".to_owned()),
+            UpBody::VouchersRevoked(_) => return Err("nobody revokes vouchers here".to_owned()),
             UpBody::Ack { of } => {
                 let (before, after) = self.trouble(number);
                 if before {

@@ -200,6 +200,39 @@ fn the_relay_s_vouchers_are_taken_once_and_acknowledged() {
 }
 
 #[test]
+fn the_relay_takes_back_what_is_not_used_and_hears_the_same_each_time() {
+    let mut world = World::ready();
+    let (new, codes) = made_vouchers("k7m2p9", "hour", 4, Some(1_900_000_000_000 + 400 * DAY));
+    world.relay(DownBody::Vouchers(new.clone()));
+    assert!(matches!(world.redeem(ALICE, codes[0]), Answer::Redeemed(_)));
+    let told = |effects: &[Effect]| {
+        effects.iter().find_map(|effect| match effect {
+            Effect::Publish(Up { body: UpBody::VouchersRevoked(said), .. }) => Some((said.revoked, said.used)),
+            _ => None,
+        })
+    };
+    for (which, before, after) in
+        [("k7m2p9/1", (0, 1), (0, 1)), ("k7m2p9/2", (1, 0), (1, 0)), ("k7m2p9", (3, 1), (3, 1)), ("aaaaaa", (0, 0), (0, 0))]
+    {
+        let effects = world.relay(DownBody::RevokeVouchers(which.parse().unwrap()));
+        assert_eq!(told(&effects), Some(before), "{which}");
+        let stored = matches!(effects[0], Effect::Persist(_));
+        assert_eq!(stored, before.0 > 0, "{which}: durable before it is said");
+        // Lost, asked again, after a crash: nothing changes, and nothing is written.
+        world.killed();
+        world.connect();
+        let effects = world.relay(DownBody::RevokeVouchers(which.parse().unwrap()));
+        assert_eq!(told(&effects), Some(after), "{which}");
+        assert!(!effects.iter().any(|effect| matches!(effect, Effect::Persist(_))), "{effects:?}");
+    }
+    // Its own message, late: they stay what they are.
+    assert!(acknowledged(&world.relay(DownBody::Vouchers(new))));
+    assert_eq!(world.redeem(BOB, codes[3]), refused(Refusal::VoucherRevoked));
+    assert_eq!(world.redeem(BOB, codes[0]), refused(Refusal::VoucherUsed));
+    assert!(matches!(world.ask(Request::CheckSession { device: ALICE }), Answer::CheckSession(Some(_))), "what it became stays");
+}
+
+#[test]
 fn vouchers_of_the_relay_that_make_no_sense_now() {
     let clock = 1_900_000_000_000;
     // For which package, until when, the first number; taken, acknowledged
