@@ -301,6 +301,10 @@ impl Daemon {
         if request.needs_usage() && self.usage_fresh.is_none_or(|until| until <= Instant::now()) {
             self.look_for_ends(inputs);
         }
+        if let (Request::ClockIsSet, Some(sync)) = (&request, &self.sync) {
+            // With a clock that was wrong no certificate of the broker's was valid.
+            sync.try_now();
+        }
         self.last_ask += 1;
         let id = AskId(self.last_ask);
         self.askers.insert(id, asker);

@@ -56,6 +56,8 @@ pub enum End {
     },
     /// There is another config.
     Reconfigure(Box<SyncConfig>),
+    /// There is no connection, and reason to try at once.
+    Hurried,
     /// The program stops.
     Stop(oneshot::Sender<()>),
     /// Nobody is there to hear of anything.
@@ -266,6 +268,7 @@ impl Task {
             tokio::select! {
                 sent = &mut told => return sent.map_err(|_| End::Abandoned),
                 command = self.commands.recv() => match command {
+                    Some(Command::TryNow) => {}
                     Some(Command::Reconfigure(config)) if *config == self.config => {}
                     Some(Command::Reconfigure(config)) => return Err(End::Reconfigure(config)),
                     Some(Command::Stop(done)) => return Err(End::Stop(done)),

@@ -110,6 +110,13 @@ impl SyncHandle {
         }
     }
 
+    /// Tries at once where it waits to try again: what kept the broker away may be gone. It changes nothing for a connection.
+    pub fn try_now(&self) {
+        if self.command.send(Command::TryNow).is_err() {
+            log::debug!("sync: it has ended; nothing is tried");
+        }
+    }
+
     /// Says that the router goes offline, and ends. Takes about a second where the broker does not answer.
     pub async fn stop(self) {
         let (done, stopped) = oneshot::channel();

@@ -23,6 +23,8 @@ const ABOUT_REFUSED: Duration = Duration::from_secs(10);
 pub enum Command {
     /// Another config.
     Reconfigure(Box<SyncConfig>),
+    /// What kept the broker away may be gone: no waiting for the next try.
+    TryNow,
     /// The end; says when it is reached.
     Stop(oneshot::Sender<()>),
 }
@@ -42,6 +44,8 @@ pub struct Task {
     /// Whether the broker is to forget what it kept for us: it keeps a packet that we cannot take, and would send it at
     /// every connection again. What mattered in there the relay sends again by itself.
     pub(super) forget: bool,
+    /// Whether the next failure is to count as a first one: it began before something got better.
+    hurried: bool,
 }
 
 impl Task {
@@ -55,7 +59,7 @@ impl Task {
         failures: Rc<Failures>,
     ) -> Self {
         let refusals = Quiet::new(ABOUT_REFUSED);
-        Self { config, tls: None, publishes, commands, events, overflowed, failures, refusals, forget: false }
+        Self { config, tls: None, publishes, commands, events, overflowed, failures, refusals, forget: false, hurried: false }
     }
 
     /// Connects, again and again, until told to stop.
@@ -64,6 +68,9 @@ impl Task {
         loop {
             let mut end = self.connect().await;
             if let End::Lost { cause, worked } = end {
+                if std::mem::take(&mut self.hurried) {
+                    retry.reset();
+                }
                 let wait = retry.failed(worked, dice());
                 log::warn!("sync: the broker {}: {cause}; trying again in {:.1} s", self.config.broker, wait.as_secs_f32());
                 let Some(told) = self.pause(wait).await else { continue };
@@ -80,6 +87,7 @@ impl Task {
                     return;
                 }
                 End::Abandoned => return,
+                End::Hurried => retry.reset(),
                 End::Lost { .. } => {}
             }
         }
@@ -94,6 +102,7 @@ impl Task {
                 Some(up) = self.publishes.recv() => self.dropped(&up),
                 command = self.commands.recv() => match self.obey(command) {
                     Some(told) => return Some(told),
+                    None if std::mem::take(&mut self.hurried) => return Some(End::Hurried),
                     None => continue,
                 },
                 () = self.events.closed() => return Some(End::Abandoned),
@@ -108,10 +117,14 @@ impl Task {
     }
 
     /// What a command means; nothing where it changes nothing.
-    pub(super) fn obey(&self, command: Option<Command>) -> Option<End> {
+    pub(super) fn obey(&mut self, command: Option<Command>) -> Option<End> {
         match command {
             Some(Command::Reconfigure(config)) if *config == self.config => None,
             Some(Command::Reconfigure(config)) => Some(End::Reconfigure(config)),
+            Some(Command::TryNow) => {
+                self.hurried = true;
+                None
+            }
             Some(Command::Stop(done)) => Some(End::Stop(done)),
             None => Some(End::Abandoned),
         }

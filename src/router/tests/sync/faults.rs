@@ -69,6 +69,29 @@ async fn a_wrong_password_is_said_and_tried_again() {
     .await;
 }
 
+/// As after `lango clock-is-set`: with a wrong clock no certificate of the broker's was valid.
+#[tokio::test]
+async fn whoever_waits_to_try_again_tries_at_once_when_told_and_a_connection_stays() {
+    locally(async {
+        let mut broker = Broker::start(None).await;
+        broker.kill();
+        let mut router = Router::start(config(broker.port));
+        let url = format!("mqtt://127.0.0.1:{}", broker.port);
+        // Waits of one, two, four seconds at most, and of eight now: four at least.
+        soon("four tries", || logbook::lines(&[&url, "refused", "trying again"]).len() >= 4).await;
+        broker.restart().await;
+        let told = Instant::now();
+        router.handle.try_now();
+        router.expect(SyncEvent::Connected).await;
+        assert!(told.elapsed() < Duration::from_secs(2), "{:?}", told.elapsed());
+        router.handle.try_now();
+        let mut relay = Relay::connect(&broker).await;
+        relay.say(&down(1)).await;
+        router.expect_message(down(1)).await;
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_new_config_is_used_and_the_same_one_changes_nothing() {
     locally(async {
