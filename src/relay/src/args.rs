@@ -41,7 +41,7 @@ lango-relay vouchers revoke ROUTER BATCH[/NUMBER]
 lango-relay key accept          has the ledger take this machine's signing key, after the old one was lost
 
 --config FILE   the config (default /etc/lango-relay.toml)
---day DAY       with `payments` and `reconcile`: a day in Nairobi, as 2026-11-22
+--day DAY       with `payments` and `reconcile`: a day in Nairobi, as 2026-11-22, today or yesterday
 --days DAYS     with `vouchers create`: for how long they can be redeemed (default 365)
 --json          with `payments`, `posts`, `sms`, `router list` and `vouchers create`: for programs
 --csv           with `payments --day` and `payments --sums`: for spreadsheets

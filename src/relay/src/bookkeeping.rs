@@ -26,7 +26,14 @@ pub enum Form {
 }
 
 fn bounds(day: &str) -> anyhow::Result<(Wall, Wall)> {
-    Ok(nairobi::bounds(day).ok_or_else(|| Misused(format!("--day {day}: a day is written as {}", nairobi::day(clock::now()))))?)
+    const DAY: u64 = 24 * 3_600_000;
+    let now = clock::now();
+    let found = match day {
+        "today" => nairobi::bounds(&nairobi::day(now)),
+        "yesterday" => nairobi::bounds(&nairobi::day(Wall(now.0.saturating_sub(DAY)))),
+        day => nairobi::bounds(day),
+    };
+    Ok(found.ok_or_else(|| Misused(format!("--day {day}: a day is written as {}, or as `today` or `yesterday`", nairobi::day(now))))?)
 }
 
 /// Lists the payments of one day in Nairobi: those whose money came on it, and those asked for on it of which none came.

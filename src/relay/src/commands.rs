@@ -4,6 +4,7 @@ use crate::clock;
 use crate::config::Config;
 use crate::daraja::c2b::plain;
 use crate::ledger::{Deposit, Heard, Ledger, Reversal, Router, Stage};
+use crate::nairobi;
 use crate::payment::{Event, Payment, State};
 use crate::secret;
 use crate::signer::Signer;
@@ -167,13 +168,13 @@ pub async fn router_list(config: &Config, as_json: bool) -> anyhow::Result<()> {
         return Ok(());
     }
     let rows = routers.iter().map(|router| {
-        let state = match (router.online, time(router.online_at)) {
-            _ if router.revoked_at.is_some() => format!("revoked since {}", time(router.revoked_at).unwrap_or_default()),
+        let state = match (router.online, router.online_at.map(nairobi::text)) {
+            _ if router.revoked_at.is_some() => format!("revoked since {}", router.revoked_at.map(nairobi::text).unwrap_or_default()),
             (Some(true), Some(since)) => format!("online since {since}"),
             (Some(false), Some(since)) => format!("offline since {since}"),
             _ => "never seen".to_owned(),
         };
-        [router.name.to_string(), router.added_at.to_rfc3339(), state, router.version.clone().unwrap_or_else(|| "-".to_owned())]
+        [router.name.to_string(), nairobi::text(router.added_at), state, router.version.clone().unwrap_or_else(|| "-".to_owned())]
     });
     print!("{}", table(["ROUTER", "ADDED", "STATE", "VERSION"], rows));
     Ok(())
@@ -208,7 +209,7 @@ pub async fn payments(config: &Config, as_json: bool) -> anyhow::Result<()> {
     rows.extend(deposits.iter().map(|deposit| {
         let router = deposit.router.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string);
         let row = [
-            deposit.at.to_rfc3339(),
+            nairobi::text(deposit.at),
             router,
             format!("by hand: {}", if deposit.account.is_empty() { "-" } else { &deposit.account }),
             deposit.word.clone().unwrap_or_else(|| "-".to_owned()),
@@ -227,7 +228,7 @@ pub async fn payments(config: &Config, as_json: bool) -> anyhow::Result<()> {
             note = format!("{note} look at it: {flag}").trim().to_owned();
         }
         let row = [
-            payment.received_at.to_rfc3339(),
+            nairobi::text(payment.received_at),
             payment.router.to_string(),
             payment.order.to_string(),
             payment.package.to_string(),

@@ -10,6 +10,7 @@ use crate::daraja::wire::reference;
 use crate::engine::Engine;
 use crate::ledger::{Change, Deposit, Key, Ledger, Message, PostKind, Router, Sequences, Stage, StoredPost, is_collision};
 use crate::mqtt::down_topic;
+use crate::nairobi;
 use crate::payment::till::{Whose, is_hash_of, may_be_of, names_nothing, prompted_within, whose};
 use crate::payment::{Confirmation, Event, Payment, State, schedule};
 use crate::reversing;
@@ -416,8 +417,8 @@ impl Engine {
         let Some(receipt) = self.ledger.reversal_asked_about(subject).await? else { return Ok(()) };
         let now = clock::now();
         let (done, said) = match org::read_result(body) {
-            Ok(result) => reversing::read_status(result.status(), &result.code, &now.to_rfc3339()),
-            Err(_) => (false, format!("what is not readable, asked {}", now.to_rfc3339())),
+            Ok(result) => reversing::read_status(result.status(), &result.code, &nairobi::text(now)),
+            Err(_) => (false, format!("what is not readable, asked {}", nairobi::text(now))),
         };
         log::info!(
             "a reversal: Safaricom was asked what became of the money; {}",

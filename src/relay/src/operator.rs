@@ -71,12 +71,16 @@ pub async fn assign(config: &Config, text: &str, router: &RouterName) -> anyhow:
         return Err(Misused(format!("there is no router {router} that is served: `lango-relay router list` shows them")).into());
     }
     let receipt = receipt(text)?;
-    let Some(deposit) = ledger.deposit(&receipt).await? else {
+    let Some(mut deposit) = ledger.deposit(&receipt).await? else {
         return Err(Misused(format!("no money by hand has the receipt {receipt}: `lango-relay payments` shows it")).into());
     };
     if deposit.stage != Stage::Waiting {
-        let whose = deposit.router.map_or_else(|| deposit.stage.name().to_owned(), |router| router.to_string());
+        let whose = deposit.router.map_or_else(|| deposit.stage.name().to_owned(), |router| format!("it is {router}'s"));
         return Err(Misused(format!("{receipt} does not wait: {whose}")).into());
+    }
+    if !deposit.is_foreign() {
+        // Why it waited is over.
+        deposit.note = Some("assigned by the operator".to_owned());
     }
     // The running daemon sends it.
     match give((&ledger, &signer, &Sequences::default()), deposit, router, false).await? {
@@ -136,6 +140,9 @@ pub async fn reverse(config: &Config, text: &str, yes: bool, served: bool, word:
     if ledger.reversal_of(&receipt).await?.as_ref().is_some_and(reversing::is_open) {
         return reversing::ask(config, &ledger, &daraja, &receipt).await;
     }
+    if ledger.reversal_of(&receipt).await?.is_some_and(|reversal| reversal.state == "done") {
+        return Err(Misused(format!("{receipt} is back at who paid it already, and is never sent twice")).into());
+    }
     let Money { amount, told } = money(&ledger, &receipt).await?;
     if let Some(Key { router, .. }) = told.as_ref().filter(|_| !served) {
         return Err(Misused(format!(
@@ -159,7 +166,7 @@ pub async fn reverse(config: &Config, text: &str, yes: bool, served: bool, word:
     }
     if !change.claim_reversal(&receipt, amount, told.is_some(), &secret, now).await? {
         return Err(Misused(format!(
-            "{receipt} is reversed, or is to be at this moment: `lango-relay payments` shows how that stands. It is never sent twice"
+            "{receipt} is reversed by somebody else at this moment: `lango-relay payments` shows how that stands. It is never sent twice"
         ))
         .into());
     }

@@ -5,6 +5,7 @@ use crate::clock;
 use crate::commands::{Misused, existing, table};
 use crate::config::Config;
 use crate::ledger::Text;
+use crate::nairobi;
 use crate::signer::Signer;
 use anyhow::bail;
 use lango_core::time::Wall;
@@ -28,7 +29,7 @@ pub fn is_text(id: &str) -> bool {
 pub async fn list(config: &Config, as_json: bool) -> anyhow::Result<()> {
     let ledger = existing(config).await?;
     for (alert, since, code) in ledger.alerts().await? {
-        let line = format!("since {} {} ({code})", since.to_rfc3339(), alert.words());
+        let line = format!("since {} {} ({code})", nairobi::text(since), alert.words());
         // A program reads the list alone, and there what each text waits for.
         if as_json { eprintln!("lango-relay: {line}") } else { println!("{line}\n") }
     }
@@ -43,7 +44,7 @@ pub async fn list(config: &Config, as_json: bool) -> anyhow::Result<()> {
             _ => String::new(),
         };
         [
-            text.made_at.to_rfc3339(),
+            nairobi::text(text.made_at),
             text.router.to_string(),
             text.id.clone(),
             text.kind.name().to_owned(),

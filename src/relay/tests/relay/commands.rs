@@ -82,7 +82,8 @@ async fn payments_and_retry_beside_the_running_relay() {
     let table = world.relay.command(&["payments"]).stdout;
     let mut lines = table.lines();
     assert!(lines.next().is_some_and(|head| head.starts_with("ASKED") && head.contains("RECEIPT")), "{table}");
-    let row: Vec<&str> = lines.next().unwrap().split_whitespace().skip(1).collect();
+    // The moment in Nairobi: a day, and a time.
+    let row: Vec<&str> = lines.next().unwrap().split_whitespace().skip(2).collect();
     assert_eq!(row, ["kibera-7", &order, "hour", "10", "254712345678", "paid", "NLJ7RT61SV"]);
     let done = world.relay.command(&["retry", &order]);
     assert!(done.code == 0 && done.stdout.contains("NLJ7RT61SV"), "{}", done.stdout);
@@ -142,7 +143,9 @@ async fn the_books_of_a_day_and_m_pesas_statement_held_against_them() {
     let table = world.relay.command(&["payments", "--day", &today]).stdout;
     assert!(table.contains("DAY") && table.lines().last().is_some_and(|line| line.contains("(all)") && line.contains("30")), "{table}");
     assert_eq!(world.relay.command(&["payments", "--day", "2026-01-01", "--json"]).stdout, "[]\n");
-    let wrong = world.relay.command(&["payments", "--day", "yesterday"]);
+    assert_eq!(world.relay.command(&["payments", "--day", "today"]).stdout, table, "unless it is midnight in Nairobi just now");
+    assert_eq!(world.relay.command(&["payments", "--day", "yesterday", "--json"]).stdout, "[]\n");
+    let wrong = world.relay.command(&["payments", "--day", "last-week"]);
     assert!(wrong.code == 64 && wrong.stderr.contains("a day is written as"), "{}", wrong.stderr);
 
     let statement = world.relay.config.with_file_name("statement.csv");
