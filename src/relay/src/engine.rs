@@ -143,6 +143,13 @@ impl Engine {
                 Told::InDoubt(why) => step = before.in_doubt(why, now),
             }
         }
+        if let Some(deposit) = &by_hand
+            && step.payment.state == State::Paid
+            && before.state != State::Paid
+            && change.is_reversed(&deposit.receipt).await?
+        {
+            step = before.in_doubt("its money came as paid by hand, and went back to its payer", now);
+        }
         if step.verdict == Verdict::Mismatch(SECOND_RECEIPT)
             && let Event::Callback(callback) = &event
             && hold_apart(&mut change, callback, &before, now).await?

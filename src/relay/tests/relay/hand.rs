@@ -338,6 +338,25 @@ async fn a_callback_that_comes_after_its_money_was_given_away_is_told_and_not_bo
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_callback_whose_money_went_back_serves_nobody() {
+    let mut bank = Bank::with(&["kibera-7", "kibera-8"], None).await;
+    bank.safaricom.everybody(Customer::who(Answer::Pays).delivered(Delivery::Held));
+    bank.asks("kibera-7", "back00000000aaaa");
+    let receipt = bank.receipt().await;
+    let confirmation = bank.safaricom.registered().unwrap().confirmation;
+    let body = format!(r#"{{"TransID":"{receipt}","TransAmount":"10.00","BillRefNumber":"who knows","MSISDN":"2547 ***** 678"}}"#);
+    assert_eq!(reqwest::Client::new().post(&confirmation).body(body).send().await.unwrap().status().as_u16(), 200);
+    bank.row_until(&receipt, "/status", "waiting").await;
+    assert!(bank.ok(&["reverse", &receipt, "--yes"]).contains("is back at who paid it"));
+    bank.safaricom.release_callbacks();
+    assert!(matches!(bank.router("kibera-7").outcome("back00000000aaaa").await, Outcome::Failed { .. }));
+    let row = bank.rows().into_iter().find(|row| row["payment"] == "back00000000aaaa").unwrap();
+    assert_eq!(row["state"], "needs_review");
+    assert!(row["look_at"].as_str().unwrap().contains("went back to its payer"), "{row}");
+    assert_eq!(bank.more_deposits("kibera-7").await, [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_names_no_router_waits_for_the_operator_or_for_who_has_the_receipt() {
     let mut bank = Bank::new(&["kibera-7", "kibera-8"]).await;
     let one = bank.safaricom.pays_by_hand(PHONE, "JANE", 10).paid.unwrap().receipt;
