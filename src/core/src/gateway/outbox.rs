@@ -169,12 +169,12 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(64))]
+        #![proptest_config(ProptestConfig::with_cases(24))]
         /// Whatever comes and is acknowledged in whatever order: requests stay until they are withdrawn or acknowledged, and of the
         /// notices those that are missed most.
         #[test]
         fn what_is_kept_is_bounded_and_money_is_never_dropped(
-            steps in proptest::collection::vec((0_u8..12, 0_u16..400, any::<u16>()), 0..1_500)
+            steps in proptest::collection::vec((0_u8..12, 0_u16..400, any::<u16>()), 0..900)
         ) {
             let (mut outbox, mut reference) = (Outbox::default(), Reference::default());
             for (seq, (kind, account, which)) in (1..).zip(steps) {

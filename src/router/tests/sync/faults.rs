@@ -85,7 +85,7 @@ async fn whoever_waits_to_try_again_tries_at_once_when_told_and_a_connection_sta
         router.expect(SyncEvent::Connected).await;
         assert!(told.elapsed() < Duration::from_secs(2), "{:?}", told.elapsed());
         router.handle.try_now();
-        let mut relay = Relay::connect(&broker).await;
+        let relay = Relay::connect(&broker).await;
         relay.say(&down(1)).await;
         router.expect_message(down(1)).await;
     })
