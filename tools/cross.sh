@@ -10,7 +10,7 @@
 #   compiler   Debian's rustc-web: it comes with its own source (rust-web-src), so that the standard library can be built for
 #              any target. rustup's toolchains carry it ready-made, but only for those who can download it.
 #   library    built once a target and kept, keyed by the compiler and this recipe. Only that one step uses unstable flags;
-#              the program itself is built by the ordinary, stable rules.
+#              the program itself is built by the ordinary, stable rules, but for the kind of instructions on 32-bit ARM.
 #   C and link zig brings musl for every target and a linker in one PyPI package; cargo-zigbuild puts it in cargo's way.
 # All of it is kept outside the repository (tools/paths.sh says where): throw that away to start afresh.
 set -euo pipefail
@@ -20,7 +20,7 @@ set -euo pipefail
 ZIG_VERSION=0.15.2
 ZIGBUILD_VERSION=0.24.0
 # Raise it when the way the library is built changes below: old ones are then built again.
-RECIPE=2
+RECIPE=3
 MINIMUM_RUST=1.95
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -37,6 +37,14 @@ usage() { die "usage: tools/cross.sh check | tools/cross.sh prepare TARGET… | 
 
 # cargo reads a target's flags from a variable that carries the target's name in capitals.
 flags_variable() { printf 'CARGO_TARGET_%s_RUSTFLAGS' "$(tr 'a-z-' 'A-Z_' <<<"$1")"; }
+
+# Thumb-2, which every ARMv7-A has: shorter instructions. rustc warns that the feature's name may change one day; then it will not
+# know it, and say so.
+flags_of_target() {
+  case $1 in
+    armv7-*) printf '%s' '-Ctarget-feature=+thumb-mode' ;;
+  esac
+}
 
 check_compiler() {
   [ -x "$compiler" ] || die "$compiler is missing: run tools/setup.sh cross (Debian: apt-get install rustc-web rust-web-src)"
@@ -79,7 +87,7 @@ name = "library"
 version = "0.0.0"
 edition = "2024"
 [profile.release]
-opt-level = "s"
+opt-level = "z"
 panic = "unwind"
 [workspace]
 TOML
@@ -93,10 +101,11 @@ case " $* " in
 esac
 SH
   chmod +x "$work/rustc-wrapper"
-  # Bitcode, so that the program's link-time optimisation reaches into the library.
+  # Bitcode, so that the program's link-time optimisation reaches into the library. Of its features: not what names the
+  # functions of a backtrace, for a stripped program has no names to be found; and its own smaller algorithms.
   (cd "$work" && env RUSTC="$compiler" RUSTC_WRAPPER="$work/rustc-wrapper" RUSTC_BOOTSTRAP=1 CARGO_TARGET_DIR="$work/target" \
-    "$(flags_variable "$target")=-Cembed-bitcode=yes" \
-    cargo build --jobs "$jobs" --release --target "$target" -Zbuild-std=std,panic_abort,proc_macro,test)
+    "$(flags_variable "$target")=-Cembed-bitcode=yes $(flags_of_target "$target")" \
+    cargo build --jobs "$jobs" --release --target "$target" -Zbuild-std=std,panic_abort,proc_macro,test -Zbuild-std-features=panic-unwind,optimize_for_size)
   mkdir -p "$work/done/lib" "$(dirname "$home")"
   rm -f "$work/target/$target/release/deps/"liblibrary*
   cp "$work/target/$target/release/deps/"*.rlib "$work/done/lib/"
@@ -124,7 +133,7 @@ build() {
   # zig, not rustc's own copy, brings musl's start files and libc: hence link-self-contained=no.
   env RUSTC="$compiler" CARGO_ZIGBUILD_ZIG_PATH="$zig" ZIG_GLOBAL_CACHE_DIR="$cache/zig" \
     CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$here/target}/cross" \
-    "$(flags_variable "$target")=--sysroot $sysroot -Clink-self-contained=no" \
+    "$(flags_variable "$target")=--sysroot $sysroot -Clink-self-contained=no $(flags_of_target "$target")" \
     "$zigbuild" zigbuild --jobs "$jobs" --manifest-path "$here/Cargo.toml" --release --target "$target" "$@"
 }
 
