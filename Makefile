@@ -48,7 +48,7 @@ else
 	@LANGO_BIN_DIR=out/router/$(own_target) tools/as-root.sh $(programs)/lango-bench --page docs/bench.md --readme README.md
 endif
 
-test-kernel: ## the gate's tests on an emulated 64-bit ARM router with Linux 6.1
+test-kernel: ## the gate's tests on an emulated ARM router with Linux 6.1; ARCH=armv7: a 32-bit one; QUICK=1: some of them
 	@tools/setup.sh build cross kernel
 	@tools/test-kernel.sh
 
