@@ -265,6 +265,10 @@ impl Gateway {
             self.make_room(username, device, now);
             self.open_session(username, device, now);
         } else {
+            // Away, and perhaps still online on another account, as a phone that sleeps is: it is on one at a time.
+            if let Some(before) = self.account_online(device).filter(|before| before != username) {
+                self.close_session(&before, device, now);
+            }
             self.bind(device, Some(username), true);
             self.log(format!("session: {device} is away; it goes online on {username} when it is seen"));
         }

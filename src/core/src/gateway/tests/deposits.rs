@@ -252,3 +252,20 @@ fn nobody_waits_for_long_and_nobody_tries_often() {
     world.step(Input::Link { connected: false });
     assert_eq!(world.reclaim(BOB, "NLJ7RT61SV", PHONE), refused(Refusal::NoAnswer), "nobody is there to ask");
 }
+
+#[test]
+fn a_phone_that_sleeps_on_one_account_and_paid_by_hand_for_another_is_on_one_of_them() {
+    let mut world = World::ready();
+    let codes = world.vouchers("k7m2p9", "hour", 1);
+    assert!(matches!(world.redeem(ALICE, codes[0]), Answer::Redeemed(_)));
+    let first = world.session(ALICE).unwrap().username;
+    world.leaves(ALICE, 100);
+    // M-Pesa shows some digits: it becomes an account of its own, for the phone that comes with the receipt.
+    let (None, Some(query)) = world.reclaim(ALICE, RECEIPT, "0712345678") else { panic!("the relay is asked") };
+    world.deposit(RECEIPT, 10, "2547*****678", None);
+    world.found(query, Found::Deposit(deposit(RECEIPT, 10, "2547*****678", None)));
+    let second = world.session(ALICE).expect("online by what was paid").username;
+    assert_ne!(first, second);
+    let on: Vec<&GateAccount> = world.gate.values().filter(|account| account.devices.contains_key(&ALICE)).collect();
+    assert_eq!(on.len(), 1, "{on:?}");
+}
