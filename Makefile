@@ -31,10 +31,10 @@ test: ## all tests: units, the rules, and the whole path in the lab
 	$(build_programs)
 	LANGO_BIN_DIR=$(programs) $(cargo_test) -p lango-lab
 
-chaos: ## hundreds of payments while everything is killed, cut off and slowed, then the books; QUICK=1: a short one; SEED=… PAYMENTS=…
+chaos: ## hundreds of payments while everything is killed, cut off and slowed, then the books; QUICK=1: a short one; SEED=… PAYMENTS=…; PAGE=1: writes its figures to docs/chaos.md
 	@tools/setup.sh build lab
 	@$(build_programs) -p lango-chaos
-	@LANGO_BIN_DIR=$(programs) tools/as-root.sh $(programs)/lango-chaos
+	@LANGO_BIN_DIR=$(programs) tools/as-root.sh $(programs)/lango-chaos $(if $(filter-out 0,$(PAGE)),--page docs/chaos.md)
 
 bench: ## grants, forwarding, take-over and memory of the routers' program beside plain NAT, written to docs/bench.md; QUICK=1: a short look at this machine's build, nothing is written
 ifneq ($(filter-out 0,$(QUICK)),)

@@ -2,10 +2,12 @@
 
 use crate::cloud::Cloud;
 use crate::customers::Seen;
-use crate::plan::KINDS;
-use crate::street::{Router, minutes};
+use crate::plan::{KINDS, Way};
+use crate::street::{Router, bytes, minutes};
 use anyhow::{Context, Result};
 use lango_lab::safaricom::Prompt;
+use lango_lab::safaricom::daraja::Paid;
+use lango_lab::safaricom::org::ByHand;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -32,6 +34,8 @@ impl Row {
 /// All books at one moment.
 pub struct Books {
     prompts: Vec<Prompt>,
+    by_hand: Vec<ByHand>,
+    vouchers: Vec<(usize, Value)>,
     rows: Vec<Row>,
     cloud: Vec<Value>,
     accounts: Vec<(usize, Value)>,
@@ -85,6 +89,7 @@ impl Books {
     /// When a program does not answer.
     pub fn read(cloud: &Cloud, routers: &[Router]) -> Result<Self> {
         let mut rows = Vec::new();
+        let mut vouchers = Vec::new();
         let (mut accounts, mut sessions) = (Vec::new(), Vec::new());
         for (number, router) in routers.iter().enumerate() {
             for json in list(&router.lango.payments()?, "payments") {
@@ -92,10 +97,13 @@ impl Books {
             }
             let printed: Value = serde_json::from_str(&router.lango.command(&["accounts", "--json"])?)?;
             accounts.extend(list(&printed, "accounts").into_iter().map(|account| (number, account)));
+            let printed: Value = serde_json::from_str(&router.lango.command(&["vouchers", "list", "--json"])?)?;
+            vouchers.extend(list(&printed, "vouchers").into_iter().map(|voucher| (number, voucher)));
             sessions.extend(list(&router.lango.sessions()?, "sessions").into_iter().map(|session| (number, session)));
         }
         let cloud_rows = cloud.relays.iter().find_map(|relay| relay.payments().ok()).context("no relay prints its payments")?;
-        Ok(Self { prompts: cloud.safaricom.prompts(), rows, cloud: list(&cloud_rows, "payments"), accounts, sessions })
+        let (prompts, by_hand) = (cloud.safaricom.prompts(), cloud.safaricom.by_hand());
+        Ok(Self { prompts, by_hand, vouchers, rows, cloud: list(&cloud_rows, "payments"), accounts, sessions })
     }
 
     fn row_of(&self, number: &str) -> Vec<&Row> {
@@ -106,16 +114,29 @@ impl Books {
         self.cloud.iter().filter(|row| row["phone"].as_str().is_some_and(|phone| same(phone, number))).collect()
     }
 
-    fn place(&self, prompt: &Prompt, paid: usize) -> Place {
-        let rows = self.row_of(&prompt.push.phone);
+    /// All that Safaricom took from a number.
+    fn taken(&self, number: &str) -> Vec<&Paid> {
+        let prompted = self.prompts.iter().filter_map(|prompt| prompt.paid.as_ref());
+        prompted.chain(self.by_hand.iter().filter_map(|one| one.paid.as_ref())).filter(|paid| same(&paid.phone, number)).collect()
+    }
+
+    /// Whether Safaricom told nobody of a number's payment by hand: only its statement has it.
+    fn untold(&self, number: &str) -> bool {
+        self.by_hand.iter().any(|one| same(&one.phone, number) && one.paid.is_some() && !one.confirmed)
+    }
+
+    fn place(&self, number: &str, paid: usize) -> Place {
+        let rows = self.row_of(number);
         // A number that paid more than once needs as many rows; each beyond them is "served twice".
         if rows.len() >= paid {
             return if rows.iter().all(|row| row.text("username").is_some()) { Place::Served } else { Place::Unserved };
         }
-        let states: Vec<_> = self.cloud_of(&prompt.push.phone).iter().filter_map(|row| row["state"].as_str()).collect();
-        if states.contains(&"needs_review") || states.contains(&"prompting") {
+        let states: Vec<_> = self.cloud_of(number).iter().filter_map(|row| row["state"].as_str()).collect();
+        if states.iter().any(|state| matches!(*state, "needs_review" | "prompting" | "waiting"))
+            || (states.is_empty() && self.untold(number))
+        {
             Place::Waits
-        } else if states.iter().any(|state| matches!(*state, "requested" | "prompted" | "confirmed")) {
+        } else if states.iter().any(|state| matches!(*state, "requested" | "prompted" | "confirmed" | "pending" | "given")) {
             Place::Open
         } else {
             Place::Lost
@@ -126,17 +147,12 @@ impl Books {
     #[must_use]
     pub fn is_settled(&self) -> bool {
         let undecided = self.prompts.iter().any(|prompt| prompt.code.is_none() || !prompt.done);
-        let open = self
-            .prompts
-            .iter()
-            .filter(|prompt| prompt.paid.is_some())
-            .any(|prompt| matches!(self.place(prompt, self.paid_by(&prompt.push.phone)), Place::Open | Place::Lost));
+        let prompted = self.prompts.iter().filter_map(|prompt| prompt.paid.as_ref());
+        let open = prompted
+            .chain(self.by_hand.iter().filter_map(|one| one.paid.as_ref()))
+            .any(|paid| matches!(self.place(&paid.phone, self.taken(&paid.phone).len()), Place::Open | Place::Lost));
         let requested = self.cloud.iter().any(|row| matches!(row["state"].as_str(), Some("requested" | "prompted" | "confirmed")));
         !undecided && !open && !requested
-    }
-
-    fn paid_by(&self, number: &str) -> usize {
-        self.prompts.iter().filter(|prompt| prompt.paid.is_some() && prompt.push.phone == number).count()
     }
 
     /// The table, and everything that is wrong. `ran_for`: how long the whole took so far, in seconds.
@@ -151,7 +167,7 @@ impl Books {
             let number = seen.wish.msisdn();
             let prompts: Vec<_> = self.prompts.iter().filter(|prompt| same(&prompt.push.phone, &number)).collect();
             line.prompts += prompts.len() as u64;
-            let paid: Vec<_> = prompts.iter().filter_map(|prompt| prompt.paid.as_ref()).collect();
+            let paid = self.taken(&number);
             line.taken += paid.len() as u64;
             line.shillings += paid.iter().map(|paid| paid.amount).sum::<u64>();
             let rows = self.row_of(&number);
@@ -162,9 +178,9 @@ impl Books {
                 line.twice += (rows.len() - paid.len()) as u64;
                 complain(&number, format!("Safaricom took its money {} times, and the routers have it {} times", paid.len(), rows.len()));
             }
-            if let Some(prompt) = prompts.iter().find(|prompt| prompt.paid.is_some()) {
+            if !paid.is_empty() {
                 let missing = (paid.len().saturating_sub(served.len())) as u64;
-                match self.place(prompt, paid.len()) {
+                match self.place(&number, paid.len()) {
                     Place::Served => {}
                     Place::Unserved | Place::Waits => line.waits += missing,
                     Place::Open => {
@@ -188,9 +204,38 @@ impl Books {
             }
         }
         self.prompted_twice(&mut complain);
+        self.vouchers_serve_once(seen, &mut lines, &mut complain);
         self.time_is_money(ran_for, &mut complain);
         self.nobody_else_is_online(&mut complain);
         (table(&lines), wrong)
+    }
+
+    fn used_vouchers(&self) -> impl Iterator<Item = (usize, &Value)> {
+        self.vouchers.iter().filter(|(_, voucher)| voucher["status"] == "used").map(|(router, voucher)| (*router, voucher))
+    }
+
+    /// As many vouchers are used as customers were told, and no more than were tried; each is in the list once.
+    fn vouchers_serve_once(&self, seen: &[Seen], lines: &mut [Line], complain: &mut dyn FnMut(&str, String)) {
+        let is_voucher = |seen: &&Seen| matches!(KINDS[seen.wish.kind].way, Way::Voucher | Way::CloudVoucher);
+        let (tried, told): (Vec<&Seen>, Vec<&Seen>) = (
+            seen.iter().filter(is_voucher).filter(|seen| !seen.orders.is_empty()).collect(),
+            seen.iter().filter(|seen| seen.taken).filter(is_voucher).collect(),
+        );
+        for seen in &told {
+            lines[seen.wish.kind].served += 1;
+        }
+        let used = self.used_vouchers().count();
+        if used < told.len() || used > tried.len() {
+            complain(
+                "-",
+                format!("{used} vouchers are used; {} customers tried one, and {} were told that it is theirs", tried.len(), told.len()),
+            );
+        }
+        let names: BTreeSet<String> =
+            self.vouchers.iter().map(|(router, voucher)| format!("{router}/{}/{}", voucher["batch"], voucher["number"])).collect();
+        if names.len() != self.vouchers.len() {
+            complain("-", "a voucher is in a router's list twice".to_owned());
+        }
     }
 
     /// One prompt an order: its beginning is in the prompt's reference.
@@ -209,29 +254,43 @@ impl Books {
 
     /// Each account has the time that was paid for on it, less what can have passed since.
     fn time_is_money(&self, ran_for: u64, complain: &mut dyn FnMut(&str, String)) {
-        let mut paid: BTreeMap<(usize, String), u64> = BTreeMap::new();
-        for row in self.rows.iter().filter(|row| row.has_money()) {
-            if let (Some(username), Some(package)) = (row.text("username"), row.text("package")) {
-                *paid.entry((row.router, username.to_owned())).or_default() += minutes(package) * 60;
+        let mut paid: BTreeMap<(usize, String), (u64, u64)> = BTreeMap::new();
+        let money = self.rows.iter().filter(|row| row.has_money()).map(|row| (row.router, &row.json));
+        for (router, row) in money.chain(self.used_vouchers()) {
+            if let (Some(username), Some(package)) = (row["username"].as_str(), row["package"].as_str()) {
+                let due = paid.entry((router, username.to_owned())).or_default();
+                (due.0, due.1) = (due.0 + minutes(package) * 60, due.1 + bytes(package));
             }
         }
         for (router, account) in &self.accounts {
             let username = account["username"].as_str().unwrap_or_default().to_owned();
             let left = account["seconds_remaining"].as_u64().unwrap_or_default();
-            let due = paid.remove(&(*router, username.clone())).unwrap_or_default();
+            let (due, data) = paid.remove(&(*router, username.clone())).unwrap_or_default();
+            let number = |field: &str| account[field].as_u64().unwrap_or_default();
+            let (rest, used) = (number("bytes_remaining"), number("bytes_up") + number("bytes_down"));
+            if data > 0 && due > 0 {
+                complain(&format!("account {username}"), "it has both time and data, which no phone here buys".to_owned());
+            }
+            if data > 0 && rest + used != data {
+                complain(&format!("account {username}"), format!("it has {rest} bytes and used {used}, and {data} were paid for"));
+            }
             if left > due || left + ran_for < due {
                 complain(&format!("account {username}"), format!("it has {left} s, and {due} s were paid for in a run of {ran_for} s"));
             }
         }
-        for ((router, username), due) in paid {
-            complain(&format!("account {username}"), format!("{due} s were paid for, and router {} has no such account", router + 1));
+        for ((router, username), (due, data)) in paid {
+            complain(
+                &format!("account {username}"),
+                format!("{due} s and {data} bytes were paid for, and router {} has no such account", router + 1),
+            );
         }
     }
 
     fn nobody_else_is_online(&self, complain: &mut dyn FnMut(&str, String)) {
         for (router, session) in &self.sessions {
             let username = session["username"].as_str().or_else(|| session["session"]["username"].as_str()).unwrap_or_default();
-            let pays = self.rows.iter().any(|row| row.router == *router && row.has_money() && row.text("username") == Some(username));
+            let bought = self.rows.iter().filter(|row| row.has_money()).map(|row| (row.router, &row.json));
+            let pays = bought.chain(self.used_vouchers()).any(|(at, row)| at == *router && row["username"].as_str() == Some(username));
             if !pays {
                 complain(&format!("account {username}"), format!("somebody is online on it, and nobody paid for it: {session}"));
             }

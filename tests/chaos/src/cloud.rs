@@ -7,6 +7,7 @@ use lango_lab::net::Namespace;
 use lango_lab::relay::{PORT, Relay};
 use lango_lab::safaricom::Safaricom;
 use lango_lab::safaricom::daraja::Merchant;
+use lango_lab::safaricom::org::Masking;
 use lango_lab::world::{CLOUD4, SAFARICOM4, World};
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -67,6 +68,13 @@ impl Cloud {
         }
         proxy(&world.cloud, relays)?;
         Ok(cloud)
+    }
+
+    /// Money that is paid by hand is told to the relays, with the payer's whole number: each has one of its own here, by which it
+    /// is found in every book.
+    pub fn pay_bill_tells(&self) -> Result<()> {
+        self.safaricom.masks(Masking::Whole);
+        self.relays[0].command(&["c2b", "register"]).map(drop)
     }
 
     /// Starts a relay, and waits until it takes callbacks. One that ends at once, because its database is away, is started again.

@@ -7,6 +7,7 @@ mod cloud;
 mod customers;
 mod database;
 mod flash;
+mod page;
 mod plan;
 mod storm;
 mod street;
@@ -39,12 +40,14 @@ struct Size {
 
 fn main() {
     let mut args = std::env::args_os().skip(1);
-    if args.next().is_some_and(|first| first == "as-boot") {
+    let first = args.next();
+    if first.as_ref().is_some_and(|first| first == "as-boot") {
         let error = boot::become_program(args).expect_err("it became the program");
         eprintln!("{error:#}");
         std::process::exit(70);
     }
-    let result = size().and_then(|size| run(&size));
+    let page = first.filter(|first| first == "--page").and_then(|_| args.next()).map(PathBuf::from);
+    let result = size().and_then(|size| run(&size, page.as_deref()));
     rights::remove_live();
     match result {
         Ok(true) => {}
@@ -78,14 +81,17 @@ fn size() -> Result<Size> {
     Ok(Size { seed, payments, phones, routers, relays, storm })
 }
 
-fn run(size: &Size) -> Result<bool> {
+fn run(size: &Size, page: Option<&Path>) -> Result<bool> {
     let Size { seed, payments, phones, routers, relays, storm } = *size;
-    println!("chaos: SEED={seed} PAYMENTS={payments}: {phones} phones, {routers} routers, {relays} relays, {} s of storm", storm / 1_000);
+    let head =
+        format!("SEED={seed} PAYMENTS={payments}: {phones} phones, {routers} routers, {relays} relays, {} s of storm", storm / 1_000);
+    println!("chaos: {head}");
     let began = Instant::now();
     let plan = plan::plan(seed, payments, phones, routers, relays, storm);
     let world = World::build()?;
     let names: Vec<String> = (0..routers).map(street::name).collect();
     let cloud = Cloud::start(&world, relays, &names)?;
+    cloud.pay_bill_tells()?;
     let routers: Vec<Router> = (0..routers).map(|number| Router::new(&world, number, &cloud.sections[number])).collect::<Result<_>>()?;
     for router in &routers {
         router.start()?;
@@ -124,25 +130,28 @@ fn run(size: &Size) -> Result<bool> {
             wrong.push(Wrong { whose: phone.name.clone(), what: format!("it never paid, and {arrived} of its datagrams got out") });
         }
     }
-    println!("\n{table}");
+    let mut told = format!("{head}\n\n{table}\n");
     for (fault, count) in &faults {
-        println!("{count:>4} {fault}");
+        told += &format!("{count:>4} {fault}\n");
     }
     let never = seen.iter().filter(|seen| seen.orders.is_empty()).count();
-    println!(
-        "\n{never} wishes were never taken (payments were not possible for so long); {tries} datagrams of phones that never paid: {}",
+    told += &format!(
+        "\n{never} wishes were never taken (payments were not possible for so long); {tries} datagrams of phones that never paid: {}\n",
         if wrong.iter().any(|wrong| wrong.what.contains("datagrams")) { "some got out" } else { "none got out" }
     );
-    println!(
-        "mended after {} s, balanced {} s later; {} s in all",
+    told += &format!(
+        "mended after {} s, balanced {} s later; {} s in all\n",
         (mended - started).as_secs(),
         mended.elapsed().as_secs(),
         began.elapsed().as_secs()
     );
     if wrong.is_empty() && balanced.is_ok() {
-        println!("the books balance: what Safaricom took = what was served + what waits visibly");
+        told += "the books balance: what Safaricom took = what was served + what waits visibly";
+        println!("\n{told}");
+        page.map_or(Ok(()), |page| page::write(page, &told))?;
         return Ok(true);
     }
+    println!("\n{told}");
     failed(&world, &cloud, &books, &seen, &wrong, seed, balanced.err())
 }
 
@@ -172,8 +181,8 @@ fn weather(
             .enumerate()
             .map(|(number, phone)| {
                 let wishes: Vec<_> = plan.wishes.iter().filter(|wish| wish.phone == number).copied().collect();
-                let (safaricom, over) = (&cloud.safaricom, &over);
-                scope.spawn(move || customers::live(phone, &wishes, safaricom, start, over))
+                let (router, over) = (&routers[number % routers.len()], &over);
+                scope.spawn(move || customers::live(phone, &wishes, router, cloud, start, over))
             })
             .collect();
         let faults = storm::run(&plan.troubles, routers, cloud, start);

@@ -26,6 +26,24 @@ impl Dice {
     }
 }
 
+/// By which way a customer comes to what was bought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// Pays on the portal's page.
+    Prompt,
+    /// Pays by hand and comes with the receipt; Safaricom tells of it so many times.
+    ByHand {
+        /// How often.
+        told: u8,
+        /// Whether the account number names the router; otherwise the money waits for its receipt.
+        named: bool,
+    },
+    /// Redeems a voucher that the router made.
+    Voucher,
+    /// Redeems a voucher that the cloud made.
+    CloudVoucher,
+}
+
 /// How a payment is scripted: the customer, and what becomes of Safaricom's messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Kind {
@@ -35,6 +53,8 @@ pub struct Kind {
     pub customer: Customer,
     /// Whether the phone leaves the Wi-Fi as soon as it has asked, and comes back later.
     pub leaves: bool,
+    /// Which way it goes.
+    pub way: Way,
     /// How often it comes, beside the others.
     weight: u64,
 }
@@ -44,11 +64,15 @@ const fn after(answer: Answer, milliseconds: u64) -> Customer {
 }
 
 const fn kind(weight: u64, name: &'static str, customer: Customer) -> Kind {
-    Kind { name, customer, leaves: false, weight }
+    Kind { name, customer, leaves: false, way: Way::Prompt, weight }
+}
+
+const fn other(weight: u64, name: &'static str, way: Way) -> Kind {
+    Kind { way, ..kind(weight, name, Customer::who(Answer::Pays)) }
 }
 
 /// All kinds.
-pub const KINDS: [Kind; 18] = [
+pub const KINDS: [Kind; 23] = [
     kind(5, "paid", after(Answer::Pays, 300)),
     kind(4, "paid, slowly", after(Answer::Pays, 4_000)),
     Kind { leaves: true, ..kind(3, "paid, phone away", after(Answer::Pays, 2_000)) },
@@ -71,6 +95,11 @@ pub const KINDS: [Kind; 18] = [
     kind(2, "not enough money", after(Answer::NoMoney, 300)),
     kind(2, "no answer", Customer::who(Answer::NeverAnswers)),
     kind(1, "limit", after(Answer::Code(17), 300)),
+    other(4, "by hand", Way::ByHand { told: 1, named: true }),
+    other(2, "by hand, told twice", Way::ByHand { told: 2, named: true }),
+    other(2, "by hand, naming nobody", Way::ByHand { told: 1, named: false }),
+    other(3, "voucher of the router", Way::Voucher),
+    other(3, "voucher of the cloud", Way::CloudVoucher),
 ];
 
 /// One customer's wish.
@@ -152,7 +181,10 @@ pub fn plan(seed: u64, payments: u64, phones: usize, routers: usize, relays: usi
             // Each kind at least once where there are enough; the rest by weight.
             let kind = if (number as usize) < KINDS.len() { number as usize } else { pick(dice.below(weights)) };
             let at = dice.below(storm);
-            Wish { number, at, phone: (number as usize) % phones, package: dice.one(&["day", "two", "week"]), kind }
+            let phone = (number as usize) % phones;
+            // Some phones buy data alone, the others time: so what an account must have left is a sum of one thing.
+            let package = dice.one(&["day", "two", "week"]);
+            Wish { number, at, phone, package: if phone % 5 == 4 { "data" } else { package }, kind }
         })
         .collect();
     wishes.sort_by_key(|wish| wish.at);

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// What is sold: time alone, and all of it adds up, so that an account's time is the sum of what was paid for.
+/// What is sold: time alone, or data alone, and all of it adds up, so that what an account has is the sum of what was paid for.
 pub const PACKAGES: &str = "
 config package 'day'
 	option label '1 day'
@@ -30,6 +30,11 @@ config package 'week'
 	option label '1 week'
 	option price '300'
 	option minutes '10080'
+
+config package 'data'
+	option label '200 MB'
+	option price '70'
+	option megabytes '200'
 ";
 
 /// Minutes of a package.
@@ -38,12 +43,31 @@ pub fn minutes(package: &str) -> u64 {
         "day" => 1_440,
         "two" => 2_880,
         "week" => 10_080,
+        "data" => 0,
+        other => panic!("{other} is not sold"),
+    }
+}
+
+/// Bytes of a package.
+pub fn bytes(package: &str) -> u64 {
+    if package == "data" { 200_000_000 } else { 0 }
+}
+
+/// Its price.
+pub fn price(package: &str) -> u64 {
+    match package {
+        "day" => 50,
+        "two" => 90,
+        "week" => 300,
+        "data" => 70,
         other => panic!("{other} is not sold"),
     }
 }
 
 /// A router.
 pub struct Router {
+    /// Its name in the fleet.
+    pub name: String,
     /// Its program.
     pub lango: Lango,
     namespace: Namespace,
@@ -87,8 +111,18 @@ impl Router {
         let args = ["as-boot", path(&boot)?, path(&binary)?, "run", "--config", path(&lango.config)?];
         lango.program = Program::new(&namespace, &std::env::current_exe()?, &args, &folder.join("lango.log"));
         let internet = world.internet.namespace.clone();
-        let router =
-            Self { lango, namespace, uplink, internet, prefix, folder, flash: Mutex::new(flash), boots: Mutex::new(0), _dnsmasq: dnsmasq };
+        let router = Self {
+            name,
+            lango,
+            namespace,
+            uplink,
+            internet,
+            prefix,
+            folder,
+            flash: Mutex::new(flash),
+            boots: Mutex::new(0),
+            _dnsmasq: dnsmasq,
+        };
         router.boot()?;
         Ok(router)
     }

@@ -112,6 +112,12 @@ impl Safaricom {
         self.inner.lock().organisation.endings.extend(endings);
     }
 
+    /// Everybody who tried to pay by hand, oldest first.
+    #[must_use]
+    pub fn by_hand(&self) -> Vec<ByHand> {
+        self.inner.lock().organisation.by_hand.clone()
+    }
+
     /// The registered addresses.
     #[must_use]
     pub fn registered(&self) -> Option<Registered> {
