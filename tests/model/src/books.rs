@@ -5,10 +5,12 @@ use crate::mirror::Mirror;
 use lango_core::message::{Outcome, PaymentRequest};
 use lango_core::time::Wall;
 use lango_core::units::{MessageId, Receipt, RouterName, Shillings};
+use lango_relay::daraja::c2b::C2b;
 use lango_relay::engine::callback_event;
-use lango_relay::ledger::{Key, Message, StoredCallback, Which};
-use lango_relay::payment::{Action, Event, Payment, State};
-use std::collections::BTreeMap;
+use lango_relay::ledger::{Deposit, Key, Message, Stage, StoredCallback, Which};
+use lango_relay::payment::till::{self, Told};
+use lango_relay::payment::{Action, Event, Payment, SECOND_RECEIPT, State, Step, Verdict};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What the ledger does with a message: as in the relay's outbox.
 const AGAIN: u64 = 30_000;
@@ -18,8 +20,10 @@ const SELDOM: u64 = 3_600_000;
 /// Money in the books.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// Which payment's.
-    pub key: Key,
+    /// Which payment's; nothing where it came without a prompt.
+    pub key: Option<Key>,
+    /// Which router's; nothing where nobody knows yet.
+    pub router: Option<RouterName>,
     /// How much.
     pub amount: Shillings,
 }
@@ -40,8 +44,21 @@ pub struct Books {
     requests: BTreeMap<String, Key>,
     open: BTreeMap<String, (u64, Key, Vec<u8>)>,
     outbox: BTreeMap<MessageId, Waiting>,
+    deposits: BTreeMap<Receipt, Deposit>,
+    posts: BTreeMap<String, (u64, Post)>,
+    /// Payments whose money was told of by a confirmation.
+    confirmed: BTreeSet<Key>,
     template: Payment,
     mirror: Option<Mirror>,
+}
+
+/// What Safaricom posted of money without a prompt.
+#[derive(Debug, Clone)]
+pub enum Post {
+    /// A confirmation, as it came.
+    Confirmation(Vec<u8>),
+    /// What it says of a receipt, for a customer of this router, where that one paid it.
+    Status(C2b, Option<RouterName>),
 }
 
 /// One change as it was made.
@@ -67,6 +84,9 @@ impl Books {
             requests: BTreeMap::new(),
             open: BTreeMap::new(),
             outbox: BTreeMap::new(),
+            deposits: BTreeMap::new(),
+            posts: BTreeMap::new(),
+            confirmed: BTreeSet::new(),
             template,
             mirror,
         }
@@ -133,20 +153,71 @@ impl Books {
             return Ok(None);
         }
         let mut event = event;
+        let (mut by_hand, mut held_apart, mut settled) = (None, None, None);
+        if let Event::Confirmation(confirmation) = &mut event {
+            confirmation.receipt_taken = self.receipts.contains_key(&confirmation.receipt);
+        }
         if let Event::Callback(callback) = &mut event {
-            let owner = callback.receipt.as_ref().and_then(|receipt| self.money.get(self.receipts.get(receipt)?));
-            callback.receipt_taken = owner.is_some_and(|entry| entry.key != *key);
+            let owner = callback.receipt.as_ref().and_then(|receipt| self.money.get(self.receipts.get(receipt)?)?.key.as_ref());
+            callback.receipt_taken = owner.is_some_and(|owner| owner != key);
+            if let Some(deposit) = callback.receipt.as_ref().and_then(|receipt| self.deposits.get(receipt)) {
+                match deposit.stage {
+                    Stage::Given if deposit.router.as_ref() != Some(&key.router) => callback.receipt_taken = true,
+                    Stage::Given if deposit.order.as_ref().is_some_and(|order| *order != key.order) => callback.receipt_taken = true,
+                    Stage::Given | Stage::Waiting => {
+                        callback.deposited = true;
+                        by_hand = Some(deposit.clone());
+                    }
+                    Stage::Held | Stage::Payment => {}
+                }
+            }
             callback.request_taken = self.requests.get(&callback.checkout).is_some_and(|owner| owner != key);
         }
         let Some((before, revision)) = self.payments.get(key).cloned() else { return Err(format!("no payment {key}")) };
-        let step = before.on(&event, now);
+        let mut step = before.on(&event, now);
+        if step.payment.state == State::Paid && step.payment.mpesa_receipt.is_none() && before.state != State::Paid {
+            let since = before.prompted_at.unwrap_or(before.received_at);
+            let free = |deposit: &&Deposit| {
+                matches!(deposit.stage, Stage::Waiting | Stage::Given) && deposit.order.is_none() && deposit.amount == before.amount
+            };
+            let near = self.deposits.values().filter(free).filter(|deposit| deposit.at >= since);
+            let near: Vec<(Deposit, bool)> = near.map(|deposit| (deposit.clone(), false)).collect();
+            match till::by_query(&before, &near) {
+                Told::Alone => {}
+                Told::As(deposit) => {
+                    step = before.paid_with(deposit.receipt.clone(), now);
+                    by_hand = Some(deposit.clone());
+                }
+                Told::InDoubt(why) => step = before.in_doubt(why, now),
+            }
+        }
+        if step.verdict == Verdict::Mismatch(SECOND_RECEIPT)
+            && let Event::Callback(callback) = &event
+            && self.hold_apart(callback.receipt.as_ref(), &before, now)
+        {
+            held_apart = callback.receipt.as_ref().and_then(|receipt| self.deposits.get(receipt)).cloned();
+            step = Step::nothing(&before, Verdict::Taken);
+        }
+        if matches!(event, Event::Confirmation(_)) && step.verdict == Verdict::Taken {
+            self.confirmed.insert(key.clone());
+        }
+        if let Some(deposit) = by_hand.filter(|_| step.payment.state == State::Paid && before.state != State::Paid) {
+            let (router, order) = (Some(key.router.clone()), Some(key.order.clone()));
+            if let Some(entry) = self.money.get_mut(&deposit.receipt) {
+                entry.router.clone_from(&router);
+            }
+            let note = Some(format!("the money of payment {key}"));
+            let deposit = Deposit { stage: Stage::Given, router, order, note, ..deposit };
+            self.deposits.insert(deposit.receipt.clone(), deposit.clone());
+            settled = Some(deposit);
+        }
         let saved = step.payment != before || event != Event::Due;
         let after = step.payment.clone();
         let mut messages = Vec::new();
         for action in &step.actions {
             match action {
                 Action::Book(receipt) => {
-                    let entry = Entry { key: key.clone(), amount: after.amount };
+                    let entry = Entry { key: Some(key.clone()), router: Some(key.router.clone()), amount: after.amount };
                     if self.money.insert(receipt.clone(), entry).is_some() {
                         return Err(format!("{key}: money that is in the books already"));
                     }
@@ -176,9 +247,123 @@ impl Books {
             self.payments.insert(key.clone(), (after.clone(), revision + 1));
         }
         if let Some(mirror) = &mut self.mirror {
-            mirror.apply(key, &event, stored, now, claimed, &before, &step, &messages);
+            mirror.apply(key, &event, stored, now, claimed, &before, &step, &messages, held_apart.as_ref().or(settled.as_ref()));
         }
         Ok(Some(Applied { before, after, actions: step.actions, messages }))
+    }
+
+    /// As the engine's `hold_apart`: a second receipt of a payment that was confirmed by hand is looked at as money of its own.
+    fn hold_apart(&mut self, receipt: Option<&Receipt>, payment: &Payment, now: Wall) -> bool {
+        let Some(receipt) = receipt.filter(|receipt| !self.receipts.contains_key(receipt)).cloned() else { return false };
+        let own = payment.mpesa_receipt.as_ref().and_then(|known| self.deposits.get(known));
+        let by_hand = own.is_some_and(|deposit| deposit.order.as_ref() == Some(&payment.order));
+        if !by_hand && !self.confirmed.contains(&payment.key()) {
+            return false;
+        }
+        self.deposits.entry(receipt.clone()).or_insert_with(|| Deposit {
+            receipt,
+            stage: Stage::Held,
+            router: None,
+            account: String::new(),
+            word: None,
+            payer: payment.phone.into(),
+            hash: None,
+            amount: payment.amount,
+            channel: "callback".to_owned(),
+            completed_at: None,
+            at: now,
+            due: Some(now),
+            order: None,
+            note: None,
+        });
+        true
+    }
+
+    /// Money without a prompt.
+    #[must_use]
+    pub fn deposit(&self, receipt: &Receipt) -> Option<&Deposit> {
+        self.deposits.get(receipt)
+    }
+
+    /// All of it.
+    pub fn deposits(&self) -> impl Iterator<Item = &Deposit> {
+        self.deposits.values()
+    }
+
+    /// As `Ledger::receipt_is_booked`.
+    #[must_use]
+    pub fn is_booked(&self, receipt: &Receipt) -> bool {
+        self.receipts.contains_key(receipt)
+    }
+
+    /// As `Ledger::payment_with_receipt`.
+    #[must_use]
+    pub fn payment_with_receipt(&self, receipt: &Receipt) -> Option<&Payment> {
+        self.payments().find(|payment| payment.receipt.as_ref() == Some(receipt) || payment.mpesa_receipt.as_ref() == Some(receipt))
+    }
+
+    /// As the change of a deposit in `Engine::place` and `give`: where it stands, whether its money is entered, what its router
+    /// is told.
+    ///
+    /// # Errors
+    /// When the real ledger would refuse it.
+    pub fn settle(&mut self, deposit: &Deposit, message: Option<(&Message, bool)>) -> Result<(), String> {
+        let receipt = &deposit.receipt;
+        let before = self.deposits.insert(receipt.clone(), deposit.clone());
+        let was = before.as_ref().map(|before| before.stage);
+        if matches!(deposit.stage, Stage::Given | Stage::Waiting) {
+            if !matches!(was, Some(Stage::Given | Stage::Waiting)) && self.receipts.insert(receipt.clone(), receipt.clone()).is_some() {
+                return Err(format!("{receipt}: a receipt that is in the books already"));
+            }
+            let entry = Entry { key: None, router: deposit.router.clone(), amount: deposit.amount };
+            self.money.insert(receipt.clone(), entry);
+        }
+        if let Some((message, claimed)) = message {
+            let due = message.made_at.0 + if claimed { AGAIN } else { 0 };
+            self.outbox.insert(message.id.clone(), Waiting { message: message.clone(), times: 1, due });
+        }
+        if let Some(mirror) = &mut self.mirror {
+            mirror.settle(was, deposit, message);
+        }
+        Ok(())
+    }
+
+    /// As `Ledger::held`.
+    #[must_use]
+    pub fn held(&self, now: Wall) -> Vec<Deposit> {
+        let mut held: Vec<_> =
+            self.deposits.values().filter(|one| one.stage == Stage::Held && one.due.is_some_and(|due| due <= now)).cloned().collect();
+        held.sort_by_key(|deposit| deposit.due);
+        held
+    }
+
+    /// When a deposit that is held is looked at again next, and when the first post that is open came.
+    #[must_use]
+    pub fn next_of_hand(&self) -> (Option<u64>, Option<u64>) {
+        let held = self.deposits.values().filter(|deposit| deposit.stage == Stage::Held).filter_map(|deposit| deposit.due);
+        (held.map(|due| due.0).min(), self.posts.values().map(|(at, _)| *at).min())
+    }
+
+    /// As `Ledger::keep_post`.
+    pub fn keep_post(&mut self, id: &str, post: Post, now: Wall) {
+        self.posts.insert(id.to_owned(), (now.0, post));
+    }
+
+    /// As `Ledger::open_posts`.
+    #[must_use]
+    pub fn open_posts(&self, until: Wall) -> Vec<String> {
+        self.posts.iter().filter(|(_, (at, _))| *at <= until.0).map(|(id, _)| id.clone()).collect()
+    }
+
+    /// One open post.
+    #[must_use]
+    pub fn open_post(&self, id: &str) -> Option<Post> {
+        self.posts.get(id).map(|(_, post)| post.clone())
+    }
+
+    /// As `Ledger::post_is_done`.
+    pub fn post_is_done(&mut self, id: &str) {
+        self.posts.remove(id);
     }
 
     /// Messages that are kept for a router and sent by whoever has a broker, as `vouchers create` leaves them.

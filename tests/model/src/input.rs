@@ -95,6 +95,27 @@ pub enum Input {
     Redeem(u8, u8, u8, bool),
     /// The operator takes the n-th batch of a router back.
     Revoke(u8, u8),
+    /// Somebody pays by hand.
+    Hand {
+        /// At which router.
+        router: u8,
+        /// How much: a package's price, or none's.
+        amount: u8,
+        /// Who.
+        phone: u8,
+        /// What is typed as the account number: the router's name, with a package or without, nothing, nonsense, a prompt's reference.
+        account: u8,
+        /// How much of the payer's number Safaricom tells.
+        shown: u8,
+        /// Whether Safaricom never tells of it.
+        untold: bool,
+    },
+    /// Safaricom tells the n-th thing that waits to be told of money without a prompt, to one of the relays.
+    Tell(u8, u8),
+    /// Somebody comes to a router with the n-th receipt, and with the number that paid or another one.
+    Reclaim(u8, u8, u8, bool),
+    /// The operator serves the n-th money that waits at a router, as a package.
+    Serve(u8, u8, u8),
     /// The operator sells other things from now on: all, or without the first package.
     Sell(u8, bool),
     /// The operator has the relay look at the n-th payment again.
@@ -154,9 +175,19 @@ fn one(random: &mut Random, storm: u64) -> Input {
     let relay = random.small(2);
     let device = random.small(4);
     if random.below(100) < 55 {
-        return match random.below(25) {
+        return match random.below(29) {
             20 | 21 => Input::Use(router, device, random.below(2) == 0, random.small(8)),
             22 => Input::Login(router, device, random.small(8), random.below(2) == 0),
+            25 | 26 => Input::Hand {
+                router,
+                amount: random.small(6),
+                phone: random.small(6),
+                account: random.small(7),
+                shown: random.small(5),
+                untold: random.below(8) == 0,
+            },
+            27 => Input::Tell(random.small(4), relay),
+            28 => Input::Reclaim(router, device, random.small(12), random.below(5) > 0),
             23 => Input::Vouchers { router, package: random.small(5), count: 1 + random.small(3), cloud: random.below(2) == 0 },
             24 => Input::Redeem(router, device, random.small(12), random.below(12) == 0),
             0..=4 => Input::Pass(random.length()),
@@ -178,7 +209,7 @@ fn one(random: &mut Random, storm: u64) -> Input {
     if random.below(4) > storm {
         return Input::Flow(1);
     }
-    match random.below(43) {
+    match random.below(44) {
         0 | 1 => Input::Lose(random.small(8)),
         2 | 3 => Input::Double(random.small(8)),
         4 | 5 => Input::Replay(random.small(255).into()),
@@ -200,6 +231,7 @@ fn one(random: &mut Random, storm: u64) -> Input {
         29 => Input::Sell(router, random.below(4) > 0),
         30 => Input::Dead(router),
         31..=38 => Input::Mend,
+        42 => Input::Serve(router, random.small(4), random.small(5)),
         40 => Input::Revoke(router, random.small(4)),
         41 => Input::Redeem(router, device, random.small(12), random.below(12) == 0),
         39 => Input::LogoutOther(router, device, random.small(4)),

@@ -53,7 +53,7 @@ fn main() -> anyhow::Result<ExitCode> {
     }
     let s = all.sums;
     println!(
-        "{count} runs from seed {first}, {} steps in {:.0} s: {} prompts; Safaricom took {}, served {}, unserved and seen {}, under review {}; {} vouchers",
+        "{count} runs from seed {first}, {} steps in {:.0} s: {} prompts; Safaricom took {}, served {}, unserved and seen {}, under review {}, by hand and waiting {}, never told {}; {} vouchers",
         all.steps,
         began.elapsed().as_secs_f64(),
         s.prompts,
@@ -61,6 +61,8 @@ fn main() -> anyhow::Result<ExitCode> {
         s.served,
         s.unserved,
         s.review,
+        s.waiting,
+        s.untold,
         s.vouchers
     );
     Ok(ExitCode::SUCCESS)

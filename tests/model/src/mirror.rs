@@ -4,7 +4,7 @@ use crate::books::Entry;
 use lango_core::message::PaymentRequest;
 use lango_core::time::Wall;
 use lango_core::units::{MessageId, Password, Receipt, RouterName};
-use lango_relay::ledger::{Heard, Key, Ledger, Message, NewRequest, Place, StoredCallback, Which};
+use lango_relay::ledger::{Deposit, Heard, Key, Ledger, Message, NewRequest, Place, Stage, StoredCallback, Which};
 use lango_relay::payment::{Action, Event, Payment, Step};
 use lango_relay::secret::CallbackSecret;
 use std::collections::BTreeMap;
@@ -66,6 +66,7 @@ impl Mirror {
         before: &Payment,
         step: &Step,
         messages: &[Message],
+        deposit: Option<&Deposit>,
     ) {
         let all = async {
             let mut change = self.ledger.begin().await?;
@@ -75,10 +76,17 @@ impl Mirror {
                 assert!(change.take_callback(id).await?, "callback {id} is open");
             }
             if let Event::Callback(callback) = event {
-                if let Some(receipt) = &callback.receipt {
-                    assert_eq!(change.receipt_taken(receipt, key).await?, callback.receipt_taken, "whose receipt it is");
+                // What came by hand has taken a receipt, too; that is held against the deposits themselves.
+                if let Some(receipt) = callback.receipt.as_ref().filter(|_| !callback.receipt_taken) {
+                    assert!(!change.receipt_taken(receipt, key).await?, "whose receipt it is");
                 }
                 assert_eq!(change.request_taken(&callback.checkout, key).await?, callback.request_taken, "whose request it is");
+            }
+            if let Some(deposit) = deposit {
+                match change.deposit(&deposit.receipt).await? {
+                    Some(_) => change.settle_deposit(deposit).await?,
+                    None => change.add_deposit(deposit).await?,
+                }
             }
             if step.payment != real || *event != Event::Due {
                 assert!(change.save(&step.payment, revision).await?);
@@ -99,6 +107,25 @@ impl Mirror {
                 }
             }
             for message in messages {
+                change.post(message, claimed).await?;
+            }
+            change.commit().await
+        };
+        self.runtime.block_on(all).unwrap();
+    }
+
+    pub(crate) fn settle(&mut self, was: Option<Stage>, deposit: &Deposit, message: Option<(&Message, bool)>) {
+        let all = async {
+            let mut change = self.ledger.begin().await?;
+            assert_eq!(change.deposit(&deposit.receipt).await?.map(|stored| stored.stage), was, "where a deposit stood");
+            match was {
+                Some(_) => change.settle_deposit(deposit).await?,
+                None => change.add_deposit(deposit).await?,
+            }
+            if matches!(deposit.stage, Stage::Given | Stage::Waiting) && !matches!(was, Some(Stage::Given | Stage::Waiting)) {
+                change.book_deposit(deposit, deposit.at).await?;
+            }
+            if let Some((message, claimed)) = message {
                 change.post(message, claimed).await?;
             }
             change.commit().await
@@ -158,7 +185,7 @@ impl Mirror {
         assert_eq!(real, expected, "all payments");
         let entries = self.runtime.block_on(self.ledger.entries(Wall(0), Wall(u64::MAX))).unwrap();
         let entries: BTreeMap<_, _> =
-            entries.into_iter().map(|e| (e.receipt, Entry { key: e.key.expect("nobody pays by hand here"), amount: e.amount })).collect();
+            entries.into_iter().map(|e| (e.receipt, Entry { key: e.key, router: e.router, amount: e.amount })).collect();
         assert_eq!(entries, *money, "the money");
     }
 }

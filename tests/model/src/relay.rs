@@ -21,6 +21,12 @@ pub enum Task {
     Queried(Key, Option<String>, bool),
     /// Work on a stored callback.
     Callback(String),
+    /// Work on what was posted of money without a prompt.
+    Post(String),
+    /// All that follows from a post is stored.
+    PostDone(String),
+    /// Ask Safaricom what became of a receipt, for a customer of this router with this number.
+    Status(lango_core::units::Receipt, lango_core::units::RouterName, lango_core::units::Msisdn),
 }
 
 /// A relay.

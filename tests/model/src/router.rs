@@ -326,6 +326,12 @@ impl Router {
         self.step(Input::Ask(AskId(self.asks), request), at)
     }
 
+    /// The number of the last question.
+    #[must_use]
+    pub fn last_ask(&self) -> AskId {
+        AskId(self.asks)
+    }
+
     /// A device comes or goes.
     pub fn seen(&mut self, device: u8, present: bool, at: u64) {
         self.here[usize::from(device)] = present;

@@ -1,6 +1,8 @@
 //! Safaricom as the model sees it: prompts, the money that really moved, and callbacks that wait to be posted.
 
 use crate::input::Fate;
+use crate::router::DAWN;
+use lango_core::time::Wall;
 use lango_core::units::{Msisdn, Receipt, Shillings};
 use lango_relay::ledger::Key;
 
@@ -33,6 +35,8 @@ pub struct Prompt {
     pub code: Option<&'static str>,
     /// The receipt of the money, where it moved.
     pub receipt: Option<Receipt>,
+    /// When the result came.
+    pub ended_at: u64,
     script: Script,
     acts_at: u64,
     ends_at: u64,
@@ -47,9 +51,54 @@ pub struct Call {
     pub code: &'static str,
 }
 
+/// Money that somebody paid by hand.
+#[derive(Debug, Clone)]
+pub struct Hand {
+    /// M-Pesa's receipt.
+    pub receipt: Receipt,
+    /// Who paid.
+    pub phone: Msisdn,
+    /// How much.
+    pub amount: Shillings,
+    /// When.
+    pub at: Wall,
+    /// What was typed as the account number.
+    pub account: String,
+    /// How much of the number is told: all of it, some digits, or nothing.
+    pub shown: u8,
+    /// Whether a relay has stored what Safaricom tells of it, or told it when it was asked.
+    pub told: bool,
+}
+
+impl Hand {
+    /// What Safaricom posts.
+    #[must_use]
+    pub fn body(&self) -> Vec<u8> {
+        let digits = self.phone.digits();
+        let number = match self.shown {
+            0 | 1 => digits,
+            2 => String::new(),
+            _ => format!("{} ***** {}", &digits[..4], &digits[9..]),
+        };
+        // Kenya's time is three hours ahead.
+        let time: String = Wall(self.at.0 + 3 * 3_600_000).to_rfc3339().chars().filter(char::is_ascii_digit).take(14).collect();
+        let Self { receipt, amount, account, .. } = self;
+        format!(
+            r#"{{"TransID":"{receipt}","TransTime":"{time}","TransAmount":"{amount}.00","BusinessShortCode":"174379","BillRefNumber":"{account}","MSISDN":"{number}"}}"#
+        )
+        .into_bytes()
+    }
+}
+
 /// Safaricom.
 #[derive(Debug, Default)]
 pub struct Safaricom {
+    /// Money that was paid by hand, oldest first.
+    pub hands: Vec<Hand>,
+    /// What waits to be told of money without a prompt.
+    pub tells: Vec<Hand>,
+    /// Whether prompts' money is told as money without a prompt, too: with which account number, if so.
+    pub tells_prompts: Option<fn(&Key) -> String>,
     /// All prompts, oldest first.
     pub prompts: Vec<Prompt>,
     /// What waits to be posted.
@@ -73,6 +122,7 @@ impl Safaricom {
             amount,
             code: None,
             receipt: None,
+            ended_at: now,
             acts_at: now + script.after,
             ends_at: now + PROMPT,
             script,
@@ -94,8 +144,21 @@ impl Safaricom {
             }
             let code = if prompt.acts_at <= prompt.ends_at { prompt.script.code } else { "1037" };
             prompt.code = Some(code);
+            prompt.ended_at = now;
             if code == "0" {
                 prompt.receipt = format!("R{number:09}").parse().ok();
+                if let (Some(account), Some(receipt)) = (self.tells_prompts, prompt.receipt.clone()) {
+                    let (phone, amount) = (prompt.phone, prompt.amount);
+                    self.tells.push(Hand {
+                        receipt,
+                        phone,
+                        amount,
+                        at: Wall(DAWN + now),
+                        account: account(&prompt.key),
+                        shown: 3,
+                        told: false,
+                    });
+                }
             }
             let call = |code| Call { prompt: number, code };
             match prompt.script.callback {

@@ -1,5 +1,6 @@
 //! The whole: routers, relays, their ledger, the messages between them, and Safaricom; and what follows from one input.
 
+mod hand;
 mod relays;
 mod vouchers;
 
@@ -11,10 +12,11 @@ use crate::safaricom::{Safaricom, Script};
 use crate::sold::PACKAGES;
 use crate::vouchers::Vouchers;
 use lango_core::message::{Down, Outcome, Up};
-use lango_core::request::{self, Request, Target};
+use lango_core::request::{self, AskId, Request, Target};
 use lango_core::step;
 use lango_core::time::Wall;
 use lango_core::units::OrderId;
+use lango_relay::daraja::wire::reference;
 use lango_relay::ledger::{Key, Message};
 use lango_relay::payment::{Event, Payment};
 use std::collections::{BTreeMap, VecDeque};
@@ -56,6 +58,10 @@ pub struct World {
     pub bus: VecDeque<Packet>,
     history: Vec<Packet>,
     scripts: BTreeMap<OrderId, Script>,
+    /// Whether money by hand goes to a till: nobody types an account number there.
+    till: bool,
+    /// Who came with a receipt, by router and question; and whether with the number that paid.
+    reclaims: BTreeMap<(usize, AskId), bool>,
     ids: u64,
     /// How many effects, messages and changes there were: what a run has gone through.
     pub steps: u64,
@@ -75,9 +81,15 @@ impl World {
             bus: VecDeque::new(),
             history: Vec::new(),
             scripts: BTreeMap::new(),
+            till: seed.is_multiple_of(2),
+            reclaims: BTreeMap::new(),
             ids: 0,
             steps: 0,
         };
+        if seed % 4 < 2 {
+            let till = |_: &Key| String::new();
+            world.safaricom.tells_prompts = Some(if world.till { till } else { |key| reference(key.order.as_str()) });
+        }
         for number in 0..relays {
             world.start_relay(number);
         }
@@ -193,6 +205,17 @@ impl World {
             Input::Vouchers { router, package, count, cloud } => self.make_vouchers(router_of(router), package, count, cloud),
             Input::Redeem(router, device, n, wrong) => self.redeem(router_of(router), device % DEVICES, usize::from(n), wrong)?,
             Input::Revoke(router, n) => self.revoke(router_of(router), usize::from(n)),
+            Input::Hand { router, amount, phone, account, shown, untold } => {
+                self.pay_by_hand(router_of(router), amount, phone, account, shown, untold);
+            }
+            Input::Tell(n, relay) => {
+                if !self.safaricom.tells.is_empty() {
+                    let hand = self.safaricom.tells.remove(usize::from(n) % self.safaricom.tells.len());
+                    self.tell(&hand, relay_of(relay));
+                }
+            }
+            Input::Reclaim(router, device, n, right) => self.reclaim(router_of(router), device % DEVICES, usize::from(n), right),
+            Input::Serve(router, n, package) => self.serve(router_of(router), usize::from(n), package),
             Input::Sell(router, all) => self.routers[router_of(router)].sells(all, self.now),
             Input::Retry(_, n) => {
                 let keys: Vec<Key> = self.books.payments().map(Payment::key).collect();
@@ -203,7 +226,7 @@ impl World {
         }
         self.collect();
         self.steps += 1;
-        Ok(())
+        self.look_at_answers()
     }
 
     /// What routers said goes to the broker.
@@ -292,9 +315,11 @@ impl World {
         let payments = self.books.next_due(|key| relay.preparing.contains(key)).map(wall);
         let messages = self.books.next_message().filter(|_| relay.connected).map(wall);
         let left = self.books.oldest_open().map(|at| wall(at) + LEFT_AFTER);
+        let (held, posted) = self.books.next_of_hand();
+        let (held, posted) = (held.map(wall), posted.map(|at| wall(at) + LEFT_AFTER));
         let tasks = relay.tasks.iter().map(|(at, _)| at + CALL).min();
         let asks = (!relay.asked).then_some(relay.started_at + GONE_AFTER);
-        [payments, messages, left, tasks, asks, relay.missed.map(|at| at + 2_000)].into_iter().flatten().min()
+        [payments, messages, left, held, posted, tasks, asks, relay.missed.map(|at| at + 2_000)].into_iter().flatten().min()
     }
 
     fn fire(&mut self) -> Result<(), String> {
@@ -337,6 +362,12 @@ impl World {
             // The proxy in front of the relays takes the first that answers.
             let relay = (0..self.relays.len()).map(|n| (first + n) % self.relays.len()).find(|n| self.relays[*n].runs);
             self.call_back(&call, relay.unwrap_or(first))?;
+        }
+        for number in 0..self.safaricom.tells.len() {
+            let hand = self.safaricom.tells.remove(0);
+            let first = number % self.relays.len();
+            let relay = (0..self.relays.len()).map(|n| (first + n) % self.relays.len()).find(|n| self.relays[*n].runs);
+            self.tell(&hand, relay.unwrap_or(first));
         }
         self.safaricom.pass(self.now);
         self.collect();

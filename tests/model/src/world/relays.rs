@@ -32,6 +32,9 @@ impl World {
         for (id, ..) in self.books.open_callbacks(self.wall()) {
             self.begin(number, Task::Callback(id));
         }
+        for id in self.books.open_posts(self.wall()) {
+            self.begin(number, Task::Post(id));
+        }
         self.link_relay(number, true);
     }
 
@@ -100,6 +103,15 @@ impl World {
         for (id, key, event) in self.books.open_callbacks(until) {
             self.apply(number, &key, event, Some(&id))?;
         }
+        for id in self.books.open_posts(until) {
+            self.work_on_post(number, &id)?;
+            while let Some(place) = self.relays[number].tasks.iter().position(|(_, task)| matches!(task, Task::PostDone(_))) {
+                self.work(number, place, Answer::Given)?;
+            }
+        }
+        for deposit in self.books.held(self.wall()) {
+            self.place(number, deposit, None)?;
+        }
         for (key, is_prompt) in self.books.due(self.wall()) {
             if !self.relays[number].runs {
                 return Ok(());
@@ -167,7 +179,7 @@ impl World {
             UpBody::PaymentRequest(request) => self.payment_request(number, router, up.id, &request),
             // Texts are not money: without a gateway for them the relay takes note, and that is all.
             UpBody::Account(_) | UpBody::Expiring(_) | UpBody::Ended(_) => self.say(number, router, DownBody::Ack { of: vec![up.id] }),
-            UpBody::ReceiptQuery(_) => return Err("nobody comes with a receipt here".to_owned()),
+            UpBody::ReceiptQuery(query) => self.receipt_asked(number, router, query)?,
             UpBody::VouchersRevoked(_) => return Err("nobody revokes vouchers here".to_owned()),
             UpBody::Ack { of } => {
                 let (before, after) = self.trouble(number);
@@ -287,6 +299,15 @@ impl World {
                 self.begin(number, Task::Queried(key, code, missed));
             }
             Task::Queried(key, code, missed) => self.apply(number, &key, Event::Query { code, missed }, None)?,
+            Task::Post(id) => self.work_on_post(number, &id)?,
+            Task::PostDone(id) => {
+                let (before, after) = self.trouble(number);
+                if before {
+                    self.books.post_is_done(&id);
+                }
+                after(self);
+            }
+            Task::Status(receipt, router, phone) => self.status(number, &receipt, &router, phone, answer),
             Task::Callback(id) => {
                 if let Some((key, event)) = self.books.open_callback(&id) {
                     self.apply(number, &key, event, Some(&id))?;
