@@ -38,10 +38,13 @@ lango-relay vouchers create ROUTER PACKAGE COUNT
                                 makes vouchers for a router, and prints their codes, which nobody can do again
 lango-relay vouchers revoke ROUTER BATCH[/NUMBER]
                                 takes back what is not used of them; says how many were
+lango-relay radius list         the accounts that roam, what is left of them, and what waits to be written
+lango-relay radius sync         writes all that was bought into the RADIUS server's tables again (a new database)
 lango-relay key accept          has the ledger take this machine's signing key, after the old one was lost
 
 --config FILE   the config (default /etc/lango-relay.toml)
 --day DAY       with `payments` and `reconcile`: a day in Nairobi, as 2026-11-22, today or yesterday
+--router NAME   with `radius`: that router's accounts alone
 --days DAYS     with `vouchers create`: for how long they can be redeemed (default 365)
 --json          with `payments`, `posts`, `sms`, `router list` and `vouchers create`: for programs
 --csv           with `payments --day` and `payments --sums`: for spreadsheets
@@ -94,6 +97,10 @@ pub enum Command {
     VouchersCreate(Wanted),
     /// Take vouchers back.
     VouchersRevoke(RouterName, Which),
+    /// List the accounts that roam.
+    RadiusList(Option<RouterName>),
+    /// Write them again.
+    RadiusSync(Option<RouterName>),
     /// Have the ledger take this machine's signing key.
     KeyAccept,
     /// Ask about a payment now: `ORDER` or `ROUTER/ORDER`; or send a text again: `sms-…`.
@@ -132,6 +139,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Args, Stri
     let (mut config, mut words) = (PathBuf::from(CONFIG), Vec::new());
     let (mut json, mut csv, mut sums, mut day, mut days) = (false, false, false, None, None);
     let (mut yes, mut served, mut ended) = (false, false, None);
+    let mut router = None;
     let mut special = None;
     while let Some(argument) = parser.next().map_err(|error| error.to_string())? {
         match argument {
@@ -146,6 +154,11 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Args, Stri
             Long("day") => {
                 let text = parser.value().map_err(|error| error.to_string())?;
                 day = Some(text.into_string().map_err(|_| "an argument is not UTF-8".to_owned())?);
+            }
+            Long("router") => {
+                let text = parser.value().map_err(|error| error.to_string())?;
+                let text = text.into_string().map_err(|_| "an argument is not UTF-8".to_owned())?;
+                router = Some(text.parse::<RouterName>().map_err(|invalid| invalid.to_string())?);
             }
             Long("days") => {
                 let text = parser.value().map_err(|error| error.to_string())?;
@@ -175,11 +188,17 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Args, Stri
         (_, Some(_)) if !asked => return Err("--days is for `vouchers create`".to_owned()),
         _ => {}
     }
-    if json
-        && !asked
-        && !matches!(command, Command::Payments | Command::Posts | Command::RouterList | Command::Sms | Command::VouchersCreate(_))
-    {
-        return Err("--json is for `payments`, `posts`, `sms`, `router list` and `vouchers create`".to_owned());
+    match (&mut command, router) {
+        (Command::RadiusList(wanted) | Command::RadiusSync(wanted), router) => *wanted = router,
+        (_, Some(_)) if !asked => return Err("--router is for `radius list` and `radius sync`".to_owned()),
+        _ => {}
+    }
+    let has_json = matches!(
+        command,
+        Command::Payments | Command::Posts | Command::RouterList | Command::Sms | Command::RadiusList(_) | Command::VouchersCreate(_)
+    );
+    if json && !asked && !has_json {
+        return Err("--json is for `payments`, `posts`, `sms`, `router list`, `radius list` and `vouchers create`".to_owned());
     }
     if sums && !asked && command != Command::Payments {
         return Err("--sums is for `payments`".to_owned());
@@ -230,6 +249,8 @@ fn command(words: &[&str]) -> Result<Command, String> {
         ["vouchers", "revoke", router, which] => {
             Command::VouchersRevoke(name(router)?, which.parse().map_err(|invalid: Invalid| invalid.to_string())?)
         }
+        ["radius", "list"] => Command::RadiusList(None),
+        ["radius", "sync"] => Command::RadiusSync(None),
         ["key", "accept"] => Command::KeyAccept,
         ["retry", payment] => Command::Retry((*payment).to_owned()),
         ["sms"] => Command::Sms,
@@ -244,6 +265,7 @@ fn command(words: &[&str]) -> Result<Command, String> {
         ["assign", ..] => return Err("it is `assign RECEIPT ROUTER`".to_owned()),
         ["reverse", ..] => return Err("it is `reverse RECEIPT --yes`".to_owned()),
         ["vouchers", ..] => return Err("it is `vouchers create ROUTER PACKAGE COUNT` or `vouchers revoke ROUTER BATCH`".to_owned()),
+        ["radius", ..] => return Err("it is `radius list` or `radius sync`".to_owned()),
         ["key", ..] => return Err("it is `key accept`".to_owned()),
         ["posts", ..] => return Err("it is `posts` or `posts done ID`".to_owned()),
         ["sms", ..] => return Err("it is `sms` or `sms reports`".to_owned()),
@@ -292,6 +314,8 @@ mod tests {
             ("payments --day 2026-11-22 --csv", Command::Payments),
             ("payments --sums --json", Command::Payments),
             ("reconcile a.csv --day 2026-11-22", Command::Reconcile("a.csv".into())),
+            ("radius list --json", Command::RadiusList(None)),
+            ("radius sync --router kibera-7", Command::RadiusSync(Some("kibera-7".parse().unwrap()))),
             ("key accept", Command::KeyAccept),
             ("vouchers create kibera-7 hour 20 --json", vouchers(365)),
             ("vouchers create kibera-7 hour 20 --days 30", vouchers(30)),
@@ -346,6 +370,9 @@ mod tests {
             ("run --sums", "--sums is for"),
             ("reconcile", "reconcile FILE"),
             ("key", "key accept"),
+            ("radius", "`radius sync`"),
+            ("radius sync --json", "--json is for"),
+            ("payments --router kibera-7", "--router is for"),
             ("run --config", "missing argument"),
             ("run --fast", "--fast"),
         ] {

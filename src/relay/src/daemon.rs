@@ -8,6 +8,7 @@ use crate::http::{self, Receiver};
 use crate::ledger::{Ledger, StoredCallback, StoredPost, Which};
 use crate::mqtt::{self, Incoming};
 use crate::payment::Event;
+use crate::radius::{self, Radius};
 use crate::secret;
 use crate::signer::Signer;
 use crate::sms::{self, Sms};
@@ -42,9 +43,6 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 /// # Errors
 /// When it cannot start, or a part of it ends by itself.
 pub async fn run(config: Config) -> anyhow::Result<()> {
-    for line in &config.not_yet {
-        log::warn!("{line}");
-    }
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let signer = Signer::open(&config.signing_key)?;
@@ -57,7 +55,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let (incoming_to, incoming) = mpsc::channel(4_096);
     let (publisher, connection) = mqtt::connection(&config.broker, ledger.is_shared().then_some(&*id), incoming_to)?;
     let sms = config.sms.map(|sms| Sms::new(sms, &config.public_url, &signer)).transpose()?;
-    let engine = Arc::new(Engine { sms, ..Engine::new(ledger, daraja, publisher, signer, config.public_url.clone()) });
+    let radius = config.radius.map(Radius::new);
+    let engine = Arc::new(Engine { sms, radius, ..Engine::new(ledger, daraja, publisher, signer, config.public_url.clone()) });
 
     let left = engine.ledger.open_callbacks(clock::now()).await?;
     let mut place = Place { id, started: Instant::now(), said: None, asked: false };
@@ -86,6 +85,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let (stop, stops) = watch::channel(());
     let mut routers = tokio::spawn(listen(Arc::clone(&engine), incoming, stops.clone()));
     let mut texts = tokio::spawn(sms::run(Arc::clone(&engine), stops.clone()));
+    let mut roaming = tokio::spawn(radius::run(Arc::clone(&engine), stops.clone()));
     let mut timer = tokio::spawn(keep_time(Arc::clone(&engine), place, stops));
     log::info!("callbacks are received on {address}");
 
@@ -97,13 +97,14 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         _ = &mut callbacks => bail!("the callbacks' worker ended by itself"),
         _ = &mut routers => bail!("the routers' listener ended by itself"),
         _ = &mut texts => bail!("the sender of texts ended by itself"),
+        _ = &mut roaming => bail!("the RADIUS server's writer ended by itself"),
         _ = &mut timer => bail!("the timer ended by itself"),
     }
     log::info!("stopping");
     engine.stopping.store(true, Ordering::Release);
     // Both end between two events, never within one: what was stored is also begun.
     drop(stop);
-    let _ = timeout(LAST_WORDS / 2, async { (timer.await.is_ok(), routers.await.is_ok()) }).await;
+    let _ = timeout(LAST_WORDS / 2, async { (timer.await.is_ok(), routers.await.is_ok(), roaming.await.is_ok()) }).await;
     // A push that is cut off here would stay in doubt: it gets the time that there is.
     let (pushes, _) = tokio::join!(timeout(LAST_PUSHES, engine.pushes.acquire_many(PUSHES)), timeout(LAST_PUSHES, texts));
     if pushes.is_err() {

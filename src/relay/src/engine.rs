@@ -8,6 +8,7 @@ use crate::ledger::{Change, Deposit, Heard, Key, Ledger, Message, Sequences, Sta
 use crate::mqtt::{Publisher, down_topic};
 use crate::payment::till::{self, Told};
 use crate::payment::{Action, Callback, Event, Payment, PushAnswer, SECOND_RECEIPT, State, Step, Verdict};
+use crate::radius::Radius;
 use crate::secret;
 use crate::signer::Signer;
 use crate::sms::Sms;
@@ -57,6 +58,8 @@ pub struct Engine {
     pub queries: Semaphore,
     /// Texts to customers, where they are sent.
     pub sms: Option<Sms>,
+    /// The tables of the RADIUS server, where there is one.
+    pub radius: Option<Radius>,
 }
 
 impl Engine {
@@ -78,6 +81,7 @@ impl Engine {
             pushes: Arc::new(Semaphore::new(PUSHES as usize)),
             queries: Semaphore::new(QUERIES),
             sms: None,
+            radius: None,
         }
     }
 

@@ -1,7 +1,8 @@
 //! The cloud side of Lango: asks M-Pesa for the money, keeps the ledger of it, and tells the routers.
 //!
 //! `payment` is the rules (pure); `daraja`, `ledger`, `http` and `mqtt` are the outside; `engine` carries out what the
-//! rules say; `sms` sends texts to customers; `daemon` starts and stops it all; `commands` and `bookkeeping` are what an
+//! rules say; `sms` sends texts to customers, `radius` lets
+//! accounts roam; `daemon` starts and stops it all; `commands` and `bookkeeping` are what an
 //! operator types beside it.
 
 pub mod args;
@@ -22,6 +23,7 @@ pub mod nairobi;
 pub mod operator;
 pub mod payment;
 pub mod posts;
+pub mod radius;
 pub mod receipts;
 pub mod resend;
 pub mod reversing;

@@ -3,7 +3,7 @@
 use lango_relay::args::{self, Args, Command};
 use lango_relay::bookkeeping::{self, Form};
 use lango_relay::config::{self, Config};
-use lango_relay::{commands, daemon, logger, operator, posts, vouchers};
+use lango_relay::{commands, daemon, logger, operator, posts, radius, vouchers};
 use std::process::ExitCode;
 
 /// Nothing failed, and the books differ: as diff(1) says it.
@@ -101,20 +101,35 @@ async fn execute(args: Args, config: Config) -> anyhow::Result<bool> {
         Command::Reconcile(path) => return bookkeeping::reconcile(&config, &path, args.day.as_deref()).await,
         Command::VouchersCreate(wanted) => vouchers::create(&config, &wanted, json).await?,
         Command::VouchersRevoke(router, which) => vouchers::revoke(&config, &router, which).await?,
+        Command::RadiusList(router) => radius::commands::list(&config, router.as_ref(), json).await?,
+        Command::RadiusSync(router) => radius::commands::sync(&config, router.as_ref()).await?,
         Command::KeyAccept => commands::key_accept(&config).await?,
         Command::Sms => lango_relay::sms::commands::list(&config, json).await?,
         Command::SmsReports => lango_relay::sms::commands::reports(&config)?,
         Command::Retry(payment) => commands::retry(&config, &payment).await?,
-        // The config is good, or we were not here.
-        Command::Check | Command::Help | Command::Version => {}
+        // The config is good, or we were not here. What it names may not be.
+        Command::Check => {
+            if let Some(mistake) = radius::commands::check(&config).await? {
+                println!("{}:{mistake}", args.config.display());
+                return Err(Misconfigured.into());
+            }
+        }
+        Command::Help | Command::Version => {}
     }
     Ok(true)
 }
+
+/// The config's own words are fine, and what it names is not as it should be: said already.
+#[derive(Debug, thiserror::Error)]
+#[error("the config cannot be used as it is")]
+struct Misconfigured;
 
 fn exit_code(error: &anyhow::Error) -> u8 {
     let io = error.chain().find_map(|cause| cause.downcast_ref::<std::io::Error>());
     if io.is_some_and(|io| io.kind() == std::io::ErrorKind::PermissionDenied) {
         NO_PERMISSION
+    } else if error.is::<Misconfigured>() {
+        CONFIG
     } else if error.chain().any(|cause| cause.is::<commands::Misused>()) {
         USAGE
     } else {

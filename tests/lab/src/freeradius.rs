@@ -219,10 +219,6 @@ impl FreeRadius {
 
     /// FreeRADIUS's own schema, where the tables are not there yet.
     fn make_tables(&self) -> Result<()> {
-        let schema = |kind: &str| {
-            let path = format!("{QUERIES}/{kind}/schema.sql");
-            fs::read_to_string(&path).with_context(|| format!("{path}; on Debian: apt-get install freeradius freeradius-postgresql"))
-        };
         match &self.options.tables {
             Tables::Sqlite if self.database_file().exists() => Ok(()),
             Tables::Sqlite => self.execute(&schema("sqlite")?),
@@ -400,7 +396,20 @@ fn answer_in(text: &str) -> Option<Answer> {
     Some(Answer { code, attributes })
 }
 
-fn sqlite(file: &Path, options: &[&str], sql: &str) -> Result<String> {
+/// FreeRADIUS's own schema for `sqlite` or `postgresql`, as Debian ships it.
+///
+/// # Errors
+/// When it is not installed.
+pub fn schema(kind: &str) -> Result<String> {
+    let path = format!("{QUERIES}/{kind}/schema.sql");
+    fs::read_to_string(&path).with_context(|| format!("{path}; on Debian: apt-get install freeradius freeradius-postgresql"))
+}
+
+/// Runs SQL on a SQLite file; gives back what it printed, without headers.
+///
+/// # Errors
+/// When SQLite refuses it, or its command is not installed.
+pub fn sqlite(file: &Path, options: &[&str], sql: &str) -> Result<String> {
     // It and the server write in turns.
     let mut args = vec!["-batch", "-bail", "-cmd", ".timeout 10000"];
     args.extend(options);

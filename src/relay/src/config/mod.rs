@@ -40,8 +40,8 @@ pub struct Config {
     pub callbacks: Sources,
     /// Who sends texts to customers, where they are sent.
     pub sms: Option<crate::sms::gateway::Config>,
-    /// What is configured and not done by this version, to be said at the start.
-    pub not_yet: Vec<&'static str>,
+    /// The RADIUS server's database, for accounts that roam.
+    pub radius: Option<crate::radius::Config>,
 }
 
 /// The broker and our account there.
@@ -104,8 +104,12 @@ pub fn parse(text: &str) -> Result<Config, Vec<Mistake>> {
 }
 
 impl Checker<'_> {
+    fn line(&self, offset: usize) -> usize {
+        self.text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1
+    }
+
     fn mistake(&mut self, offset: usize, text: impl Into<String>) {
-        let line = self.text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1;
+        let line = self.line(offset);
         self.mistakes.push(Mistake { line, text: text.into() });
     }
 
@@ -129,19 +133,11 @@ impl Checker<'_> {
         let database = self.database(&raw.database);
         let signing_key = self.path(&raw.signing_key, "signing_key");
         let callbacks = raw.callbacks.as_ref().map(|callbacks| self.callbacks(callbacks)).unwrap_or_default();
-        let mut not_yet = Vec::new();
         let sms = match &raw.sms {
             Some(sms) => self.sms(sms),
             None => None,
         };
-        if let Some(radius) = &raw.radius_sql {
-            match Url::parse(radius.database.get_ref()) {
-                Ok(url) if matches!(url.scheme(), "postgres" | "mysql") => {
-                    not_yet.push("radius_sql: this version writes no RADIUS accounts; accounts are the routers' own");
-                }
-                _ => self.wrong(&radius.database, "database must be the RADIUS server's, as \"postgres://user:password@host/radius\""),
-            }
-        }
+        let radius = raw.radius_sql.as_ref().and_then(|radius| self.radius(radius));
         Some(Config {
             listen: listen?,
             public_url: public_url?,
@@ -152,7 +148,7 @@ impl Checker<'_> {
             mpesa: mpesa?,
             callbacks,
             sms,
-            not_yet,
+            radius,
         })
     }
 
@@ -166,6 +162,19 @@ impl Checker<'_> {
 
     fn database(&mut self, value: &Spanned<String>) -> Option<Place> {
         Place::parse(value.get_ref()).map_err(|wrong| self.wrong(value, wrong)).ok()
+    }
+
+    fn radius(&mut self, radius: &raw::RadiusSql) -> Option<crate::radius::Config> {
+        let interim = match &radius.interim {
+            None => 300,
+            Some(value) if (60..=3_600).contains(value.get_ref()) => *value.get_ref(),
+            Some(value) => {
+                self.wrong(value, "interim must be 60 to 3600: how many seconds routers wait between two interim updates");
+                300
+            }
+        };
+        let line = self.line(radius.database.span().start);
+        Some(crate::radius::Config { place: self.database(&radius.database)?, interim, line })
     }
 
     fn callbacks(&mut self, callbacks: &raw::Callbacks) -> Sources {

@@ -66,4 +66,5 @@ pub(super) struct Sms {
 #[serde(deny_unknown_fields)]
 pub(super) struct RadiusSql {
     pub(super) database: Spanned<String>,
+    pub(super) interim: Option<Spanned<u32>>,
 }

@@ -40,7 +40,8 @@ fn the_contracts_config() {
     assert!(config.database == Place::Sqlite("/var/lib/lango-relay/relay.db".into()));
     assert_eq!(config.public_broker, "mqtts://mqtt.example.org");
     assert_eq!(config.mpesa.merchant.account, Account::PayBill);
-    assert_eq!(config.not_yet.len(), 1);
+    let radius = config.radius.unwrap();
+    assert_eq!((radius.place.to_string().as_str(), radius.interim, radius.line), ("postgres://localhost/radius", 300, 27));
     let till = GOOD.replace("\"CustomerPayBillOnline\"", "\"CustomerBuyGoodsOnline\"\ntill = \"5251234\"");
     assert_eq!(parse(&till).ok().unwrap().mpesa.merchant.account, Account::BuyGoods { till: "5251234".to_owned() });
     let plain = GOOD.replace("mqtts://mqtt.example.org", "mqtt://[::1]:1884");
@@ -87,6 +88,7 @@ fn one_mistake_one_line() {
         ("passkey = \"passkey\"", "passkey = \"passkey\"\nc2b_default = \"Maybe\"", 17, "\"Cancelled\""),
         ("provider = \"africastalking\"", "provider = \"pigeon\"", 20, "\"twilio\""),
         ("postgres://radius@localhost/radius", "radius", 27, "postgres://"),
+        ("radius@localhost/radius\"", "radius@localhost/radius\"\ninterim = 30", 28, "60 to 3600"),
         ("[sms]", "[sms", 19, ""),
     ] {
         assert!(GOOD.contains(right), "{right}");

@@ -9,6 +9,7 @@ mod outbox;
 mod payments;
 mod place;
 mod posts;
+mod purchases;
 mod relays;
 mod reversals;
 mod routers;
@@ -20,8 +21,9 @@ pub use callbacks::StoredCallback;
 pub use deposits::{Deposit, Stage};
 pub use outbox::{Message, Sequences, Which};
 pub use payments::{Heard, Key, NewRequest};
-pub use place::Place;
+pub use place::{Kind as DatabaseKind, Place};
 pub use posts::{Kind as PostKind, StoredPost};
+pub use purchases::{Purchase, Standing};
 pub use reversals::{Reversal, StatusAsk};
 pub use routers::Router;
 pub use texts::{Claimed, NewText, Text};
@@ -41,7 +43,7 @@ struct Step {
     postgres: &'static str,
 }
 
-const STEPS: [Step; 3] = [
+const STEPS: [Step; 4] = [
     Step {
         version: 2,
         common: include_str!("schema.sql"),
@@ -56,6 +58,7 @@ const STEPS: [Step; 3] = [
     },
     // The same in both.
     Step { version: 4, common: include_str!("schema_4.sql"), sqlite: "", postgres: "" },
+    Step { version: 5, common: include_str!("schema_5.sql"), sqlite: "", postgres: "" },
 ];
 /// The first version that a later program can build on.
 const SCHEMA_FIRST: i64 = STEPS[0].version;

@@ -12,8 +12,10 @@ use url::Url;
 
 /// Which database. What is different between the two is decided by this.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub enum Kind {
+    /// A file.
     Sqlite,
+    /// A server.
     Postgres,
 }
 
@@ -58,7 +60,7 @@ impl Place {
         Ok(Self::Postgres(url))
     }
 
-    pub(super) fn kind(&self) -> Kind {
+    pub(crate) fn kind(&self) -> Kind {
         match self {
             Self::Sqlite(_) => Kind::Sqlite,
             Self::Postgres(_) => Kind::Postgres,
@@ -80,7 +82,7 @@ impl Place {
         }
     }
 
-    pub(super) async fn connect(&self) -> anyhow::Result<AnyPool> {
+    pub(crate) async fn connect(&self) -> anyhow::Result<AnyPool> {
         sqlx::any::install_default_drivers();
         match self {
             Self::Sqlite(path) => sqlite(path).await,

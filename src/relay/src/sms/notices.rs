@@ -1,10 +1,11 @@
-//! What routers say of accounts, made into texts: stored, and only then acknowledged.
+//! What routers say of accounts, made into texts and handed to the RADIUS server's writer: stored, and only then acknowledged.
 
 use super::rule::{Kind, Why};
 use super::{Sms, words};
 use crate::clock;
 use crate::engine::Engine;
 use crate::ledger::NewText;
+use crate::radius;
 use crate::secret;
 use lango_core::language::Language;
 use lango_core::message::{DownBody, UpBody};
@@ -24,8 +25,14 @@ impl Engine {
             Some(sms) => self.store_text(sms, router, &id, body).await,
             None => Ok(()),
         };
-        match stored {
-            Ok(()) => self.say(router, DownBody::Ack { of: vec![id] }).await,
+        let known = match (stored, &self.radius, body) {
+            // The text does not wait for the RADIUS server; the router's leave to forget the purchase does.
+            (Ok(()), Some(tables), UpBody::Account(notice)) => self.for_radius(tables, router, &id, notice).await,
+            (stored, ..) => stored.map(|()| true),
+        };
+        match known {
+            Ok(false) => {}
+            Ok(true) => self.say(router, DownBody::Ack { of: vec![id] }).await,
             // Not acknowledged: the router sends it again.
             Err(error) => {
                 self.missed.store(true, Ordering::Release);
@@ -110,11 +117,7 @@ impl Engine {
     }
 }
 
-/// What a text is told for. Money is told of once, whatever the message is called. Else it is the message and the account: a
-/// router that lost its memory counts its messages from one again, but makes other names.
+/// What a text is told for: a purchase once, whatever the message is called.
 fn cause(id: &MessageId, username: &Username, notice: Option<&AccountNotice>) -> String {
-    match notice.and_then(|notice| notice.receipt.as_ref()) {
-        Some(receipt) => format!("receipt {receipt}"),
-        None => format!("{id} {username}"),
-    }
+    notice.map_or_else(|| format!("{id} {username}"), |notice| radius::cause(id, notice))
 }

@@ -10,6 +10,7 @@ pub(crate) mod daraja;
 mod hand;
 mod payments;
 pub(crate) mod program;
+mod radius;
 pub(crate) mod router;
 mod strangers;
 pub mod tls;
