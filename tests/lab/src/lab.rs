@@ -1,6 +1,7 @@
 //! The whole: the world with Lango in it. A test starts one and reads like a story.
 
 use crate::broker::Broker;
+use crate::freeradius::{self, FreeRadius};
 use crate::internet::Internet;
 use crate::phone::Phone;
 use crate::relay::{Credentials, Relay};
@@ -8,7 +9,7 @@ use crate::router::{self, Lango};
 use crate::safaricom::Safaricom;
 use crate::safaricom::daraja::Merchant;
 use crate::sms::{Provider, SmsGateway};
-use crate::world::{SAFARICOM4, SMS4, World};
+use crate::world::{CLOUD4, SAFARICOM4, SMS4, World};
 use anyhow::{Context, Result};
 use std::net::SocketAddr;
 
@@ -57,7 +58,24 @@ impl Lab {
         Self::build_with(packages, Some(provider), &mut |_| {}).unwrap_or_else(|e| panic!("{e:#}"))
     }
 
+    /// Everything started, with these packages and with a FreeRADIUS beside the relay, which writes what is bought into its tables.
+    #[must_use]
+    pub fn roaming(packages: &str) -> (Self, FreeRadius) {
+        let mut radius = None;
+        let lab = Self::build_from(packages, None, Some(&mut radius), &mut |_| {}).unwrap_or_else(|e| panic!("{e:#}"));
+        (lab, radius.expect("it was built"))
+    }
+
     fn build_with(packages: &str, provider: Option<Provider>, tell: &mut dyn FnMut(&str)) -> Result<Self> {
+        Self::build_from(packages, provider, None, tell)
+    }
+
+    fn build_from(
+        packages: &str,
+        provider: Option<Provider>,
+        radius: Option<&mut Option<FreeRadius>>,
+        tell: &mut dyn FnMut(&str),
+    ) -> Result<Self> {
         tell("hosts and cables: network namespaces, veth pairs, dnsmasq, the internet host");
         let world = World::build()?;
         tell("Safaricom (simulated)");
@@ -74,6 +92,13 @@ impl Lab {
             }
             None => Relay::new(&world.cloud, &world.folder, &merchant, &broker)?,
         };
+        if let Some(place) = radius {
+            let options = freeradius::Options { address: CLOUD4.to_owned(), ..Default::default() };
+            let server = FreeRadius::new(&world.cloud, &world.folder, options)?;
+            server.start()?;
+            relay.configure(&format!("\n[radius_sql]\ndatabase = \"{}\"\n", server.database()))?;
+            *place = Some(server);
+        }
         let credentials = relay.add_router(router::NAME, &broker)?;
         tell("mosquitto, over TLS");
         broker.start()?;

@@ -61,6 +61,15 @@ impl Relay {
         Ok(Self { program, cloud: cloud.clone(), config, binary, ca: broker.ca.clone() })
     }
 
+    /// Adds lines to the end of its config, before its next start.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn configure(&self, lines: &str) -> Result<()> {
+        let text = std::fs::read_to_string(&self.config)?;
+        Ok(std::fs::write(&self.config, text + lines)?)
+    }
+
     /// Starts it, and waits until it takes callbacks.
     ///
     /// # Errors
