@@ -11,8 +11,8 @@ use axum::routing::post;
 use lango_core::message::{DownBody, UpBody};
 use lango_core::notice::AccountNotice;
 use lango_core::package::{Limits, Package};
-use lango_core::units::{MessageId, Password, Shillings};
-use lango_lab::postgres;
+use lango_core::units::{MessageId, Password, Seconds, Shillings};
+use lango_lab::{freeradius, postgres};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -174,4 +174,33 @@ async fn of_two_relays_that_share_the_texts_one_may_be_killed() {
     let twice = phones.values().filter(|times| **times == 2).count();
     assert!(phones.values().all(|times| *times <= 2) && twice <= AT_ONCE, "{phones:?}");
     println!("{CUSTOMERS} customers, one relay killed: {twice} texted twice, nobody missed");
+}
+
+#[tokio::test(flavor = "multi_thread")] // commands are waited for, and the relays go on
+async fn of_two_relays_that_hear_the_same_purchase_a_hundred_times_one_adds_it_once() {
+    let database = postgres::database();
+    postgres::psql(&database, &freeradius::schema("postgresql").unwrap()).unwrap();
+    let mut world = World::new(&["one", "two"], &format!("\n[radius_sql]\ndatabase = \"{database}\"\n")).await;
+    let began = Instant::now();
+    // The same purchase under a hundred names, and each name until it is acknowledged.
+    let UpBody::Account(hour) = sale(0) else { panic!("a sale is an account's") };
+    let hour = AccountNotice { seconds: Some(Seconds(3_600)), ..hour };
+    let mut open: BTreeMap<MessageId, UpBody> =
+        (0..100).map(|number| (format!("account-{number}").parse().unwrap(), UpBody::Account(hour.clone()))).collect();
+    let (mut rounds, mut killed) = (0, false);
+    while !open.is_empty() {
+        work(&mut world.router, &mut open, Duration::from_millis(500)).await;
+        rounds += 1;
+        if !killed && open.len() < 100 {
+            world.relays[0].kill();
+            killed = true;
+            world.relays[0].start().await;
+        }
+        assert!(began.elapsed() < PATIENCE, "{} not acknowledged after {rounds} rounds", open.len());
+    }
+    assert!(killed);
+    let rows = postgres::psql(&database, "SELECT attribute, value FROM radcheck WHERE attribute = 'Lango-Max-Time'").unwrap();
+    assert_eq!(rows.trim(), "Lango-Max-Time|3600");
+    assert_eq!(postgres::psql(&database, "SELECT count(*) FROM lango_purchases").unwrap().trim(), "1");
+    assert_eq!(postgres::psql(&database, "SELECT count(*) FROM radcheck").unwrap().trim(), "3");
 }
