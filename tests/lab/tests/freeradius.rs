@@ -1,7 +1,8 @@
 //! FreeRADIUS with the configuration that operators are given, on both databases: what is left is what radacct says, nobody is told
 //! of it without the password, and a database that does not answer gives nothing away.
 
-use lango_lab::freeradius::{AUTH_PORT, FreeRadius, Options, Tables};
+use lango_lab::authority::Authority;
+use lango_lab::freeradius::{ACCT_PORT, AUTH_PORT, FreeRadius, Options, RADSEC_PORT, Tables};
 use lango_lab::postgres;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -127,7 +128,7 @@ fn a_database_that_does_not_answer_gives_nothing_away() {
             assert!(answer.get("Reply-Message").is_some_and(|why| why.contains("busy")), "{answer:?}");
         }
         let pairs = "Acct-Status-Type=Accounting-On,Acct-Session-Id=0,NAS-Identifier=kibera-7";
-        assert_eq!(server.radclient(&server.namespace, lango_lab::freeradius::ACCT_PORT, "acct", pairs, 2).unwrap(), None);
+        assert_eq!(server.radclient(&server.namespace, ACCT_PORT, "acct", pairs, 2).unwrap(), None);
     }
 }
 
@@ -143,4 +144,38 @@ fn old_servers_and_strict_ones() {
     assert_eq!(strict.login("User-Name=ab8bd7nu,User-Password=secret").code, "Access-Accept");
     strict.stop().unwrap();
     strict.start().unwrap();
+}
+
+#[test]
+fn over_tls_who_has_a_certificate_of_ours_may_ask() {
+    let server = FreeRadius::alone(Options { radsec: Some(true), ..Options::default() });
+    let folder = server.folder.join("certificates");
+    server.authority.write(&folder, "router", "router.example.org").unwrap();
+    let stranger = Authority::new("Somebody else").unwrap();
+    let (certificate, key) = stranger.certify("router.example.org").unwrap();
+    std::fs::write(folder.join("stranger.pem"), certificate).unwrap();
+    std::fs::write(folder.join("stranger.key"), key).unwrap();
+    let address = format!("{}:{RADSEC_PORT}", server.options.address);
+    // With TLS 1.2 the handshake is over when both have shown their certificates.
+    for (name, taken) in [("router", true), ("stranger", false)] {
+        let file = |end: &str| folder.join(format!("{name}.{end}")).display().to_string();
+        let ca = folder.join("ca.pem").display().to_string();
+        let (certificate, key) = (file("pem"), file("key"));
+        let args = [
+            "s_client",
+            "-connect",
+            &address,
+            "-CAfile",
+            &ca,
+            "-verify_return_error",
+            "-cert",
+            &certificate,
+            "-key",
+            &key,
+            "-brief",
+            "-tls1_2",
+        ];
+        let asked = server.namespace.exec("openssl", &args);
+        assert_eq!(asked.is_ok(), taken, "{name}: {asked:?}");
+    }
 }
