@@ -14,6 +14,7 @@ use crate::limiter::Limiter;
 use crate::message::{Outcome, PaymentRequest, PaymentUpdate, Reason, UpBody};
 use crate::order::{CREDENTIALS_SHOWN_FOR, Order, OrderState};
 use crate::package::Package;
+use crate::radius::TerminateCause;
 use crate::request::{Answer, PaymentStatus, PaymentView, Refusal};
 use crate::step::Entropy;
 use crate::time::{Now, Wall};
@@ -267,7 +268,7 @@ impl Gateway {
         } else {
             // Away, and perhaps still online on another account, as a phone that sleeps is: it is on one at a time.
             if let Some(before) = self.account_online(device).filter(|before| before != username) {
-                self.close_session(&before, device, now);
+                self.close_session(&before, device, TerminateCause::UserRequest, now);
             }
             self.bind(device, Some(username), true);
             self.log(format!("session: {device} is away; it goes online on {username} when it is seen"));
