@@ -51,6 +51,10 @@ fn what_is_left_is_what_radacct_says() {
         ];
         assert_eq!(told.map(|name| fresh.get(name)), [Some("3600"), Some("1705032704"), Some("1"), None, Some("5000000")]);
         assert!(fresh.get("Message-Authenticator").is_some());
+        // A router's first start, and its end: there is nothing to close, and it is acknowledged all the same.
+        for state in ["Accounting-On", "Accounting-Off"] {
+            server.account(&format!("Acct-Status-Type={state},Acct-Session-Id=0,NAS-Identifier=kibera-7,Event-Timestamp={}", now()));
+        }
         // Ten minutes and 4 GiB later, at two routers of the same address.
         let began = now() - 600;
         session(&server, "1", "Start", ONE, "kibera-7", 0, (0, 0), began);
