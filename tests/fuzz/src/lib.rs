@@ -8,6 +8,7 @@ mod cloud;
 mod kernel;
 mod messages;
 mod portal;
+mod radius;
 mod text;
 
 /// What is tried with some bytes.
@@ -28,6 +29,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("pieces", messages::pieces),
     ("typed", messages::typed),
     ("netlink", kernel::netlink),
+    ("radius", radius::radius),
 ];
 
 /// The target of that name.
