@@ -82,7 +82,7 @@ fn request(packet: &Packet, numbers: &[AVPType], named: &Named) -> Result<Dynami
         return Err(ErrorCause::UnsupportedService); // Authorize Only (RFC 5176 section 3.2)
     }
     // Acknowledging what is not done would be a lie (RFC 5176 section 3).
-    if numbers.iter().any(|number| !ALWAYS.contains(number) && !(change && CHANGES.contains(number))) {
+    if numbers.iter().any(|number| !(ALWAYS.contains(number) || change && CHANGES.contains(number))) {
         return Err(ErrorCause::UnsupportedAttribute);
     }
     let which = which(packet, named)?;

@@ -1,4 +1,6 @@
 //! The RADIUS adapter among real servers and forged ones. Runs as root; traffic stays in namespaces of its own.
+// Helpers of tests: what is not as expected stops them.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod accounting;
 mod forged;
