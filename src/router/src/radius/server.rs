@@ -16,8 +16,8 @@ use std::time::Duration;
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, timeout};
 
-/// The most that is asked of one server at once; the others wait. With 64 a FreeRADIUS of 32 threads refused some of a storm of
-/// 1,000, with 32 it accepts them all. There are 256 identifiers, so one that was given up is not used again at once.
+/// The most that is asked of one server at once; the others wait. FreeRADIUS has 32 threads as it comes. There are 256 identifiers,
+/// so one that was given up is not used again at once.
 const AT_ONCE: usize = 32;
 
 /// So long a request waits for a socket or a connection that is being made.
