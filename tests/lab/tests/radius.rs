@@ -59,7 +59,7 @@ fn closed(rows: &[Value]) -> bool {
 #[test]
 fn a_login_by_the_server_is_served_and_accounted_to_the_byte() {
     let (lab, server) = lab("");
-    server.user("ann@isp", "secret", &[], &[("Session-Timeout", "600"), ("WISPr-Bandwidth-Max-Down", "8000000")]).unwrap();
+    server.user("ann@isp", "secret", &[], &[("Session-Timeout", "600")]).unwrap();
     let phone = lab.joined_phone();
     assert!(!online(&phone));
     let (status, said) = login(&phone, "ann@isp", "secret");
@@ -154,6 +154,8 @@ fn the_server_orders_other_limits_and_an_end() {
 #[test]
 fn a_power_cut_leaves_no_open_row_and_who_was_online_comes_back() {
     let (lab, server) = lab("");
+    let mut power = Power::of(&lab); // a disk of its own, with nothing on it yet
+    lab.lango.await_payments().unwrap();
     server.user("ann", "secret", &[("Simultaneous-Use", "1")], &[("Session-Timeout", "86400")]).unwrap();
     let phones = [lab.joined_phone(), lab.joined_phone()];
     assert_eq!(login(&phones[0], "ann", "secret").0, 200);
@@ -162,7 +164,6 @@ fn a_power_cut_leaves_no_open_row_and_who_was_online_comes_back() {
     for user in ["ann", username] {
         rows(&server, user, |rows| rows.len() == 1);
     }
-    let mut power = Power::of(&lab);
     power.cut();
     power.on("+0");
     // Seen again, both are online again by themselves; the server has one open row of each, and it is the new one.
@@ -175,6 +176,5 @@ fn a_power_cut_leaves_no_open_row_and_who_was_online_comes_back() {
         assert!(rows[1]["acctstoptime"].is_null(), "{rows:?}");
     }
     holds_for("nobody to be thrown out", Duration::from_secs(1), || phones.iter().all(online)).unwrap();
-    drop(power);
     lab.money_is_service();
 }
