@@ -1,6 +1,7 @@
 //! The reference: money in, service out. What must hold at every moment, and what must hold when everything is mended.
 
 use crate::books::Entry;
+use crate::safaricom::Hand;
 use crate::world::World;
 use lango_core::units::{Msisdn, Receipt, Shillings};
 use lango_core::voucher::VoucherState;
@@ -197,7 +198,8 @@ pub fn in_the_end(world: &mut World) -> Result<Sums, String> {
         let found = found.get(class).copied().unwrap_or(0);
         // A prompt's receipt that nobody was ever told, while somebody paid the same by hand: that money passes for the prompt's,
         // and only the statement shows that there was more (`lango-relay reconcile`).
-        let by_hand = world.safaricom.hands.iter().any(|hand| (hand.phone, hand.amount) == *class && hand.told);
+        let fits = |hand: &&Hand| hand.amount == class.1 && (hand.phone == class.0 || hand.shown == 2); // of 2 nobody is told who paid
+        let by_hand = world.safaricom.hands.iter().filter(fits).any(|hand| hand.told);
         let unnamed = |receipt: &Receipt| taken.get(receipt) == Some(class) && !world.books.is_booked(receipt);
         let unnamed =
             world.safaricom.prompts.iter().filter_map(|prompt| prompt.receipt.as_ref()).filter(|receipt| unnamed(receipt)).count() as u64;

@@ -171,7 +171,8 @@ impl Router {
         (self.stays_dead, self.runs_since) = (false, at);
         let since = self.dead_since.take().unwrap_or(at);
         self.unwritten += at - since.max(self.booted_at);
-        self.service.program_starts(&self.store, &self.kernel, at - since, &self.moment(at));
+        self.service.was_off(&self.store, at - since, &self.boot());
+        self.service.program_starts(&self.store, &self.kernel, &self.moment(at));
         // As the store gives them: from their bytes.
         let records = self.store.iter().map(|(key, record)| Record::decode(key, &record.encode()).expect("what was written can be read"));
         let settings = settings(&self.name, self.number, self.sells_all);
@@ -216,6 +217,7 @@ impl Router {
         }
         self.kill(at);
         let dead = self.dead_since.map_or(0, |since| at - since.max(self.booted_at));
+        self.service.was_off(&self.store, dead, &self.boot());
         (self.powered, self.booted_at) = (false, at);
         self.boots += 1;
         self.kernel = Kernel::default();

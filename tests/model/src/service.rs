@@ -300,16 +300,20 @@ impl Service {
         }
     }
 
-    /// The program starts in the boot in which it died: what it cost either side that the kernel was not told is known, and over.
-    /// `off`: how long it, or the whole router, was off.
-    pub fn program_starts(&mut self, store: &Store, kernel: &Kernel, off: u64, now: &Moment) {
+    /// The program did not run for so long: to an account that a power cut stopped, the outage lasts until that is written down.
+    pub fn was_off(&mut self, store: &Store, off: u64, boot: &BootId) {
         for account in accounts(store) {
-            // To an account that the power cut stopped the outage lasts until that is written down.
-            if matches!(&account.clock, Clock::Running { boot, .. } if *boot != now.boot)
+            if matches!(&account.clock, Clock::Running { boot: own, .. } if own != boot)
                 && let Some(owing) = self.owing.get_mut(&account.username)
             {
                 owing.most += off;
             }
+        }
+    }
+
+    /// The program starts in the boot in which it died: what it cost either side that the kernel was not told is known, and over.
+    pub fn program_starts(&mut self, store: &Store, kernel: &Kernel, now: &Moment) {
+        for account in accounts(store) {
             if !self.unsure.contains(&account.username) {
                 continue;
             }
