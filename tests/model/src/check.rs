@@ -200,7 +200,9 @@ pub fn in_the_end(world: &mut World) -> Result<Sums, String> {
         // and only the statement shows that there was more (`lango-relay reconcile`).
         let fits = |hand: &&Hand| hand.amount == class.1 && (hand.phone == class.0 || hand.shown == 2); // of 2 nobody is told who paid
         let by_hand = world.safaricom.hands.iter().filter(fits).any(|hand| hand.told);
-        let unnamed = |receipt: &Receipt| taken.get(receipt) == Some(class) && !world.books.is_booked(receipt);
+        let nameless = world.safaricom.hands.iter().filter(fits).any(|hand| hand.told && hand.shown == 2);
+        let alike = |(phone, amount): &Class| *amount == class.1 && (nameless || *phone == class.0);
+        let unnamed = |receipt: &Receipt| taken.get(receipt).is_some_and(alike) && !world.books.is_booked(receipt);
         let unnamed =
             world.safaricom.prompts.iter().filter_map(|prompt| prompt.receipt.as_ref()).filter(|receipt| unnamed(receipt)).count() as u64;
         let statement = count.saturating_sub(found).min(if by_hand { unnamed } else { 0 });

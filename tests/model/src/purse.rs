@@ -17,17 +17,19 @@ pub struct Pot {
     pub time: u64,
     /// Bytes out of it.
     pub data: u64,
+    /// Milliseconds more than was bought: a power cut forgot the end of the purchase before it.
+    pub extra: u64,
 }
 
 impl Pot {
     const fn full(limits: Limits) -> Self {
-        Self { limits, time: 0, data: 0 }
+        Self { limits, time: 0, data: 0, extra: 0 }
     }
 
     /// Milliseconds in it; nothing where they are not limited.
     #[must_use]
     pub fn time_left(&self) -> Option<u64> {
-        self.limits.time.map(|time| time.0.saturating_sub(self.time))
+        self.limits.time.map(|time| (time.0 + self.extra).saturating_sub(self.time))
     }
 
     /// The same for bytes.

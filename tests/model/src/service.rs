@@ -103,6 +103,9 @@ fn purse_of(account: &Account, store: &Store, kernel: &Kernel, now: &Moment) -> 
     }
     if let Some((left, ago)) = clock_left(account, store, now) {
         let first = purse.pots.front().and_then(|pot| pot.limits.time).map_or(0, |time| time.0);
+        if let Some(pot) = purse.pots.front_mut() {
+            pot.extra = left.saturating_sub(first);
+        }
         purse.pass_time(first.saturating_sub(left) + ago, now.at);
     }
     purse.pass_bytes(total(account, kernel).saturating_sub(account.data_start.0), now.at);
