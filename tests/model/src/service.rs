@@ -38,7 +38,7 @@ struct Owing {
     most: u64,
     /// Outages since it was settled last.
     outages: u32,
-    /// Milliseconds bought since the first.
+    /// Milliseconds bought since the last.
     bought: u64,
 }
 
@@ -361,6 +361,8 @@ impl Service {
                 let owing = self.owing.entry(account.username.clone()).or_default();
                 owing.most += time_now.saturating_sub(time) + loose.time;
                 owing.outages += 1;
+                // What was bought before this one is its own to use up.
+                owing.bought = 0;
             }
         }
         self.recent.clear();
