@@ -66,23 +66,30 @@ pub fn always(world: &World) -> Result<(), String> {
 /// relay).
 type Class = (Msisdn, Shillings);
 
+/// The class of a payment. Where somebody paid that much by hand and nobody is told who, it may be anybody's.
+fn class_of(world: &World, phone: Msisdn, amount: Shillings) -> Class {
+    let nameless = world.safaricom.hands.iter().find(|hand| hand.shown == 2 && hand.amount == amount);
+    (nameless.map_or(phone, |hand| hand.phone), amount)
+}
+
 /// What Safaricom took, by receipt, and by what a query's stand-in would be.
 fn taken(world: &World) -> BTreeMap<Receipt, Class> {
     let mut taken = BTreeMap::new();
     for prompt in &world.safaricom.prompts {
         let Some(receipt) = prompt.receipt.clone() else { continue };
-        taken.extend(stand_in_receipt(&prompt.checkout).map(|stand_in| (stand_in, (prompt.phone, prompt.amount))));
-        taken.insert(receipt, (prompt.phone, prompt.amount));
+        taken.extend(stand_in_receipt(&prompt.checkout).map(|stand_in| (stand_in, class_of(world, prompt.phone, prompt.amount))));
+        taken.insert(receipt, class_of(world, prompt.phone, prompt.amount));
     }
-    taken.extend(world.safaricom.hands.iter().map(|hand| (hand.receipt.clone(), (hand.phone, hand.amount))));
+    taken.extend(world.safaricom.hands.iter().map(|hand| (hand.receipt.clone(), class_of(world, hand.phone, hand.amount))));
     taken
 }
 
 /// How often Safaricom took each.
 fn counted(world: &World) -> BTreeMap<Class, u64> {
     let mut counted = BTreeMap::new();
-    let prompts = world.safaricom.prompts.iter().filter(|prompt| prompt.receipt.is_some()).map(|prompt| (prompt.phone, prompt.amount));
-    for class in prompts.chain(world.safaricom.hands.iter().map(|hand| (hand.phone, hand.amount))) {
+    let prompts =
+        world.safaricom.prompts.iter().filter(|prompt| prompt.receipt.is_some()).map(|prompt| class_of(world, prompt.phone, prompt.amount));
+    for class in prompts.chain(world.safaricom.hands.iter().map(|hand| class_of(world, hand.phone, hand.amount))) {
         *counted.entry(class).or_default() += 1;
     }
     counted
@@ -183,11 +190,11 @@ pub fn in_the_end(world: &mut World) -> Result<Sums, String> {
         }
     }
     for hand in world.safaricom.hands.iter().filter(|hand| !hand.told) {
-        *found.entry((hand.phone, hand.amount)).or_default() += 1;
+        *found.entry(class_of(world, hand.phone, hand.amount)).or_default() += 1;
         sums.untold += 1;
     }
     for payment in world.books.payments().filter(|payment| payment.state == State::NeedsReview) {
-        let class = (payment.phone, payment.amount);
+        let class = class_of(world, payment.phone, payment.amount);
         if counted.get(&class) > found.get(&class) {
             *found.entry(class).or_default() += 1;
             sums.review += 1;
@@ -198,11 +205,9 @@ pub fn in_the_end(world: &mut World) -> Result<Sums, String> {
         let found = found.get(class).copied().unwrap_or(0);
         // A prompt's receipt that nobody was ever told, while somebody paid the same by hand: that money passes for the prompt's,
         // and only the statement shows that there was more (`lango-relay reconcile`).
-        let fits = |hand: &&Hand| hand.amount == class.1 && (hand.phone == class.0 || hand.shown == 2); // of 2 nobody is told who paid
+        let fits = |hand: &&Hand| class_of(world, hand.phone, hand.amount) == *class;
         let by_hand = world.safaricom.hands.iter().filter(fits).any(|hand| hand.told);
-        let nameless = world.safaricom.hands.iter().filter(fits).any(|hand| hand.told && hand.shown == 2);
-        let alike = |(phone, amount): &Class| *amount == class.1 && (nameless || *phone == class.0);
-        let unnamed = |receipt: &Receipt| taken.get(receipt).is_some_and(alike) && !world.books.is_booked(receipt);
+        let unnamed = |receipt: &Receipt| taken.get(receipt) == Some(class) && !world.books.is_booked(receipt);
         let unnamed =
             world.safaricom.prompts.iter().filter_map(|prompt| prompt.receipt.as_ref()).filter(|receipt| unnamed(receipt)).count() as u64;
         let statement = count.saturating_sub(found).min(if by_hand { unnamed } else { 0 });

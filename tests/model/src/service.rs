@@ -17,8 +17,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 /// The records of a store.
 pub type Store = BTreeMap<String, Record>;
 
-/// A clock that the relay's welcome sets is late by so much at most, and one that is nearly the same is left as it is.
-const CLOCK_SLACK: u64 = 30_000 + 5_000;
+/// A clock that the relay's welcome sets is late by half a minute at most, before an outage and after it, and one that is nearly the
+/// same is left as it is.
+const CLOCK_SLACK: u64 = 2 * 30_000 + 5_000;
 
 /// Where and when.
 #[derive(Debug, Clone)]
