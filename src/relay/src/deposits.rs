@@ -11,7 +11,7 @@ use crate::engine::Engine;
 use crate::ledger::{Change, Deposit, Key, Ledger, Message, PostKind, Router, Sequences, Stage, StoredPost, is_collision};
 use crate::mqtt::down_topic;
 use crate::nairobi;
-use crate::payment::till::{Whose, is_hash_of, may_be_of, names_nothing, prompted_within, whose};
+use crate::payment::till::{Whose, is_hash_of, is_later_money, may_be_of, names_nothing, prompted_within, whose};
 use crate::payment::{Confirmation, Event, Payment, State, schedule};
 use crate::reversing;
 use crate::secret;
@@ -301,7 +301,11 @@ impl Engine {
     }
 
     async fn prompt_of(&self, deposit: &Deposit) -> anyhow::Result<Prompt> {
-        let open = |payment: &&Payment| payment.prompted_at.is_some() && (payment.state != State::Paid || payment.mpesa_receipt.is_none());
+        // What a query settled has had its money: a payment by hand much later, by its old reference, is other money.
+        let open = |payment: &&Payment| {
+            let has_money = payment.state == State::Paid && (payment.mpesa_receipt.is_some() || is_later_money(deposit, payment));
+            payment.prompted_at.is_some() && !has_money
+        };
         let reckoned = c2b::plain(&deposit.account);
         let named = self.ledger.payments_by_reference(&reckoned).await?;
         let named: Vec<&Payment> = named.iter().filter(|payment| reference(payment.order.as_str()) == reckoned).collect();

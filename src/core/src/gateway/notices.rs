@@ -17,7 +17,7 @@ pub(super) struct Sold<'a> {
     pub(super) username: &'a Username,
     /// What was sold.
     pub(super) package: &'a Package,
-    /// Who is to be told. Without a phone nobody is.
+    /// Who is to be told. Without a phone nobody is; where accounts roam, the relay is all the same.
     pub(super) phone: Option<Msisdn>,
     /// The device that it was bought for, where there is one.
     pub(super) device: Option<Mac>,
@@ -54,7 +54,10 @@ impl Gateway {
     /// Tells the relay what was sold: in the step that puts it on the account, so that either both are stored or neither is.
     /// Call it once a purchase, after the account has it and its device, if it is here, is online.
     pub(super) fn tell_of_sale(&mut self, sold: &Sold<'_>) {
-        let Some(account) = self.accounts.get(sold.username).filter(|_| self.settings.relay && sold.phone.is_some()) else { return };
+        let Some(account) = self.accounts.get(sold.username).filter(|_| self.settings.relay && (sold.phone.is_some() || self.roaming()))
+        else {
+            return;
+        };
         let online = match sold.device {
             Some(device) => account.online.contains_key(&device),
             None => !account.online.is_empty(),
@@ -68,6 +71,11 @@ impl Gateway {
             ..AccountNotice::of(account.username.clone(), account.password.clone(), sold.package)
         };
         self.publish_notice(UpBody::Account(notice));
+    }
+
+    /// Whether other routers serve the accounts that are sold here.
+    pub(super) fn roaming(&self) -> bool {
+        self.settings.radius.as_ref().is_some_and(|radius| radius.roaming)
     }
 
     /// Tells of accounts that pass the mark before their end, in this moment and while they are online. To be called before
@@ -125,7 +133,7 @@ impl Gateway {
         if let Ok(id) = format!("{}-{}", body.topic(), self.counters.next_seq).parse() {
             self.publish_durably(id, body);
         }
-        while let Some(id) = self.outbox.one_too_many().cloned() {
+        while let Some(id) = self.outbox.one_too_many(self.roaming()).cloned() {
             self.log(format!("relay: it takes no notices of accounts; more than {NOTICES_AT_MOST} wait, and {id} goes"));
             self.forget_message(&id);
         }

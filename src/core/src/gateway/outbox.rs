@@ -2,7 +2,8 @@
 //!
 //! Requests for money are as many as there are customers who wait for a prompt, and each is withdrawn when its order ends; none is
 //! ever dropped here. Notices wait for a relay that may never take them, being older than this program: of those only so many
-//! are kept, and what is missed least goes first. No service and no money hangs on a notice: the account is on the router.
+//! are kept, and what is missed least goes first. No service and no money hangs on a notice: the account is on the router. Where
+//! accounts roam, notices of sales are what other routers serve by, and none of them is dropped.
 
 use crate::message::{Up, UpBody};
 use crate::units::{MessageId, OrderId, Username};
@@ -65,14 +66,18 @@ impl Outbox {
     }
 
     /// The notice that is to go, where there are too many: the oldest about an end, which comes too late soon anyway; else the
-    /// oldest of a sale on an account of which a later one tells, with the same credentials; else the oldest of all.
-    pub(super) fn one_too_many(&self) -> Option<&MessageId> {
+    /// oldest of a sale on an account of which a later one tells, with the same credentials; else the oldest of all. Of sales none,
+    /// where all of them are to be `told`.
+    pub(super) fn one_too_many(&self, told: bool) -> Option<&MessageId> {
         if self.notices.len() <= NOTICES_AT_MOST {
             return None;
         }
         let notices = || self.notices.iter().filter_map(|seq| self.by_seq.get(seq)).filter_map(|up| Some((notice_of(up)?, &up.id)));
         if let Some((_, id)) = notices().find(|((_, sale), _)| !sale) {
             return Some(id);
+        }
+        if told {
+            return None;
         }
         let newest: BTreeMap<&Username, &MessageId> = notices().map(|((username, _), id)| (username, id)).collect();
         let told_later = notices().find(|((username, _), id)| newest.get(username).is_some_and(|newest| newest != id));
@@ -190,7 +195,7 @@ mod tests {
                     outbox.insert(up(seq, body(kind, account, seq)));
                     reference.0.push((kind, account, seq));
                     let mut dropped = 0;
-                    while let Some(id) = outbox.one_too_many().cloned() {
+                    while let Some(id) = outbox.one_too_many(false).cloned() {
                         prop_assert!(!id.as_str().starts_with("payment-request"), "money was dropped");
                         outbox.remove(&id);
                         reference.drop_one();
@@ -221,11 +226,11 @@ mod tests {
         for account in 0..253 {
             add(&mut outbox, 3, account);
         }
-        assert_eq!(outbox.one_too_many(), None);
+        assert_eq!(outbox.one_too_many(false), None);
         let mut gone = Vec::new();
         for (kind, account) in [(3, 1_000), (0, 0), (3, 1_003), (3, 1_004)] {
             add(&mut outbox, kind, account);
-            while let Some(id) = outbox.one_too_many().cloned() {
+            while let Some(id) = outbox.one_too_many(false).cloned() {
                 gone.push(outbox.remove(&id).unwrap());
             }
         }

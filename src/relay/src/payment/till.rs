@@ -72,15 +72,18 @@ pub fn names_nothing(deposit: &Deposit) -> bool {
     deposit.account.trim().is_empty()
 }
 
+/// Whether M-Pesa completed it after a query told of this payment's money: then it is other money.
+#[must_use]
+pub fn is_later_money(deposit: &Deposit, payment: &Payment) -> bool {
+    let told = payment.decided_at.unwrap_or(payment.received_at).0.saturating_add(SLACK);
+    payment.state == State::Paid && deposit.completed_at.is_some_and(|at| at.0 > told)
+}
+
 fn fits(deposit: &Deposit, payment: &Payment) -> bool {
     let (from, to) = prompted_within(deposit);
     let in_time = payment.prompted_at.is_some_and(|prompted| from <= prompted && prompted <= to);
     let open = match payment.state {
-        // What M-Pesa completed after a query told of this payment's money is other money.
-        State::Paid => {
-            let told = payment.decided_at.unwrap_or(payment.received_at).0.saturating_add(SLACK);
-            payment.mpesa_receipt.is_none() && deposit.completed_at.is_none_or(|at| at.0 <= told)
-        }
+        State::Paid => payment.mpesa_receipt.is_none() && !is_later_money(deposit, payment),
         _ => true,
     };
     in_time && open && payment.amount == deposit.amount && may_be_of(deposit, payment.phone)
@@ -252,6 +255,25 @@ mod tests {
         assert!(fits(&Deposit { completed_at: None, at: at(30), ..deposit(20) }, &served));
         let hashed = Some("7132104d6aae9c3fac82095a42c2817952bca48e09d98d5bf4ac08218982fb90".to_owned());
         assert!(fits(&Deposit { payer: lango_core::payer::Payer::UNKNOWN, hash: hashed, ..deposit(20) }, &served));
+    }
+
+    #[test]
+    fn money_after_a_query_told_of_the_payment_is_other_money() {
+        let served = payment("a", 7, 20, State::Paid);
+        let told = served.decided_at.unwrap_or(served.received_at);
+        let completed = |at: Option<Wall>| Deposit { completed_at: at, account: "A00000000000".to_owned(), ..deposit(35) };
+        for (at, later) in [
+            (None, false), // nobody knows when
+            (Some(told), false),
+            (Some(Wall(told.0 + SLACK)), false),
+            (Some(Wall(told.0 + SLACK + 1)), true),
+            (Some(at(55)), true),
+        ] {
+            assert_eq!(is_later_money(&completed(at), &served), later, "{at:?}");
+        }
+        // One that was never settled may still be paid by its reference, however late.
+        let open = Payment { state: State::Prompted, ..served };
+        assert!(!is_later_money(&completed(Some(at(55))), &open));
     }
 
     #[test]

@@ -515,6 +515,24 @@ fn an_account_that_roams_has_what_other_routers_left_of_it() {
 }
 
 #[test]
+fn where_accounts_roam_the_relay_hears_of_every_sale() {
+    for (roaming, told) in [(false, 0), (true, 300)] {
+        let mut world = ready(|radius| radius.roaming = roaming);
+        // Vouchers have no phone, and the relay acknowledges nothing.
+        for batch in ["aaaaaa", "bbbbbb"] {
+            for code in world.vouchers(batch, "hour", 150) {
+                world.redeem(ALICE, code);
+            }
+        }
+        let waiting = world
+            .records()
+            .into_iter()
+            .filter(|record| matches!(record, crate::record::Record::Outbox(up) if matches!(up.body, crate::message::UpBody::Account(_))));
+        assert_eq!(waiting.count(), told, "roaming {roaming}");
+    }
+}
+
+#[test]
 fn a_device_that_the_server_knows_by_its_address_is_online_as_it_comes() {
     let mut world = ready(|radius| (radius.mac_login, radius.station_id) = (true, "aabbccddeeff".parse().unwrap()));
     heard(&mut world);
