@@ -126,7 +126,7 @@ impl Purse {
                 pots.pop_front();
             }
             let same = pots.iter().map(|pot| pot.limits).eq(purchases.iter().map(|purchase| purchase.limits));
-            same.then(|| Self { pots, free: self.free, over_since: None })
+            same.then_some(Self { pots, free: self.free, over_since: None })
         })
     }
 
