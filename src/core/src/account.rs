@@ -45,6 +45,15 @@ pub struct Account {
     /// Since when it is known to be of no more use; it is forgotten some time after that (`gateway/pruning.rs`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idle_since: Option<Day>,
+    /// Purchases that the relay has not acknowledged; [`u8::MAX`] for good, where unlike things were bought on it. What RADIUS servers say
+    /// is left of the account means nothing as long as there is one.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub untold: u8,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde's form
+const fn is_zero(number: &u8) -> bool {
+    *number == 0
 }
 
 /// Something bought, or several such that run as one.

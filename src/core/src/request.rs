@@ -273,7 +273,7 @@ pub enum Refusal {
     BadCredentials,
     /// Only a RADIUS server knows this user name, and none answers.
     #[error("the login server does not answer; try again in a minute")]
-    ServerAway,
+    LoginOffline,
     /// As many devices as the package allows are online.
     #[error("as many devices as the package allows are online already")]
     DeviceLimit,

@@ -121,6 +121,17 @@ impl Gateway {
         self.step.outbox.extend(self.outbox.remove(id));
     }
 
+    /// The relay has it, and where it tells of a sale, so have RADIUS servers.
+    fn acknowledged(&mut self, id: &MessageId) {
+        if let Some(username) = self.outbox.sale_told_by(id).cloned()
+            && self.accounts.get(&username).is_some_and(|account| (1..u8::MAX).contains(&account.untold))
+        {
+            self.accounts.change(&username, |account| account.untold -= 1);
+            self.touch_account(&username);
+        }
+        self.forget_message(id);
+    }
+
     /// Withdraws the request for an order, where the relay has not said that it has it.
     pub(super) fn withdraw_request(&mut self, order: &OrderId) {
         if let Some(id) = self.outbox.request_for(order).cloned() {
@@ -143,7 +154,7 @@ impl Gateway {
                 self.step.publish.extend(self.outbox.values().cloned());
                 self.log("relay: it answers, payments are possible".to_owned());
             }
-            DownBody::Ack { of } => of.iter().for_each(|id| self.forget_message(id)),
+            DownBody::Ack { of } => of.iter().for_each(|id| self.acknowledged(id)),
             DownBody::Stale { order } => {
                 self.link.clock = Some(clock);
                 self.ask_again(&order, now);

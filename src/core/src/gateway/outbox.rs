@@ -84,6 +84,12 @@ impl Outbox {
         told_later.or_else(|| notices().next()).map(|(_, id)| id)
     }
 
+    /// The account whose sale this message tells of.
+    pub(super) fn sale_told_by(&self, id: &MessageId) -> Option<&Username> {
+        let (username, sale) = notice_of(self.by_seq.get(self.by_id.get(id)?)?)?;
+        sale.then_some(username)
+    }
+
     /// Takes a message out; gives back its number.
     pub(super) fn remove(&mut self, id: &MessageId) -> Option<u64> {
         let seq = self.by_id.remove(id)?;

@@ -252,6 +252,7 @@ impl Gateway {
             data_start: Bytes::ZERO,
             online: FewMap::new(),
             idle_since: None,
+            untold: 0,
         };
         self.counters.next_gate = self.counters.next_gate.wrapping_add(1).max(1);
         self.step.counters = true;
@@ -278,7 +279,11 @@ impl Gateway {
     /// Puts a purchase on an account, and lets who is online on it go on.
     pub(super) fn credit_account(&mut self, username: &Username, phone: Option<Msisdn>, package: &Package, now: Now) {
         let boot = &self.boot;
+        let last = self.accounts.get(username).and_then(|account| self.settings.package(&account.package)).map(|package| package.limits);
         self.accounts.change(username, |account| {
+            let first = account.purchases.is_empty() && account.used() == Bytes::ZERO;
+            let like = first || last.is_some_and(|last| last.adds_to(&package.limits));
+            account.untold = if like { account.untold.saturating_add(1) } else { u8::MAX };
             account.buy(package.id.clone(), package.limits, now.monotonic);
             account.phone = phone.or(account.phone);
             // A purchase may have taken the place of one that was just used up, whose clock stands still.

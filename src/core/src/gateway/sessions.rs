@@ -2,6 +2,7 @@
 
 use super::Gateway;
 use super::neighbours::{Followed, Sight, sights};
+use super::notices::Sold;
 use crate::account::{Account, Checkpoint, Online};
 use crate::gate::{GateId, Traffic, Usage};
 use crate::limiter::Limiter;
@@ -59,6 +60,15 @@ impl Gateway {
         };
         self.log(format!("grant: {} for {device} by the operator, account {username}", package.id));
         self.credit(&username, device, None, &package, now);
+        self.tell_of_sale(&Sold {
+            username: &username,
+            package: &package,
+            phone: None,
+            device: Some(device),
+            order: None,
+            receipt: None,
+            language: None,
+        });
         match self.session_of(device, now) {
             Some(session) => Answer::Session(session),
             None => Answer::Done, // it is away, and goes online when it is seen
@@ -226,7 +236,8 @@ impl Gateway {
         }
         if std::mem::take(&mut self.checkpoint_wanted) {
             self.writing = Some(GateId(0));
-            if self.accounts.clocks_running() {
+            // Sessions of accounts without a limit of time are accounted by it, too.
+            if self.accounts.clocks_running() || self.radius.has_open_sessions() {
                 self.last_checkpoint = Some(Checkpoint { boot: self.boot.clone(), at: now.monotonic });
                 self.step.checkpoint = true;
             }

@@ -80,7 +80,7 @@ impl From<Refusal> for Problem {
             },
             Refusal::UnknownPayment => Self::new(404, "unknown_payment", "there is no such payment of this device"),
             Refusal::BadCredentials => Self::new(401, "bad_credentials", "the user name or the password is wrong"),
-            Refusal::ServerAway => Self::new(503, "login_offline", "the login server does not answer; try again in a minute"),
+            Refusal::LoginOffline => Self::new(503, "login_offline", "the login server does not answer; try again in a minute"),
             Refusal::DeviceLimit => Self::new(403, "device_limit", "as many devices as the package allows are online already"),
             Refusal::UnknownReceipt => Self::new(404, "unknown_receipt", "no payment with this receipt came from this number"),
             Refusal::NotServed => {
@@ -177,7 +177,7 @@ mod tests {
             (Refusal::TooManyRequests { retry_after: Seconds(7) }, 429, "too_many_requests"),
             (Refusal::UnknownPayment, 404, "unknown_payment"),
             (Refusal::BadCredentials, 401, "bad_credentials"),
-            (Refusal::ServerAway, 503, "login_offline"),
+            (Refusal::LoginOffline, 503, "login_offline"),
             (Refusal::DeviceLimit, 403, "device_limit"),
             (Refusal::UnknownReceipt, 404, "unknown_receipt"),
             (Refusal::NotServed, 409, "not_served"),

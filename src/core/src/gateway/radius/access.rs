@@ -89,28 +89,20 @@ impl Gateway {
         self.step.replies.push((ask, answer));
     }
 
-    /// Whether a server knows everything that was bought on the account, and it is the customer who asks: only then may what the
-    /// server says take away what was used elsewhere.
+    /// Whether a server knows everything that was bought on the account, in the way in which it is used here, and it is the customer
+    /// who asks: only then may what the server says take away what was used elsewhere.
     fn may_roam(&self, device: Mac, username: &Username, password: &Password, now: Now) -> bool {
         let Some(account) = self.accounts.get(username) else { return false };
         self.login_tries.check(device, now.monotonic).is_ok()
             && account.password.matches(password)
             && account.online.is_empty()
-            && !self.outbox.values().any(|up| matches!(&up.body, crate::message::UpBody::Account(told) if told.username == *username))
+            && account.purchases.len() == 1
+            && account.untold == 0
     }
 
     fn ask_server(&mut self, why: Why, device: Mac, user: Username, credential: Credential, now: Now) -> Result<(), Refusal> {
-        if let Why::Login(ask) = &why {
-            // Tapped twice: the page that is shown is the newer one.
-            let same = |asked: &&mut Asked| {
-                matches!(asked.why, Why::Login(_)) && asked.device == device && asked.user == user && asked.credential == credential
-            };
-            if let Some(asked) = self.radius.asked.values_mut().find(same) {
-                if let Why::Login(older) = std::mem::replace(&mut asked.why, Why::Login(*ask)) {
-                    self.step.replies.push((older, Answer::Refused(Refusal::TooManyRequests { retry_after: Seconds(1) })));
-                }
-                return Ok(());
-            }
+        if why.is_a_customer() && self.takes_the_place(&why, device, &user, &credential, now) {
+            return Ok(());
         }
         let same_kind = |asked: &&Asked| asked.why.is_a_customer() == why.is_a_customer();
         let most = if why.is_a_customer() { CUSTOMERS } else { DEVICES };
@@ -126,6 +118,25 @@ impl Gateway {
         let until = now.monotonic.after(ANSWERED_WITHIN);
         self.radius.asked.insert(id, Asked { device, user, credential, session, why, until });
         Ok(())
+    }
+
+    /// A device has one login under way: the page that is shown is the newer one. The same tried again waits for the same answer, and
+    /// gives back that it does; another password in its place is a try more.
+    fn takes_the_place(&mut self, why: &Why, device: Mac, user: &Username, credential: &Credential, now: Now) -> bool {
+        let of_device = |asked: &Asked| asked.why.is_a_customer() && asked.device == device;
+        let Some(id) = self.radius.asked.iter().find(|(_, asked)| of_device(asked)).map(|(id, _)| *id) else { return false };
+        let Some(mut asked) = self.radius.asked.remove(&id) else { return false };
+        let older = std::mem::replace(&mut asked.why, why.clone());
+        if let Why::Login(ask) | Why::Roaming { ask, .. } = older {
+            self.step.replies.push((ask, Answer::Refused(Refusal::TooManyRequests { retry_after: Seconds(1) })));
+        }
+        let same = asked.user == *user && asked.credential == *credential;
+        if same {
+            self.radius.asked.insert(id, asked);
+        } else {
+            self.login_tries.count(device, now.monotonic);
+        }
+        same
     }
 
     /// A device is there that is not online, and waits for nothing: a server may know it by its address.
@@ -168,13 +179,21 @@ impl Gateway {
         let (device, why) = (asked.device, asked.why.clone());
         let answer = match (outcome, &why) {
             (AccessOutcome::Accept(granted), Why::Roaming { replace, .. }) => self.roam(asked, *replace, *granted, now),
+            // It paid meanwhile, or logged in.
+            (_, Why::Back(account)) if self.account_online(device).is_some_and(|online| online != *account) => {
+                self.forget_waiting(account);
+                return;
+            }
             (AccessOutcome::Accept(granted), Why::Back(account)) => {
                 self.forget_waiting(account);
                 self.let_in(asked, *granted, now, entropy)
             }
             (AccessOutcome::Accept(_), Why::Came) if self.account_online(device).is_some() => return, // it paid meanwhile
             (AccessOutcome::Accept(granted), Why::Login(_) | Why::Came) => self.let_in(asked, *granted, now, entropy),
-            (AccessOutcome::Reject { message }, Why::Login(_) | Why::Roaming { .. }) => {
+            // It knows nothing of what was bought here, and here the password was right. Words are its word on the account.
+            (AccessOutcome::Reject { message: None }, Why::Roaming { replace, .. }) => self.login_here(&asked, *replace, now),
+            (AccessOutcome::Reject { message: Some(words) }, Why::Roaming { .. }) => Answer::Denied(words),
+            (AccessOutcome::Reject { message }, Why::Login(_)) => {
                 self.login_tries.count(device, now.monotonic);
                 self.log(format!("radius: the server refused a login of {device}"));
                 message.map_or(Answer::Refused(Refusal::BadCredentials), Answer::Denied)
@@ -184,12 +203,9 @@ impl Gateway {
                 self.log(format!("radius: the server did not let {device} online again"));
                 return;
             }
-            (AccessOutcome::NoAnswer, Why::Login(_)) => Answer::Refused(Refusal::ServerAway),
+            (AccessOutcome::NoAnswer, Why::Login(_)) => Answer::Refused(Refusal::LoginOffline),
             // What was bought here is served without any server.
-            (AccessOutcome::NoAnswer, Why::Roaming { replace, .. }) => match &asked.credential {
-                Credential::Password(password) => self.login(device, &asked.user.clone(), &password.clone(), *replace, now),
-                Credential::Mac => return,
-            },
+            (AccessOutcome::NoAnswer, Why::Roaming { replace, .. }) => self.login_here(&asked, *replace, now),
             (AccessOutcome::NoAnswer, Why::Back(account)) => return self.go_on_without_server(account, asked.session, now),
             (AccessOutcome::Reject { .. } | AccessOutcome::NoAnswer, Why::Came) => return,
         };
@@ -199,8 +215,24 @@ impl Gateway {
         }
     }
 
+    fn login_here(&mut self, asked: &Asked, replace: bool, now: Now) -> Answer {
+        match &asked.credential {
+            Credential::Password(password) => self.login(asked.device, &asked.user, password, replace, now),
+            Credential::Mac => Answer::Refused(Refusal::BadCredentials),
+        }
+    }
+
     /// What a server lets in is an account that lives as long as its session.
     fn let_in(&mut self, asked: Asked, granted: Authorization, now: Now, entropy: &Entropy) -> Answer {
+        if granted.ends_at.is_some() && now.wall.is_none() {
+            self.log("radius: a server says at what time a session ends, and the router's clock is not set".to_owned());
+            return Answer::Refused(Refusal::LoginOffline);
+        }
+        if let Some(unknown) = granted.package.as_ref().filter(|id| self.settings.package(id).is_none()) {
+            self.log(format!(
+                "radius: a server names the package {unknown} (Filter-Id), which is not sold here: what else it says counts alone"
+            ));
+        }
         let limits = self.limits_of(&granted, now);
         if limits.time.is_some_and(Millis::is_zero) || limits.data.is_some_and(Bytes::is_zero) {
             return Answer::Refused(Refusal::Expired);
@@ -221,6 +253,7 @@ impl Gateway {
             data_start: Bytes::ZERO,
             online: FewMap::new(),
             idle_since: None,
+            untold: u8::MAX,
         });
         self.counters.next_gate = self.counters.next_gate.wrapping_add(1).max(1);
         self.step.counters = true;
@@ -294,12 +327,20 @@ impl Gateway {
         let Some(before) = self.radius.sessions.remove(&id) else { return };
         self.step.radius_sessions.insert(id);
         let device = before.device;
+        let used = self.used_by(&before);
         if !self.accounts.get(account).is_some_and(|account| account.open(now.monotonic)) {
             self.radius.sessions.insert(before.id.clone(), before.clone());
             return self.forget_session(&before.id);
         }
-        self.radius.prepared =
-            Some(RadiusSession { id: session, boot: self.boot.clone(), since: now.monotonic, state: SessionState::Open, ..before });
+        self.radius.prepared = Some(RadiusSession {
+            id: session,
+            boot: self.boot.clone(),
+            since: now.monotonic,
+            state: SessionState::Open,
+            up: before.up.map(|up| up.minus(used.up)),
+            down: before.down.map(|down| down.minus(used.down)),
+            ..before
+        });
         self.open_session(account, device, now);
         self.log(format!("radius: no server answers; {device} goes on with what it had"));
     }

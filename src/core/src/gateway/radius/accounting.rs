@@ -13,6 +13,9 @@ use crate::units::{Mac, Millis, Seconds, Username};
 /// The kernel's last counts of a session that ended come at once, or not at all.
 pub(super) const LAST_COUNTS_WITHIN: Millis = Millis::from_seconds(2);
 
+/// A device that is not on the Wi-Fi and sent nothing for so long is gone.
+const GONE: Millis = Millis::from_minutes(10);
+
 /// Interim updates that are due so soon go along with those that are due: the counters are read for all of them anyway.
 const GOES_ALONG: Millis = Millis::from_seconds(5);
 
@@ -60,8 +63,12 @@ impl Gateway {
         self.radius.open.insert(device, id.clone());
         self.radius.sessions.insert(id.clone(), session);
         self.step.radius_sessions.insert(id.clone());
-        self.set_timers(&id, now);
-        if let Some(told) = self.accounted(&id, now.monotonic) {
+        self.tell_of_start(&id, now);
+    }
+
+    pub(super) fn tell_of_start(&mut self, id: &SessionId, now: Now) {
+        self.set_timers(id, now);
+        if let Some(told) = self.accounted(id, now.monotonic) {
             self.account(AccountingEvent::Start(told), now);
         }
     }
@@ -130,7 +137,7 @@ impl Gateway {
         let until = now.monotonic.after(GOES_ALONG);
         let due: Vec<_> = self.radius.timers.iter().take_while(|(at, ..)| *at <= until).cloned().collect();
         for (at, id, timer) in due {
-            if timer == Timer::Idle && at > now.monotonic {
+            if timer != Timer::Interim && at > now.monotonic {
                 continue;
             }
             self.radius.timers.remove(&(at, id.clone(), timer));
@@ -143,6 +150,7 @@ impl Gateway {
                     }
                     self.set_interim(&id, now.monotonic);
                 }
+                Timer::Gone => self.look_whether_gone(&id, &account, device, now),
                 Timer::Idle => {
                     let Some((idle, moved)) = session.idle.zip(self.radius.moved.get(&id).copied()) else { continue };
                     let ends = moved.after(Millis::from_seconds(idle.0));
@@ -154,6 +162,18 @@ impl Gateway {
                     }
                 }
             }
+        }
+    }
+
+    /// Whoever was let in by a server, is not on the Wi-Fi any more, and sent nothing for a while, is gone. The server counts on it:
+    /// it may let nobody else in under that name.
+    fn look_whether_gone(&mut self, id: &SessionId, account: &Username, device: Mac, now: Now) {
+        let quiet = self.radius.moved.get(id).is_none_or(|moved| moved.after(GONE) <= now.monotonic);
+        if quiet && !self.neighbours.is_here(device) {
+            self.close_session(account, device, TerminateCause::LostCarrier, now);
+            self.log(format!("session: {device} on {} is gone", self.shown_name(account)));
+        } else {
+            self.radius.timers.insert((now.monotonic.after(GONE), id.clone(), Timer::Gone));
         }
     }
 
@@ -225,13 +245,18 @@ impl Gateway {
     pub(super) fn set_timers(&mut self, id: &SessionId, now: Now) {
         self.radius.timers.retain(|(_, of, _)| of != id);
         self.set_interim(id, now.monotonic);
-        let idle = self.radius.sessions.get(id).and_then(|session| session.idle);
-        match idle {
-            Some(idle) => {
-                self.radius.moved.insert(id.clone(), now.monotonic);
-                self.radius.timers.insert((now.monotonic.after(Millis::from_seconds(idle.0)), id.clone(), Timer::Idle));
-            }
-            None => drop(self.radius.moved.remove(id)),
+        let Some(session) = self.radius.sessions.get(id) else { return };
+        let (idle, remote) = (session.idle, session.credential.is_some());
+        if idle.is_none() && !remote {
+            self.radius.moved.remove(id);
+            return;
+        }
+        let moved = *self.radius.moved.entry(id.clone()).or_insert(now.monotonic);
+        if let Some(idle) = idle {
+            self.radius.timers.insert((moved.after(Millis::from_seconds(idle.0)), id.clone(), Timer::Idle));
+        }
+        if remote {
+            self.radius.timers.insert((now.monotonic.after(GONE), id.clone(), Timer::Gone));
         }
     }
 
@@ -241,7 +266,7 @@ impl Gateway {
         self.radius.timers.insert((from.after(Millis::from_seconds(every.0)), id.clone(), Timer::Interim));
     }
 
-    fn used_by(&self, session: &RadiusSession) -> Traffic {
+    pub(super) fn used_by(&self, session: &RadiusSession) -> Traffic {
         let total = self.accounts.get(&session.account).and_then(|account| account.traffic.get(&session.device)).copied();
         let total = total.unwrap_or(session.base);
         Traffic { up: total.up.minus(session.base.up), down: total.down.minus(session.base.down) }

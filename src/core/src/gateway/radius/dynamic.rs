@@ -28,9 +28,16 @@ impl Gateway {
             DynamicOrder::Change(change) => {
                 // All of them or none.
                 let sold_here = |id: &SessionId| self.radius.sessions.get(id).is_some_and(|session| !is_remote(&session.account));
-                let takes = change.time.is_some() || change.ends_at.is_some() || change.total.is_some();
+                let data = change.total.is_some() || change.up.is_some() || change.down.is_some();
+                let takes = data || change.time.is_some() || change.ends_at.is_some();
                 if takes && meant.iter().any(sold_here) {
                     return Err(ErrorCause::AdministrativelyProhibited);
+                }
+                if **change == Authorization::default() {
+                    return Err(ErrorCause::UnsupportedAttribute);
+                }
+                if change.ends_at.is_some() && now.wall.is_none() {
+                    return Err(ErrorCause::ResourcesUnavailable);
                 }
                 if change.package.as_ref().is_some_and(|id| self.settings.package(id).is_none()) {
                     return Err(ErrorCause::InvalidAttributeValue);
@@ -65,6 +72,10 @@ impl Gateway {
         if !change.class.is_empty() {
             session.class.clone_from(&change.class);
         }
+        // The kernel holds the sum of both directions, unless a total is less.
+        let directions = session.up.zip(session.down).map(|(up, down)| up.plus(down));
+        let changed = change.total.is_some() || change.up.is_some() || change.down.is_some();
+        let total = [change.total, directions].into_iter().flatten().min().filter(|_| changed);
         let (account, device, since) = (session.account.clone(), session.device, session.since);
         self.step.radius_sessions.insert(id.clone());
         self.set_timers(id, now);
@@ -84,7 +95,7 @@ impl Gateway {
             let named = package.as_ref().map(|package| package.limits);
             first.limits.down = change.down_speed.or(named.and_then(|limits| limits.down)).or(first.limits.down);
             first.limits.up = change.up_speed.or(named.and_then(|limits| limits.up)).or(first.limits.up);
-            first.limits.data = change.total.or(first.limits.data);
+            first.limits.data = total.or(first.limits.data);
             if let Some(left) = left {
                 first.limits.time = Some(lasted.plus(left));
                 account.clock = crate::account::Clock::stopped(Some(left));

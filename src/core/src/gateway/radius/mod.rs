@@ -30,6 +30,7 @@ pub(super) fn is_remote(account: &Username) -> bool {
 enum Timer {
     Interim,
     Idle,
+    Gone,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -80,6 +81,10 @@ impl Radius {
     /// How much accounting servers are to be told yet.
     pub(super) fn waiting_accounting(&self) -> usize {
         self.queue.len()
+    }
+    /// Whether any session is accounted now.
+    pub(super) fn has_open_sessions(&self) -> bool {
+        !self.open.is_empty()
     }
     pub(super) fn boot(&self) -> Option<&BootId> {
         self.accounted_boot.as_ref()
@@ -161,11 +166,18 @@ impl Gateway {
     /// Tells accounting servers that the router is there, where they were not told in this boot, and gives every device that is online
     /// its session.
     fn radius_up(&mut self, now: Now) {
-        let Some(settings) = &self.settings.radius else { return };
-        if settings.accounting && self.radius.accounted_boot.as_ref() != Some(&self.boot) {
+        if !self.settings.radius.as_ref().is_some_and(|settings| settings.accounting) {
+            // What happens from here on nobody hears: where servers are told again one day, they are told anew.
+            self.step.accounted_boot |= self.radius.accounted_boot.take().is_some();
+        } else if self.radius.accounted_boot.as_ref() != Some(&self.boot) {
             self.radius.accounted_boot = Some(self.boot.clone());
             self.step.accounted_boot = true;
             self.account(crate::radius::AccountingEvent::On, now);
+            let open: Vec<SessionId> = self.radius.open.values().cloned().collect();
+            open.iter().for_each(|id| self.tell_of_start(id, now));
+        }
+        if self.settings.radius.is_none() {
+            return;
         }
         let online: Vec<(Username, Mac)> =
             self.accounts.values().flat_map(|account| account.online.keys().map(|mac| (account.username.clone(), *mac))).collect();

@@ -162,7 +162,7 @@ fn what_the_server_says_is_what_the_customer_hears() {
     for (outcome, expected) in [
         (AccessOutcome::Reject { message: None }, Answer::Refused(Refusal::BadCredentials)),
         (AccessOutcome::Reject { message: Some("Pay your bill".to_owned()) }, Answer::Denied("Pay your bill".to_owned())),
-        (AccessOutcome::NoAnswer, Answer::Refused(Refusal::ServerAway)),
+        (AccessOutcome::NoAnswer, Answer::Refused(Refusal::LoginOffline)),
         (accept(seconds(0)), Answer::Refused(Refusal::Expired)),
         (accept(Authorization { total: Some(Bytes(0)), ..Authorization::default() }), Answer::Refused(Refusal::Expired)),
         (accept(Authorization { ends_at: Some(Wall(1_795_330_000_000)), ..Authorization::default() }), Answer::Refused(Refusal::Expired)),
@@ -177,7 +177,7 @@ fn what_the_server_says_is_what_the_customer_hears() {
     let (request, _) = asks(&mut world, ALICE, "ann", "secret");
     let due = world.gateway.poll_timeout().unwrap();
     world.at = due.0.max(world.at + 12_000);
-    assert_eq!(reply(&world.step(Input::Tick)), Some(Answer::Refused(Refusal::ServerAway)));
+    assert_eq!(reply(&world.step(Input::Tick)), Some(Answer::Refused(Refusal::LoginOffline)));
     assert_eq!(server_says(&mut world, request.unwrap().id, accept(seconds(600))), None, "too late");
     assert!(world.in_gate(ALICE).is_none());
 }
@@ -505,6 +505,11 @@ fn an_account_that_roams_has_what_other_routers_left_of_it() {
         assert_eq!((session.seconds_remaining, session.bytes_remaining), (Some(Seconds(time)), Some(Bytes(data))));
         world.ask(Request::Logout { device: ALICE });
     }
+    // A server that does not know the account, or says no word, judges nothing: the password was right here.
+    let (request, _) = asks(&mut world, ALICE, user.as_str(), password.reveal());
+    let answer = server_says(&mut world, request.unwrap().id, AccessOutcome::Reject { message: None });
+    assert!(matches!(answer, Some(Answer::Session(_))), "{answer:?}");
+    world.ask(Request::Logout { device: ALICE });
     // Online elsewhere, as far as the server knows.
     let (request, _) = asks(&mut world, ALICE, user.as_str(), password.reveal());
     let refused = AccessOutcome::Reject { message: Some("You are already logged in".to_owned()) };
@@ -612,4 +617,143 @@ fn a_router_whose_gate_is_removed_says_so_and_is_announced_anew() {
     world.buys(ALICE, "hour", "NLJ7RT61SW");
     world.killed();
     assert_eq!(heard(&mut world), ["on".to_owned(), format!("start {user}")]);
+}
+
+#[test]
+fn a_server_that_knows_only_a_part_is_not_asked_what_is_left() {
+    type Buys = fn(&mut World);
+    let ack = |world: &mut World| {
+        let of = world.sent.iter().filter(|up| matches!(up.body, crate::message::UpBody::Account(_))).map(|up| up.id.clone()).collect();
+        world.relay(crate::message::DownBody::Ack { of });
+    };
+    let cases: [(&str, Buys, bool); 4] = [
+        ("one purchase", |_| {}, true),
+        ("the same again", |world| drop(world.buys(ALICE, "both", "NLJ7RT61SW")), true),
+        ("something else behind it", |world| drop(world.buys(ALICE, "hour", "NLJ7RT61SW")), false),
+        ("a present of the operator", |world| drop(world.ask(Request::Grant { device: ALICE, package: "both".parse().unwrap() })), true),
+    ];
+    for (what, buys, asked) in cases {
+        let mut world = ready(|radius| radius.roaming = true);
+        let view = world.buys(ALICE, "both", "NLJ7RT61SV");
+        let (user, password) = (view.username.clone().unwrap(), view.password.clone().unwrap());
+        buys(&mut world);
+        world.ask(Request::Logout { device: ALICE });
+        assert!(asks(&mut world, ALICE, user.as_str(), password.reveal()).0.is_none(), "{what}: before the relay has it");
+        world.ask(Request::Logout { device: ALICE });
+        ack(&mut world);
+        assert_eq!(asks(&mut world, ALICE, user.as_str(), password.reveal()).0.is_some(), asked, "{what}");
+    }
+    // Sold before accounts roamed: no server ever heard of it.
+    let mut world = ready(|_| {});
+    world.ask(Request::Grant { device: ALICE, package: "both".parse().unwrap() });
+    let view = world.buys(ALICE, "both", "NLJ7RT61SV");
+    ack(&mut world);
+    world.settings = with_radius(|radius| radius.roaming = true);
+    world.step(Input::Reconfigured(world.settings.clone()));
+    world.ask(Request::Logout { device: ALICE });
+    let (user, password) = (view.username.unwrap(), view.password.unwrap());
+    assert!(asks(&mut world, ALICE, user.as_str(), password.reveal()).0.is_none());
+}
+
+#[test]
+fn who_paid_meanwhile_stays_on_what_was_paid() {
+    for outcome in [AccessOutcome::NoAnswer, accept(seconds(60)), AccessOutcome::Reject { message: None }] {
+        let mut world = ready(|_| {});
+        let_in(&mut world, BOB, seconds(3_600));
+        world.power_cut(30_000, world.settings.clone());
+        world.connect();
+        world.arrives(BOB, 101);
+        let Some(RadiusOrder::Access(request)) = world.radius.iter().rfind(|order| matches!(order, RadiusOrder::Access(_))).cloned() else {
+            panic!("nobody asked")
+        };
+        let paid = world.buys(BOB, "hour", "NLJ7RT61SV");
+        assert!(paid.connected);
+        server_says(&mut world, request.id, outcome.clone());
+        assert_eq!(world.session(BOB).map(|session| session.username), paid.username, "{outcome:?}");
+        world.pass(MINUTE);
+        assert!(!world.store.keys().any(|key| key.starts_with("account/~")), "{outcome:?}: {:?}", world.store.keys());
+    }
+}
+
+#[test]
+fn whoever_left_the_wi_fi_gives_the_place_back() {
+    let mut world = ready(|_| {});
+    let_in(&mut world, ALICE, seconds(86_400));
+    let_in(&mut world, BOB, seconds(86_400));
+    world.leaves(ALICE, 100);
+    world.pass(9 * MINUTE);
+    assert!(world.in_gate(ALICE).is_some());
+    world.pass(12 * MINUTE);
+    world.pass(2_000);
+    assert!(world.in_gate(ALICE).is_none() && world.in_gate(BOB).is_some(), "only who is gone");
+    assert!(heard(&mut world).iter().any(|line| line.starts_with("stop Ann@isp") && line.ends_with("LostCarrier")));
+}
+
+#[test]
+fn what_cannot_be_done_is_not_acknowledged() {
+    let order = |world: &mut World, change: Authorization| {
+        let which = SessionMatch { device: Some(ALICE), ..SessionMatch::default() };
+        let order = DynamicRequest { which, order: DynamicOrder::Change(Box::new(change)) };
+        world.step(Input::Radius(RadiusEvent::Dynamic(DynamicId(1), order))).into_iter().find_map(|effect| match effect {
+            Effect::Radius(RadiusOrder::Answer(_, answer)) => Some(answer),
+            _ => None,
+        })
+    };
+    let mut world = ready(|_| {});
+    world.buys(ALICE, "both", "NLJ7RT61SV");
+    for change in [
+        Authorization { up: Some(Bytes(1)), ..Authorization::default() },
+        Authorization { down: Some(Bytes(1)), ..Authorization::default() },
+        Authorization { ends_at: Some(Wall(1_795_340_030_000)), ..Authorization::default() },
+    ] {
+        assert_eq!(order(&mut world, change.clone()), Some(Err(ErrorCause::AdministrativelyProhibited)), "{change:?}");
+    }
+    assert_eq!(order(&mut world, Authorization::default()), Some(Err(ErrorCause::UnsupportedAttribute)));
+    world.ask(Request::Logout { device: ALICE });
+
+    // Both directions' limits raised: what the kernel holds is raised with them.
+    let_in(&mut world, ALICE, Authorization { up: Some(Bytes(1_000)), down: Some(Bytes(1_000)), ..Authorization::default() });
+    assert_eq!(world.in_gate(ALICE).unwrap().data_end, Some(Bytes(2_000)));
+    let more = Authorization { up: Some(Bytes(5_000)), down: Some(Bytes(5_000)), ..Authorization::default() };
+    assert_eq!(order(&mut world, more), Some(Ok(())));
+    assert_eq!(world.in_gate(ALICE).unwrap().data_end, Some(Bytes(10_000)));
+
+    // Until some hour, and nobody knows what time it is.
+    world.wall = None;
+    let until = Authorization { ends_at: Some(Wall(1_795_340_030_000)), ..Authorization::default() };
+    assert_eq!(order(&mut world, until.clone()), Some(Err(ErrorCause::ResourcesUnavailable)));
+    let (request, _) = asks(&mut world, BOB, "bob", "secret");
+    assert_eq!(server_says(&mut world, request.unwrap().id, accept(until)), Some(Answer::Refused(Refusal::LoginOffline)));
+}
+
+#[test]
+fn sessions_without_a_limit_of_time_are_told_in_full_after_a_power_cut() {
+    let mut world = ready(|_| {});
+    let_in(&mut world, ALICE, Authorization::default());
+    heard(&mut world);
+    world.used(ALICE, 10, 20);
+    world.pass(130_000);
+    world.power_cut(30_000, world.settings.clone());
+    let heard = heard(&mut world);
+    assert!(heard.iter().any(|line| line == "stop Ann@isp 120 s 10/20 NasReboot"), "{heard:?}");
+}
+
+#[test]
+fn accounting_that_is_configured_while_somebody_is_online_hears_of_it() {
+    let mut world = ready(|radius| radius.accounting = false);
+    let user = world.buys(ALICE, "hour", "NLJ7RT61SV").username.unwrap();
+    assert_eq!(heard(&mut world), [""; 0]);
+    let set = |world: &mut World, accounting: bool| {
+        world.settings = with_radius(|radius| radius.accounting = accounting);
+        world.step(Input::Reconfigured(world.settings.clone()));
+    };
+    let begins = ["on".to_owned(), format!("start {user}")];
+    set(&mut world, true);
+    assert_eq!(heard(&mut world), begins);
+    world.pass(300_000);
+    assert_eq!(heard(&mut world), [format!("interim {user} 300 s 0/0")]);
+    // Away and back in the same boot: what ended meanwhile is closed by the router's beginning.
+    set(&mut world, false);
+    set(&mut world, true);
+    assert_eq!(heard(&mut world), begins);
 }
