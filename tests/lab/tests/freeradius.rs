@@ -127,9 +127,9 @@ fn a_database_that_does_not_answer_gives_nothing_away() {
         server.user("third", "secret", &[("Simultaneous-Use", "1")], &[]).unwrap();
         server.execute("ALTER TABLE radacct RENAME TO gone").unwrap();
         for name in ["ab8bd7nu", "other", "third"] {
-            let answer = server.login(&format!("User-Name={name},User-Password=secret"));
-            assert_eq!((&*answer.code, answer.get("Session-Timeout")), ("Access-Reject", None), "{name}");
-            assert!(answer.get("Reply-Message").is_some_and(|why| why.contains("busy")), "{answer:?}");
+            // No refusal either: the next server, or the router itself, may know better.
+            let pairs = format!("User-Name={name},User-Password=secret,Message-Authenticator=0x00");
+            assert_eq!(server.radclient(&server.namespace, AUTH_PORT, "auth", &pairs, 2).unwrap(), None, "{name}");
         }
         let pairs = "Acct-Status-Type=Accounting-On,Acct-Session-Id=0,NAS-Identifier=kibera-7";
         assert_eq!(server.radclient(&server.namespace, ACCT_PORT, "acct", pairs, 2).unwrap(), None);

@@ -157,7 +157,10 @@ impl Tables {
     /// # Errors
     /// [`NoSchema`] where a table is missing; something else where it cannot be reached.
     pub async fn check(&self) -> anyhow::Result<()> {
-        self.pool().await.map(drop)
+        let pool = self.pool().await?;
+        // What was reached once may be gone by now.
+        let asked = sqlx::raw_sql("SELECT 1 FROM radcheck WHERE 1 = 0").execute(&pool).await;
+        asked.map(drop).with_context(|| format!("the RADIUS server's database {} cannot be read", self.place))
     }
 
     async fn begin(&self) -> anyhow::Result<Transaction<'static, Any>> {

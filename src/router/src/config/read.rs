@@ -39,6 +39,12 @@ pub(super) fn config(file: &File) -> Result<Config, Vec<Fault>> {
     let relay = only(file, "relay", &mut faults).map(|section| gather(relay(section), &mut faults));
     let name = gateway.as_ref().map(|gateway| gateway.name.as_str());
     let radius = only(file, "radius", &mut faults).map(|section| gather(radius(section, name), &mut faults));
+    if let (Some(Some(set)), None, Some(section)) = (&radius, &relay, only(file, "radius", &mut Vec::new()))
+        && set.rules.roaming
+    {
+        let right = "add a relay section, or take `option roaming` out";
+        faults.push(Fault::new(section.line, "accounts cannot roam without a relay: nobody would tell the RADIUS server of them", right));
+    }
     let sold: Vec<_> = file.sections.iter().filter(|section| section.kind == "package").collect();
     if let (true, None, Some(section)) = (sold.is_empty(), &radius, gateway_section) {
         let right = "add a package section, or a radius section for accounts that are sold elsewhere";

@@ -207,7 +207,7 @@ impl Daemon {
             .flatten()
             .map(|at| Instant::now() + Duration::from_millis(at.since(clock::now().monotonic).0));
         let gate = self.gate.as_ref();
-        let others = [self.gate_again, self.storage.due(), self.cleaner.due(gate), self.portions.at_last(gate)];
+        let others = [self.gate_again, self.radius.due(), self.storage.due(), self.cleaner.due(gate), self.portions.at_last(gate)];
         rules.into_iter().chain(others.into_iter().flatten()).min()
     }
 
@@ -222,6 +222,9 @@ impl Daemon {
                 self.cleaner.start(self.gate.as_mut());
                 if self.portions.at_last(self.gate.as_ref()).is_some_and(|at| at <= Instant::now()) {
                     self.portions.go_on(self.gate.as_mut());
+                }
+                if self.radius.try_again() {
+                    inputs.push_back(Input::Reconfigured(self.config.settings()));
                 }
                 inputs.push_back(Input::Tick);
             }
@@ -431,9 +434,7 @@ impl Daemon {
             self.gate_again = Some(Instant::now() + AGAIN);
         }
         // Before the rules give everything again: what the one before had under way is gone with it.
-        if let Err(cause) = self.radius.reconfigure(&self.config).await {
-            log::error!("radius: {cause:#}; no server is asked or told");
-        }
+        self.radius.reconfigure(&self.config).await;
         let mut inputs = VecDeque::from([Input::Reconfigured(self.config.settings())]);
         let mut events = sync;
         match (self.sync.take(), start::sync_config(&self.config)?) {

@@ -4,36 +4,64 @@ use crate::config::Config;
 use crate::config::values::RadiusServer;
 use crate::radius::request::Nas;
 use crate::radius::{self, Certificates, RadiusConfig, RadiusHandle, ServerConfig};
-use anyhow::Context as _;
 use lango_core::radius::{RadiusEvent, RadiusOrder};
 use lango_core::units::Mac;
+use std::time::Duration;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+/// When what could not be begun is tried again.
+const AGAIN: Duration = Duration::from_secs(30);
 
 /// Servers, as they are configured now.
 pub(super) struct Radius {
     events: mpsc::Sender<RadiusEvent>,
     running: Option<(RadiusConfig, RadiusHandle)>,
+    /// What could not be begun, and when it is tried again.
+    wanted: Option<(RadiusConfig, Instant)>,
 }
 
 impl Radius {
     pub(super) const fn new(events: mpsc::Sender<RadiusEvent>) -> Self {
-        Self { events, running: None }
+        Self { events, running: None, wanted: None }
     }
 
     /// Goes on with the servers that are configured now. What was under way with others is dropped; the rules give it again.
-    pub(super) async fn reconfigure(&mut self, config: &Config) -> anyhow::Result<()> {
+    /// A port that is taken, or a certificate that cannot be read, is told and tried again: nobody who paid here waits for it.
+    pub(super) async fn reconfigure(&mut self, config: &Config) {
         let wanted = adapter_config(config);
+        self.wanted = None;
         if self.running.as_ref().map(|(running, _)| running) == wanted.as_ref() {
-            return Ok(());
+            return;
         }
         if let Some((_, running)) = self.running.take() {
             running.stop().await; // its port is free before the next one wants it
         }
         if let Some(wanted) = wanted {
-            let running = radius::start(wanted.clone(), self.events.clone()).context("RADIUS servers cannot be spoken to")?;
-            self.running = Some((wanted, running));
+            self.begin(wanted);
         }
-        Ok(())
+    }
+
+    fn begin(&mut self, wanted: RadiusConfig) {
+        match radius::start(wanted.clone(), self.events.clone()) {
+            Ok(running) => self.running = Some((wanted, running)),
+            Err(cause) => {
+                log::error!("radius: no server is asked or told: {cause:#}; trying again in {} s", AGAIN.as_secs());
+                self.wanted = Some((wanted, Instant::now() + AGAIN));
+            }
+        }
+    }
+
+    /// When something is to be done about what could not be begun.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.wanted.as_ref().map(|(_, at)| *at)
+    }
+
+    /// Tries again what could not be begun. Gives back whether it runs now: then the rules have to give everything again.
+    pub(super) fn try_again(&mut self) -> bool {
+        let Some((wanted, _)) = self.wanted.take_if(|(_, at)| *at <= Instant::now()) else { return false };
+        self.begin(wanted);
+        self.running.is_some()
     }
 
     /// Without servers nobody is asked or told; the rules do not count on an answer.

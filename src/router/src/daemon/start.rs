@@ -69,7 +69,7 @@ pub(super) async fn start(config_path: &Path, config: Config) -> anyhow::Result<
 
     let (radius_events, radius_said) = mpsc::channel(QUEUE);
     let mut radius = Radius::new(radius_events);
-    radius.reconfigure(&config).await?;
+    radius.reconfigure(&config).await;
 
     let mut daemon = Daemon {
         config_path: config_path.to_owned(),

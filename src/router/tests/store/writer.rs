@@ -102,6 +102,7 @@ pub fn account(number: u64, bytes: u64) -> Account {
         data_start: Bytes::ZERO,
         online: FewMap::new(),
         idle_since: None,
+        untold: 0,
     }
 }
 
