@@ -52,6 +52,7 @@ fn records(accounts: u32, boot: &BootId) -> Vec<Record> {
             data_start: Bytes::ZERO,
             online: [(mac(n), online)].into(),
             idle_since: None,
+            untold: 0,
         }));
         records.push(Record::Device(Device { mac: mac(n), account: Some(username), waiting: false, idle_since: None }));
     }
