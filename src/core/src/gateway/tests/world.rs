@@ -354,7 +354,7 @@ impl World {
         self.gateway = Gateway::load(self.settings.clone(), self.records(), self.boot.clone(), self.now());
         self.sent.clear();
         self.radius.clear();
-        self.step(Input::Tick);
+        self.begin();
         // The daemon hands in what the gate and the neighbour table of the kernel still know.
         let present = self.neighbours.iter().filter(|(_, (_, present))| *present);
         let here = present.map(|(host, (mac, _))| (*mac, [10, 77, 0, *host].into())).collect();
@@ -380,7 +380,15 @@ impl World {
         self.sent.clear();
         self.radius.clear();
         self.gateway = Gateway::load(settings, self.records(), self.boot.clone(), self.now());
-        self.step(Input::Tick);
+        self.begin();
+    }
+
+    /// What a daemon does first: what is due is done, and where the rules want the counters for it they get them.
+    fn begin(&mut self) {
+        let effects = self.step(Input::Tick);
+        if effects.contains(&Effect::ReadUsage) {
+            self.step(Input::Usage(Vec::new()));
+        }
     }
 
     pub fn requests_sent(&self) -> usize {
