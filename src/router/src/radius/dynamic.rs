@@ -5,7 +5,8 @@ use super::packet::{Unbelievable, numbers, open_order};
 use super::reply;
 use super::values::station;
 use lango_core::radius::{DynamicOrder, DynamicRequest, ErrorCause, SessionMatch};
-use lango_core::time::Wall;
+use lango_core::time::{Monotonic, Wall};
+use lango_core::units::Millis;
 use radius::core::avp::AVPType;
 use radius::core::code::Code;
 use radius::core::packet::Packet;
@@ -160,37 +161,47 @@ pub enum Known {
     Full,
 }
 
+struct Taken {
+    key: Key,
+    at: Monotonic,
+    answer: Option<Vec<u8>>,
+}
+
 /// The orders that came last, with their answers.
-#[derive(Debug, Default)]
-pub struct Cache(VecDeque<(Key, Option<Vec<u8>>)>);
+#[derive(Default)]
+pub struct Cache(VecDeque<Taken>);
 
 impl Cache {
     /// So many are remembered: the oldest that is answered goes for a new one.
     pub const ROOM: usize = 256;
 
-    /// Looks an order up, and remembers it where it is new.
-    pub fn take(&mut self, key: &Key) -> Known {
-        if let Some((_, answer)) = self.0.iter().find(|(known, _)| known == key) {
-            return answer.clone().map_or(Known::Working, Known::Answered);
+    /// What is not answered for so long never will be: the rules dropped it (their store was away). It may come again.
+    pub const ABANDONED_AFTER: Millis = Millis::from_seconds(30);
+
+    /// Looks an order up that came at `now`, and remembers it where it is new.
+    pub fn take(&mut self, key: &Key, now: Monotonic) -> Known {
+        self.0.retain(|taken| taken.answer.is_some() || taken.at.after(Self::ABANDONED_AFTER) > now);
+        if let Some(taken) = self.0.iter().find(|taken| taken.key == *key) {
+            return taken.answer.clone().map_or(Known::Working, Known::Answered);
         }
         if self.0.len() >= Self::ROOM {
-            let Some(oldest) = self.0.iter().position(|(_, answer)| answer.is_some()) else { return Known::Full };
+            let Some(oldest) = self.0.iter().position(|taken| taken.answer.is_some()) else { return Known::Full };
             self.0.remove(oldest);
         }
-        self.0.push_back((key.clone(), None));
+        self.0.push_back(Taken { key: key.clone(), at: now, answer: None });
         Known::New
     }
 
     /// Remembers the answer.
     pub fn answered(&mut self, key: &Key, answer: &[u8]) {
-        if let Some((_, place)) = self.0.iter_mut().find(|(known, _)| known == key) {
-            *place = Some(answer.to_vec());
+        if let Some(taken) = self.0.iter_mut().find(|taken| taken.key == *key) {
+            taken.answer = Some(answer.to_vec());
         }
     }
 
     /// Forgets an order that could not be taken: it may come again.
     pub fn forget(&mut self, key: &Key) {
-        self.0.retain(|(known, _)| known != key);
+        self.0.retain(|taken| taken.key != *key);
     }
 }
 

@@ -170,20 +170,39 @@ fn captured_orders_are_read_and_not_believed() {
 
 #[test]
 fn what_comes_again_is_answered_again_and_not_done_again() {
+    const NEW: Monotonic = Monotonic(1_000_000);
     let mut cache = Cache::default();
     let key = |id: u8, port: u16| {
         let packet = Packet::decode(&[vec![40, id, 0, 20], vec![3; 16]].concat(), SECRET).unwrap();
         Key::of(&packet, SocketAddr::from(([192, 0, 2, 10], port)))
     };
-    assert_eq!((cache.take(&key(1, 1)), cache.take(&key(1, 1))), (Known::New, Known::Working));
+    assert_eq!((cache.take(&key(1, 1), NEW), cache.take(&key(1, 1), NEW)), (Known::New, Known::Working));
     cache.answered(&key(1, 1), b"done");
-    assert_eq!(cache.take(&key(1, 1)), Known::Answered(b"done".to_vec()));
-    assert_eq!((cache.take(&key(2, 1)), cache.take(&key(1, 2))), (Known::New, Known::New), "another id, another source");
+    assert_eq!(cache.take(&key(1, 1), NEW), Known::Answered(b"done".to_vec()));
+    assert_eq!((cache.take(&key(2, 1), NEW), cache.take(&key(1, 2), NEW)), (Known::New, Known::New), "another id, another source");
     cache.forget(&key(2, 1));
-    assert_eq!(cache.take(&key(2, 1)), Known::New);
+    assert_eq!(cache.take(&key(2, 1), NEW), Known::New);
     for port in 100..100 + 253 {
-        assert_eq!(cache.take(&key(1, port)), Known::New);
+        assert_eq!(cache.take(&key(1, port), NEW), Known::New);
     }
-    assert_eq!(cache.take(&key(1, 9_999)), Known::New, "the answered one went for it");
-    assert_eq!(cache.take(&key(1, 9_998)), Known::Full);
+    assert_eq!(cache.take(&key(1, 9_999), NEW), Known::New, "the answered one went for it");
+    assert_eq!(cache.take(&key(1, 9_998), NEW), Known::Full);
+}
+
+/// The rules may have dropped it with their store.
+#[test]
+fn what_gets_no_answer_from_the_rules_is_given_to_them_again_and_takes_no_room() {
+    let mut cache = Cache::default();
+    let key = |port: u16| {
+        let packet = Packet::decode(&[vec![40, 1, 0, 20], vec![3; 16]].concat(), SECRET).unwrap();
+        Key::of(&packet, SocketAddr::from(([192, 0, 2, 10], port)))
+    };
+    for port in 0..256 {
+        assert_eq!(cache.take(&key(port), Monotonic(1_000)), Known::New);
+    }
+    assert_eq!((cache.take(&key(7), Monotonic(30_999)), cache.take(&key(999), Monotonic(30_999))), (Known::Working, Known::Full));
+    assert_eq!(cache.take(&key(7), Monotonic(31_000)), Known::New);
+    assert_eq!(cache.take(&key(999), Monotonic(31_000)), Known::New);
+    cache.answered(&key(7), b"done");
+    assert_eq!(cache.take(&key(7), Monotonic(1_000_000)), Known::Answered(b"done".to_vec()), "an answer does not grow old");
 }

@@ -4,6 +4,7 @@ use super::dynamic::{Cache, Key, Known, Named, read};
 use super::packet::answer_order;
 use crate::clock;
 use lango_core::radius::{DynamicId, ErrorCause, RadiusEvent};
+use lango_core::time::Monotonic;
 use radius::core::packet::Packet;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -35,6 +36,7 @@ struct Open {
     packet: Packet,
     key: Key,
     sender: Sender,
+    since: Monotonic,
 }
 
 /// Where orders are taken and answered, whichever way they come.
@@ -54,7 +56,8 @@ impl Desk {
 
     /// Takes an order from somebody who may order.
     pub fn take(&self, bytes: &[u8], secret: &[u8], source: SocketAddr, sender: &Sender) {
-        let (packet, request) = match read(bytes, secret, &self.named, clock::now().wall) {
+        let now = clock::now();
+        let (packet, request) = match read(bytes, secret, &self.named, now.wall) {
             Ok(order) => order,
             Err(cause) => {
                 log::warn!("radius: an order from {source} is dropped: {cause}");
@@ -62,7 +65,8 @@ impl Desk {
             }
         };
         let key = Key::of(&packet, source);
-        match self.cache.borrow_mut().take(&key) {
+        self.open.borrow_mut().retain(|_, open| open.since.after(Cache::ABANDONED_AFTER) > now.monotonic);
+        match self.cache.borrow_mut().take(&key, now.monotonic) {
             Known::New => {}
             Known::Answered(answer) => return sender.send(answer),
             Known::Working => return,
@@ -80,7 +84,7 @@ impl Desk {
                     self.cache.borrow_mut().forget(&key); // the server asks again
                     return;
                 }
-                self.open.borrow_mut().insert(id, Open { packet, key, sender: sender.clone() });
+                self.open.borrow_mut().insert(id, Open { packet, key, sender: sender.clone(), since: now.monotonic });
             }
         }
     }
