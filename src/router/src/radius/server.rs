@@ -11,6 +11,7 @@ use radius::core::packet::Packet;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
@@ -69,6 +70,8 @@ pub struct Server {
     from: Cell<Option<IpAddr>>,
     ready: watch::Sender<bool>,
     down_since: Cell<Option<Instant>>,
+    /// When something came from it last that was believed.
+    heard: Cell<Option<Instant>>,
     /// Whoever holds the socket makes it anew when this is told: the name may lead elsewhere by now, or the way out is another.
     pub(super) renew: Notify,
     complained: Cell<Option<Instant>>,
@@ -91,6 +94,7 @@ impl Server {
             from: Cell::new(None),
             ready: watch::Sender::new(false),
             down_since: Cell::new(None),
+            heard: Cell::new(None),
             renew: Notify::new(),
             complained: Cell::new(None),
             desk,
@@ -115,6 +119,8 @@ impl Server {
 
     /// Notes that packets can be sent now, and from where.
     pub fn connected(&self, from: Option<IpAddr>) {
+        // What was wanted of the last one is not wanted of this one.
+        pin!(self.renew.notified()).enable();
         self.from.set(from);
         self.ready.send_replace(true);
     }
@@ -136,9 +142,10 @@ impl Server {
         mut build: impl FnMut(Sending<'_>) -> Result<Vec<u8>, Unencodable>,
     ) -> Result<Packet, Silence> {
         let _room = self.room.acquire().await.map_err(|_| Silence::NotConnected)?;
+        let began = Instant::now();
         let mut ready = self.ready.subscribe();
         if !matches!(timeout(UNTIL_READY, ready.wait_for(|ready| *ready)).await, Ok(Ok(_))) {
-            self.failed(&Silence::NotConnected);
+            self.failed(&Silence::NotConnected, began);
             return Err(Silence::NotConnected);
         }
         let identifier = self.free_identifier();
@@ -156,13 +163,13 @@ impl Server {
                     return Ok(packet);
                 }
                 Ok(Err(_)) => {
-                    self.failed(&Silence::NotConnected);
+                    self.failed(&Silence::NotConnected, began);
                     return Err(Silence::NotConnected);
                 }
                 Err(_) => {}
             }
         }
-        self.failed(&Silence::NoAnswer);
+        self.failed(&Silence::NoAnswer, began);
         Err(Silence::NoAnswer)
     }
 
@@ -197,6 +204,7 @@ impl Server {
         };
         match believed {
             Ok(packet) => {
+                self.heard.set(Some(Instant::now()));
                 if let Some(asked) = self.pending.borrow_mut().remove(&identifier) {
                     // Whoever asked may be gone.
                     let _ = asked.reply.send(packet);
@@ -218,7 +226,12 @@ impl Server {
         }
     }
 
-    fn failed(&self, cause: &Silence) {
+    /// A question that was asked first at `began` has no answer. Where others were answered since, the question is at fault, and a
+    /// new socket would only lose the answers that are on their way.
+    fn failed(&self, cause: &Silence, began: Instant) {
+        if self.heard.get().is_some_and(|heard| heard >= began) {
+            return;
+        }
         if self.down_since.get().is_none() {
             self.down_since.set(Some(Instant::now()));
             log::warn!("radius: {}: {cause}", self.config);
@@ -254,3 +267,7 @@ impl Drop for GivenUp<'_> {
         self.server.pending.borrow_mut().remove(&self.identifier);
     }
 }
+
+#[cfg(test)]
+#[path = "server_tests.rs"]
+mod tests;

@@ -1,0 +1,68 @@
+//! One server's life, without a socket.
+
+use super::*;
+use crate::radius::dynamic::Named;
+use lango_core::radius::StationFormat;
+use radius::core::code::Code;
+
+const WAIT: Duration = Duration::from_millis(100);
+
+fn nas() -> Nas {
+    Nas {
+        identifier: "kibera-7".into(),
+        address: None,
+        called_station: "02-00-5E-10-00-01:Lango".into(),
+        station: StationFormat::default(),
+        location_id: None,
+        location_name: None,
+    }
+}
+
+fn server(tls: bool) -> (Rc<Server>, mpsc::Receiver<Vec<u8>>) {
+    let (events, _) = mpsc::channel(1);
+    let desk = Desk::new(Named { identifier: "kibera-7".into(), address: None }, events);
+    let config = ServerConfig { host: "192.0.2.10".into(), port: 1812, tls, must_sign: false };
+    let (server, packets) = Server::new(config, b"secret", desk);
+    server.connected(None);
+    (server, packets)
+}
+
+async fn ask(server: &Server) -> Result<Packet, Silence> {
+    let nas = nas();
+    server.ask(&[WAIT], |sending| request::status(&nas, sending)).await
+}
+
+/// Answers what is asked next.
+async fn answer(server: &Server, packets: &mut mpsc::Receiver<Vec<u8>>) {
+    let request = packets.recv().await.unwrap();
+    let asked = Packet::decode(&request, &server.secret).unwrap();
+    server.received(&asked.make_response_packet(Code::AccessAccept).encode().unwrap(), None);
+}
+
+fn is_renewed(server: &Server) -> bool {
+    pin!(server.renew.notified()).enable()
+}
+
+#[tokio::test]
+async fn one_question_without_an_answer_is_not_the_server_s_fault_where_others_are_answered() {
+    let (server, mut packets) = server(false);
+    let others = async {
+        packets.recv().await.unwrap(); // the first is lost
+        answer(&server, &mut packets).await;
+    };
+    let (lost, second, ()) = tokio::join!(ask(&server), ask(&server), others);
+    assert!(lost == Err(Silence::NoAnswer) && second.is_ok());
+    assert!(server.is_up() && !is_renewed(&server));
+    // What came before the question says nothing of the server now.
+    assert_eq!(ask(&server).await.err(), Some(Silence::NoAnswer));
+    assert!(!server.is_up() && is_renewed(&server));
+}
+
+#[tokio::test]
+async fn two_that_time_out_at_once_end_one_connection_and_not_the_next() {
+    let (server, _packets) = server(true);
+    let (one, two) = tokio::join!(ask(&server), ask(&server));
+    assert!(one.is_err() && two.is_err());
+    server.connected(None);
+    assert!(!is_renewed(&server), "the new connection is not at fault");
+}
