@@ -2,7 +2,7 @@
 
 use super::client::Pool;
 use super::request::{self, Nas};
-use super::server::Silence;
+use super::server::{Blame, Silence};
 use crate::retry::Retry;
 use lango_core::radius::{Accounting, AccountingEvent, RadiusEvent, SessionId};
 use lango_core::time::{BootId, Now};
@@ -121,8 +121,10 @@ async fn tell(teller: Rc<Teller>, told: Rc<Accounting>) -> u64 {
     let mut retry = Retry::of_a_connection();
     loop {
         let end = Instant::now() + ROUND;
-        let asked =
-            teller.pool.ask(end, |sending| request::accounting(&teller.nas, &told, delay(&told, &teller.boot, sending.now), sending)).await;
+        let asked = teller
+            .pool
+            .ask(end, Blame::Server, |sending| request::accounting(&teller.nas, &told, delay(&told, &teller.boot, sending.now), sending))
+            .await;
         match asked {
             Ok(_) => return told.seq,
             Err(Silence::Unencodable(cause)) => {

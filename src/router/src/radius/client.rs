@@ -2,7 +2,7 @@
 
 use super::packet::Unencodable;
 use super::request::Sending;
-use super::server::{Server, Silence};
+use super::server::{Blame, Server, Silence};
 use radius::core::packet::Packet;
 use ring::rand::{SecureRandom, SystemRandom};
 use std::rc::Rc;
@@ -32,7 +32,12 @@ impl Pool {
     ///
     /// # Errors
     /// When no server gave an answer.
-    pub async fn ask(&self, end: Instant, mut build: impl FnMut(Sending<'_>) -> Result<Vec<u8>, Unencodable>) -> Result<Packet, Silence> {
+    pub async fn ask(
+        &self,
+        end: Instant,
+        blame: Blame,
+        mut build: impl FnMut(Sending<'_>) -> Result<Vec<u8>, Unencodable>,
+    ) -> Result<Packet, Silence> {
         let mut last = Silence::NoAnswer;
         let servers = self.in_order();
         for (index, server) in servers.iter().enumerate() {
@@ -41,7 +46,7 @@ impl Pool {
                 break;
             }
             let waits = waits(left, index + 1 == servers.len());
-            match tokio::time::timeout(left + Duration::from_millis(50), server.ask(&waits, &mut build)).await {
+            match tokio::time::timeout(left + Duration::from_millis(50), server.ask(&waits, blame, &mut build)).await {
                 Ok(Ok(packet)) => return Ok(packet),
                 Ok(Err(unencodable @ Silence::Unencodable(_))) => return Err(unencodable),
                 Ok(Err(silence)) => last = silence,

@@ -29,7 +29,7 @@ use lango_core::radius::{AccessOutcome, AccessRequest, Accounting, RadiusEvent, 
 use orders::Desk;
 use request::{Challenge, Method, Nas};
 use ring::rand::{SecureRandom, SystemRandom};
-use server::Server;
+use server::{Blame, Server};
 use std::rc::Rc;
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
@@ -77,7 +77,10 @@ pub fn start(config: RadiusConfig, events: mpsc::Sender<RadiusEvent>) -> anyhow:
     for server in all {
         let (server, packets) = Server::new(server.clone(), &config.secret, Rc::clone(&desk));
         match &tls {
-            Some(tls) if server.config.tls => tasks.spawn_local(radsec::serve(Rc::clone(&server), packets, tls.clone())),
+            Some(tls) if server.config.tls => {
+                tasks.spawn_local(Rc::clone(&server).keep_alive(Rc::clone(&nas), radsec::IDLE));
+                tasks.spawn_local(radsec::serve(Rc::clone(&server), packets, tls.clone()))
+            }
             _ => tasks.spawn_local(udp::serve(Rc::clone(&server), packets)),
         };
         tasks.spawn_local(Rc::clone(&server).watch(Rc::clone(&nas)));
@@ -159,7 +162,7 @@ async fn answer(asker: &Asker, request: &AccessRequest) -> Option<AccessOutcome>
     }
     let challenge = Challenge { own, peer };
     let mut proof = None;
-    let asked = asker.pool.ask(Instant::now() + PATIENCE, |sending| {
+    let asked = asker.pool.ask(Instant::now() + PATIENCE, Blame::Server, |sending| {
         let question = request::access(&asker.nas, asker.method, request, sending, &challenge)?;
         proof = question.proof;
         Ok(question.bytes)

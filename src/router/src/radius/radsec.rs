@@ -24,6 +24,12 @@ const CONNECT: Duration = Duration::from_secs(10);
 /// So long a packet may take to be taken by the other side. A connection that stands still longer is given up.
 const WRITE: Duration = Duration::from_secs(5);
 
+/// A connection over which nothing was asked for so long is tried.
+pub const IDLE: Duration = Duration::from_secs(20);
+
+/// What lasted so long may be closed by the other side when nobody asks, and is made again at once.
+const LASTED: Duration = Duration::from_secs(5);
+
 /// What connects, by the operator's certificates.
 ///
 /// # Errors
@@ -45,13 +51,16 @@ pub async fn serve(server: Rc<Server>, mut packets: mpsc::Receiver<Vec<u8>>, con
                 // What was to go over the last connection has been given up.
                 while packets.try_recv().is_ok() {}
                 server.connected(stream.get_ref().0.local_addr().ok().map(|address| address.ip()));
-                let cause = carry(&server, stream, &mut packets).await;
+                let Some(cause) = carry(&server, stream, &mut packets).await else { return };
+                let closed = cause.kind() == io::ErrorKind::UnexpectedEof && server.is_idle();
                 server.disconnected();
                 worked = since.elapsed();
-                match cause {
-                    Some(cause) => cause,
-                    None => return,
+                if closed && worked >= LASTED {
+                    log::debug!("radius: {} closed the connection; connecting again", server.config);
+                    retry.reset();
+                    continue;
                 }
+                cause
             }
             Err(cause) => cause,
         };

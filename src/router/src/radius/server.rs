@@ -51,6 +51,15 @@ pub enum Silence {
     Unencodable(#[from] Unencodable),
 }
 
+/// Whom it is held against when there is no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Blame {
+    /// The server: it is asked last from now on, and its socket is made anew.
+    Server,
+    /// The question: it may be one that this server never answers.
+    Question,
+}
+
 struct Pending {
     request: Vec<u8>,
     reply: oneshot::Sender<Packet>,
@@ -72,6 +81,10 @@ pub struct Server {
     down_since: Cell<Option<Instant>>,
     /// When something came from it last that was believed.
     heard: Cell<Option<Instant>>,
+    /// When it was asked something last, or its connection made.
+    asked: Cell<Instant>,
+    /// Whether it has ever answered a Status-Server.
+    knows_status: Cell<bool>,
     /// Whoever holds the socket makes it anew when this is told: the name may lead elsewhere by now, or the way out is another.
     pub(super) renew: Notify,
     complained: Cell<Option<Instant>>,
@@ -95,6 +108,8 @@ impl Server {
             ready: watch::Sender::new(false),
             down_since: Cell::new(None),
             heard: Cell::new(None),
+            asked: Cell::new(Instant::now()),
+            knows_status: Cell::new(false),
             renew: Notify::new(),
             complained: Cell::new(None),
             desk,
@@ -121,6 +136,7 @@ impl Server {
     pub fn connected(&self, from: Option<IpAddr>) {
         // What was wanted of the last one is not wanted of this one.
         pin!(self.renew.notified()).enable();
+        self.asked.set(Instant::now());
         self.from.set(from);
         self.ready.send_replace(true);
     }
@@ -131,6 +147,11 @@ impl Server {
         self.pending.borrow_mut().clear();
     }
 
+    /// Whether nobody waits for an answer of it.
+    pub fn is_idle(&self) -> bool {
+        self.pending.borrow().is_empty()
+    }
+
     /// Asks, and waits for an answer that can be believed. What `build` makes is sent once at the beginning and again at the
     /// end of each of `waits` but the last: the same octets. Over TLS it is sent once.
     ///
@@ -139,6 +160,7 @@ impl Server {
     pub async fn ask(
         &self,
         waits: &[Duration],
+        blame: Blame,
         mut build: impl FnMut(Sending<'_>) -> Result<Vec<u8>, Unencodable>,
     ) -> Result<Packet, Silence> {
         let _room = self.room.acquire().await.map_err(|_| Silence::NotConnected)?;
@@ -155,6 +177,7 @@ impl Server {
         let _given_up = GivenUp { server: self, identifier };
         let once = [waits.iter().sum()];
         for wait in if self.config.tls { &once[..] } else { waits } {
+            self.asked.set(Instant::now());
             // Full: as if it had been lost on the way.
             let _ = self.outgoing.try_send(bytes.clone());
             match timeout(*wait, &mut answer).await {
@@ -169,7 +192,9 @@ impl Server {
                 Err(_) => {}
             }
         }
-        self.failed(&Silence::NoAnswer, began);
+        if blame == Blame::Server {
+            self.failed(&Silence::NoAnswer, began);
+        }
         Err(Silence::NoAnswer)
     }
 
@@ -247,12 +272,36 @@ impl Server {
         loop {
             sleep(PROBE_EVERY).await;
             let Some(since) = self.down_since.get() else { continue };
-            let probe = self.ask(&[PROBE_WAIT], |sending| request::status(&nas, sending)).await;
-            if probe.is_err() && since.elapsed() >= FORGIVEN_AFTER {
+            if !self.is_there(&nas, PROBE_WAIT).await && since.elapsed() >= FORGIVEN_AFTER {
                 // It may not know the question.
                 self.down_since.set(None);
             }
         }
+    }
+
+    /// Asks something over a connection that was idle for so long, for as long as there are connections. Without it servers close
+    /// them (a FreeRADIUS as it comes after 30 s), and those that a NAT has forgotten are found out by a customer who waits.
+    pub async fn keep_alive(self: Rc<Self>, nas: Rc<Nas>, idle: Duration) {
+        let mut ready = self.ready.subscribe();
+        while ready.wait_for(|ready| *ready).await.is_ok() {
+            let rest = idle.saturating_sub(self.asked.get().elapsed());
+            if rest.is_zero() {
+                self.is_there(&nas, idle / 4).await;
+                self.asked.set(Instant::now());
+            } else {
+                sleep(rest).await;
+            }
+        }
+    }
+
+    /// Asks by Status-Server. A connection does not end because its server does not know that.
+    async fn is_there(&self, nas: &Nas, wait: Duration) -> bool {
+        let blame = if self.config.tls && !self.knows_status.get() { Blame::Question } else { Blame::Server };
+        let answered = self.ask(&[wait], blame, |sending| request::status(nas, sending)).await.is_ok();
+        if answered {
+            self.knows_status.set(true);
+        }
+        answered
     }
 }
 

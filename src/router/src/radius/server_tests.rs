@@ -29,7 +29,7 @@ fn server(tls: bool) -> (Rc<Server>, mpsc::Receiver<Vec<u8>>) {
 
 async fn ask(server: &Server) -> Result<Packet, Silence> {
     let nas = nas();
-    server.ask(&[WAIT], |sending| request::status(&nas, sending)).await
+    server.ask(&[WAIT], Blame::Server, |sending| request::status(&nas, sending)).await
 }
 
 /// Answers what is asked next.
@@ -65,4 +65,31 @@ async fn two_that_time_out_at_once_end_one_connection_and_not_the_next() {
     assert!(one.is_err() && two.is_err());
     server.connected(None);
     assert!(!is_renewed(&server), "the new connection is not at fault");
+}
+
+#[tokio::test]
+async fn an_idle_connection_is_tried_and_given_up_when_a_server_that_answered_does_not() {
+    const IDLE: Duration = Duration::from_millis(200);
+    tokio::task::LocalSet::new()
+        .run_until(async {
+            let (server, mut packets) = server(true);
+            let alive = tokio::task::spawn_local(Rc::clone(&server).keep_alive(Rc::new(nas()), IDLE));
+            // It may not know the question: its connection is left alone.
+            for _ in 0..3 {
+                assert_eq!(packets.recv().await.unwrap()[0], 12);
+            }
+            assert!(server.is_up() && !is_renewed(&server));
+            answer(&server, &mut packets).await;
+            packets.recv().await.unwrap();
+            timeout(Duration::from_secs(10), server.renew.notified()).await.unwrap();
+            assert!(!server.is_up());
+            // Nothing is asked where there is no connection.
+            server.disconnected();
+            while packets.try_recv().is_ok() {}
+            assert!(timeout(3 * IDLE, packets.recv()).await.is_err());
+            server.connected(None);
+            answer(&server, &mut packets).await;
+            alive.abort();
+        })
+        .await;
 }

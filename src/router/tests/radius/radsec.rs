@@ -1,10 +1,21 @@
-//! RADIUS over TLS with a real FreeRADIUS that asks for the router's certificate.
+//! RADIUS over TLS with a real FreeRADIUS that asks for the router's certificate, and with a server that closes what is idle.
 
-use crate::world::{Adapter, accepted, config, inside, session};
+use crate::world::{Adapter, accepted, alone, config, inside, session};
 use lango::radius::{Certificates, RadiusConfig, ServerConfig};
-use lango_core::radius::{AccessOutcome, AccountingEvent};
+use lango_core::radius::{AccessOutcome, AccountingEvent, Credential, RadiusEvent};
+use lango_lab::authority::Authority;
 use lango_lab::freeradius::{FreeRadius, Options, RADSEC_PORT};
+use radius::core::code::Code;
+use radius::core::packet::Packet;
+use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 #[test]
 fn logins_and_accounting_over_tls_through_a_restart_of_the_server() {
@@ -36,7 +47,7 @@ fn logins_and_accounting_over_tls_through_a_restart_of_the_server() {
         }
 
         // Whom the CA does not know, or who has no certificate, is nobody.
-        let strangers = lango_lab::authority::Authority::new("Another authority").unwrap();
+        let strangers = Authority::new("Another authority").unwrap();
         let elsewhere = tempfile::tempdir().unwrap();
         strangers.write(elsewhere.path(), "router", "kibera-7").unwrap();
         let mut trusting = over_tls();
@@ -47,4 +58,73 @@ fn logins_and_accounting_over_tls_through_a_restart_of_the_server() {
         assert_eq!(Adapter::start(nobody).ask("nemo", "arctangent").await, AccessOutcome::NoAnswer);
     });
     assert_eq!(radius.sessions().len(), 1);
+}
+
+/// A server of which the test decides when it answers and when it closes.
+struct Closing {
+    listener: TcpListener,
+    tls: TlsAcceptor,
+}
+
+impl Closing {
+    async fn connection(&self) -> TlsStream<TcpStream> {
+        let (stream, _) = timeout(Duration::from_secs(30), self.listener.accept()).await.expect("nobody connected").unwrap();
+        self.tls.accept(stream).await.unwrap()
+    }
+}
+
+/// Answers the next packet with yes, and gives back its code.
+async fn answered(stream: &mut TlsStream<TcpStream>) -> u8 {
+    let mut packet = vec![0; 20];
+    timeout(Duration::from_secs(30), stream.read_exact(&mut packet)).await.expect("nobody asked").unwrap();
+    packet.resize(usize::from(u16::from_be_bytes([packet[2], packet[3]])), 0);
+    stream.read_exact(&mut packet[20..]).await.unwrap();
+    let answer = Packet::decode(&packet, b"radsec").unwrap().make_response_packet(Code::AccessAccept).encode().unwrap();
+    stream.write_all(&answer).await.unwrap();
+    stream.flush().await.unwrap();
+    packet[0]
+}
+
+#[test]
+fn an_idle_connection_is_tried_and_one_that_is_closed_is_made_again() {
+    let authority = Authority::new("The lab's authority").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    authority.write(folder.path(), "server", "127.0.0.1").unwrap();
+    let certificate = CertificateDer::from_pem_file(folder.path().join("server.pem")).unwrap();
+    let key = PrivateKeyDer::from_pem_file(folder.path().join("server.key")).unwrap();
+    let tls = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate], key)
+        .unwrap();
+    alone(async || {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let closing = Closing { listener, tls: TlsAcceptor::from(Arc::new(tls)) };
+        let mut config = config(vec![ServerConfig { host: "127.0.0.1".into(), port, tls: true, must_sign: true }]);
+        config.certificates = Certificates { ca: Some(folder.path().join("ca.pem")), own: None };
+        let mut adapter = Adapter::start(config);
+        let mut stream = closing.connection().await;
+        let id = adapter.question("nemo", Credential::Mac);
+        assert_eq!(answered(&mut stream).await, 1);
+        assert!(matches!(adapter.event().await, RadiusEvent::Access(of, AccessOutcome::Accept(_)) if of == id));
+        let since = Instant::now();
+        assert_eq!(answered(&mut stream).await, 12, "Status-Server");
+        let idle = since.elapsed().as_secs();
+        assert!((19..29).contains(&idle), "before a FreeRADIUS closes it: {idle} s");
+
+        stream.shutdown().await.unwrap();
+        let closed = Instant::now();
+        let mut stream = closing.connection().await;
+        assert!(closed.elapsed() < Duration::from_millis(900), "at once: {:?}", closed.elapsed());
+        // One that ends as it begins is a failure, or the two would do nothing else.
+        stream.shutdown().await.unwrap();
+        let closed = Instant::now();
+        let mut stream = closing.connection().await;
+        assert!(closed.elapsed() >= Duration::from_millis(900), "too soon: {:?}", closed.elapsed());
+        let id = adapter.question("nemo", Credential::Mac);
+        assert_eq!(answered(&mut stream).await, 1);
+        assert!(matches!(adapter.event().await, RadiusEvent::Access(of, AccessOutcome::Accept(_)) if of == id));
+    });
 }
