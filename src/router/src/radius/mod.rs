@@ -18,7 +18,6 @@ mod server;
 mod udp;
 pub mod values;
 
-pub use accounting::WAITING;
 pub use config::{Certificates, RadiusConfig, ServerConfig};
 
 use accounting::Teller;
@@ -54,8 +53,9 @@ impl RadiusHandle {
         }
     }
 
-    /// Gives an order; never waits. An [`RadiusOrder::Account`] of which more than [`WAITING`] wait already is dropped: give it
-    /// again as others are acknowledged. One that is here already is not taken twice.
+    /// Gives an order; never waits. Of [`RadiusOrder::Account`] all that are here are told beside each other: give those whose order
+    /// matters one after the other, each when the last is acknowledged. One that is here already is not taken twice. What no server
+    /// takes while others are taken counts as acknowledged after some minutes, lest it hold up what follows.
     pub fn order(&self, order: RadiusOrder) {
         if self.orders.send(order).is_err() {
             log::debug!("radius: it has ended; an order is not carried out");

@@ -319,4 +319,4 @@ impl Drop for GivenUp<'_> {
 
 #[cfg(test)]
 #[path = "server_tests.rs"]
-mod tests;
+pub mod tests;

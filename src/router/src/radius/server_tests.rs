@@ -7,7 +7,7 @@ use radius::core::code::Code;
 
 const WAIT: Duration = Duration::from_millis(100);
 
-fn nas() -> Nas {
+pub fn nas() -> Nas {
     Nas {
         identifier: "kibera-7".into(),
         address: None,
@@ -18,7 +18,7 @@ fn nas() -> Nas {
     }
 }
 
-fn server(tls: bool) -> (Rc<Server>, mpsc::Receiver<Vec<u8>>) {
+pub fn server(tls: bool) -> (Rc<Server>, mpsc::Receiver<Vec<u8>>) {
     let (events, _) = mpsc::channel(1);
     let desk = Desk::new(Named { identifier: "kibera-7".into(), address: None }, events);
     let config = ServerConfig { host: "192.0.2.10".into(), port: 1812, tls, must_sign: false };
