@@ -279,31 +279,19 @@ impl Account {
         self.limits().map_or(1, |limits| limits.devices.max(1))
     }
 
-    /// Takes away what is more than this of all that is left: it was used elsewhere. Gives back whether anything was taken.
+    /// Takes away what is more than this of what is left: it was used elsewhere. Only where there is one purchase can it be told of
+    /// which. Gives back whether anything was taken.
     pub fn leave_at_most(&mut self, time: Option<Millis>, data: Option<Bytes>, at: Monotonic) -> bool {
+        let excess_time = time.and_then(|most| Some(self.clock.left(at)?.minus(most))).unwrap_or_default();
+        let excess_data = data.and_then(|most| Some(self.data_left()?.minus(most))).unwrap_or_default();
+        let [only] = self.purchases.make_contiguous() else { return false };
+        if excess_time.is_zero() && excess_data.is_zero() {
+            return false;
+        }
+        self.clock.take(excess_time);
+        only.limits.data = only.limits.data.map(|data| data.minus(excess_data));
         self.drop_used_up(at, false);
-        let mut taken = false;
-        while let Some(most) = time {
-            let behind = self.purchases.iter().skip(1).map(|purchase| purchase.limits.time);
-            let left = behind.fold(self.clock.left(at), |sum, next| Some(sum?.plus(next?)));
-            let Some(excess) = left.map(|left| left.minus(most)).filter(|excess| !excess.is_zero()) else { break };
-            let first = self.clock.left(at).unwrap_or_default();
-            self.clock.take(excess.min(first));
-            taken = true;
-            if !self.drop_used_up(at, false) {
-                break;
-            }
-        }
-        let front = self.purchases.len() == 1;
-        if let (true, Some(most), Some(left)) = (front, data, self.data_left()) {
-            let excess = left.minus(most);
-            if let (false, Some(first)) = (excess.is_zero(), self.purchases.front_mut()) {
-                first.limits.data = first.limits.data.map(|data| data.minus(excess));
-                taken = true;
-            }
-            self.drop_used_up(at, false);
-        }
-        taken
+        true
     }
 
     /// Adds a purchase: onto the last one where the two can run as one, behind it otherwise.

@@ -19,7 +19,7 @@ pub use session::{RadiusSession, SessionState};
 pub enum RadiusOrder {
     /// Ask whether somebody may go online. Every one is answered once, by [`RadiusEvent::Access`].
     Access(AccessRequest),
-    /// Tell of a session. It is tried until a server has it, and that is said by [`RadiusEvent::Accounted`].
+    /// Tell of a session. It is tried until a server has it, or is plainly never going to, and that is said by [`RadiusEvent::Accounted`].
     Account(Accounting),
     /// Answer a server's order.
     Answer(DynamicId, Result<(), ErrorCause>),
@@ -31,7 +31,8 @@ pub enum RadiusOrder {
 pub enum RadiusEvent {
     /// What became of a question.
     Access(AccessId, AccessOutcome),
-    /// A server has stored what it was told.
+    /// A server has stored what it was told; or one that stores everything else refuses this again and again, and what follows
+    /// need not wait for it.
     Accounted {
         /// Which: [`Accounting::seq`].
         seq: u64,

@@ -73,6 +73,12 @@ impl Gateway {
         self.publish_notice(UpBody::Account(notice));
     }
 
+    /// The same of what no phone paid for: a voucher, a present. Nobody is told; where accounts roam, other routers are to serve it, too.
+    pub(super) fn tell_of_gift(&mut self, username: &Username, package: &Package, device: Mac) {
+        let device = Some(device);
+        self.tell_of_sale(&Sold { username, package, phone: None, device, order: None, receipt: None, language: None });
+    }
+
     /// Whether other routers serve the accounts that are sold here.
     pub(super) fn roaming(&self) -> bool {
         self.settings.radius.as_ref().is_some_and(|radius| radius.roaming)

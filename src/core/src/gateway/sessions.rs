@@ -2,7 +2,6 @@
 
 use super::Gateway;
 use super::neighbours::{Followed, Sight, sights};
-use super::notices::Sold;
 use crate::account::{Account, Checkpoint, Online};
 use crate::gate::{GateId, Traffic, Usage};
 use crate::limiter::Limiter;
@@ -60,15 +59,7 @@ impl Gateway {
         };
         self.log(format!("grant: {} for {device} by the operator, account {username}", package.id));
         self.credit(&username, device, None, &package, now);
-        self.tell_of_sale(&Sold {
-            username: &username,
-            package: &package,
-            phone: None,
-            device: Some(device),
-            order: None,
-            receipt: None,
-            language: None,
-        });
+        self.tell_of_gift(&username, &package, device);
         match self.session_of(device, now) {
             Some(session) => Answer::Session(session),
             None => Answer::Done, // it is away, and goes online when it is seen

@@ -1,7 +1,6 @@
 //! Vouchers: made, taken in, redeemed once, taken back.
 
 use super::Gateway;
-use super::notices::Sold;
 use super::radius::is_remote;
 use crate::account::Account;
 use crate::limiter::Guard;
@@ -230,16 +229,7 @@ impl Gateway {
             self.make_room(&username, device, now);
             self.open_session(&username, device, now);
         }
-        // Without a phone nobody is told; where accounts roam, other routers are to serve this one, too.
-        self.tell_of_sale(&Sold {
-            username: &username,
-            package: &package,
-            phone: None,
-            device: Some(device),
-            order: None,
-            receipt: None,
-            language: None,
-        });
+        self.tell_of_gift(&username, &package, device);
         let used = Used { at: now.wall, boot: self.boot.clone(), since: now.monotonic, account: username.clone(), device };
         let (batch, number, hash) = (voucher.batch, voucher.number, voucher.hash);
         self.vouchers.insert(Voucher { state: VoucherState::Used(Box::new(used)), ..voucher });
