@@ -4,7 +4,7 @@
 use crate::clock;
 use crate::daraja::Daraja;
 use crate::daraja::wire::{Push, description, read_callback, reference};
-use crate::ledger::{Change, Deposit, Heard, Key, Ledger, Message, Sequences, Stage, StoredCallback, is_collision};
+use crate::ledger::{Change, Heard, Key, Ledger, Message, Sequences, Stage, StoredCallback, is_collision};
 use crate::mqtt::{Publisher, down_topic};
 use crate::payment::till::{self, Told};
 use crate::payment::{Action, Callback, Event, Payment, PushAnswer, SECOND_RECEIPT, State, Step, Verdict};
@@ -348,22 +348,7 @@ async fn hold_apart(change: &mut Change, callback: &Callback, payment: &Payment,
         return Ok(false);
     }
     if change.deposit(&receipt).await?.is_none() {
-        let deposit = Deposit {
-            receipt,
-            stage: Stage::Held,
-            router: None,
-            account: String::new(),
-            word: None,
-            payer: payment.phone.into(),
-            hash: None,
-            amount: payment.amount,
-            channel: "callback".to_owned(),
-            completed_at: callback.completed_at,
-            at: now,
-            due: Some(now),
-            order: None,
-            note: None,
-        };
+        let deposit = till::more_money(payment, receipt, callback.completed_at, now);
         change.add_deposit(&deposit).await?;
     }
     Ok(true)

@@ -260,22 +260,7 @@ impl Books {
         if !by_hand && !self.confirmed.contains(&payment.key()) {
             return false;
         }
-        self.deposits.entry(receipt.clone()).or_insert_with(|| Deposit {
-            receipt,
-            stage: Stage::Held,
-            router: None,
-            account: String::new(),
-            word: None,
-            payer: payment.phone.into(),
-            hash: None,
-            amount: payment.amount,
-            channel: "callback".to_owned(),
-            completed_at: None,
-            at: now,
-            due: Some(now),
-            order: None,
-            note: None,
-        });
+        self.deposits.entry(receipt.clone()).or_insert_with(|| till::more_money(payment, receipt, None, now));
         true
     }
 

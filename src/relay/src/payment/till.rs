@@ -8,7 +8,7 @@
 use super::{Payment, State};
 use crate::ledger::{Deposit, Stage};
 use lango_core::time::Wall;
-use lango_core::units::{Msisdn, RouterName};
+use lango_core::units::{Msisdn, Receipt, RouterName};
 use ring::digest::{SHA256, digest};
 
 /// A payment by hand may be a prompt's that was sent so long before it, in milliseconds: clocks differ, and people go on by
@@ -70,6 +70,27 @@ pub fn prompted_within(deposit: &Deposit) -> (Wall, Wall) {
 #[must_use]
 pub fn names_nothing(deposit: &Deposit) -> bool {
     deposit.account.trim().is_empty()
+}
+
+/// A callback's receipt for a payment that had other money: more money of that number, which waits for whose it is.
+#[must_use]
+pub fn more_money(payment: &Payment, receipt: Receipt, completed_at: Option<Wall>, now: Wall) -> Deposit {
+    Deposit {
+        receipt,
+        stage: Stage::Held,
+        router: None,
+        account: String::new(),
+        word: None,
+        payer: payment.phone.into(),
+        hash: None,
+        amount: payment.amount,
+        channel: "callback".to_owned(),
+        completed_at,
+        at: now,
+        due: Some(now),
+        order: None,
+        note: None,
+    }
 }
 
 /// Whether M-Pesa completed it after a query told of this payment's money: then it is other money.
