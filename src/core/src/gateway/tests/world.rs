@@ -24,6 +24,8 @@ pub struct World {
     pub gateway: Gateway,
     pub store: BTreeMap<String, Vec<u8>>,
     pub gate: BTreeMap<GateId, GateAccount>,
+    /// What the kernel counted for each device in the gate.
+    pub counted: BTreeMap<(GateId, Mac), Traffic>,
     pub sent: Vec<Up>,
     /// What RADIUS servers were asked and told.
     pub radius: Vec<RadiusOrder>,
@@ -104,6 +106,7 @@ impl World {
             gateway: Gateway::load(settings(), [], boot.clone(), now),
             store: BTreeMap::new(),
             gate: BTreeMap::new(),
+            counted: BTreeMap::new(),
             sent: Vec::new(),
             radius: Vec::new(),
             settings: settings(),
@@ -141,6 +144,9 @@ impl World {
             seed ^= seed << 17;
             u8::try_from(seed >> 56).unwrap()
         }));
+        if let Input::Usage(usage) = &input {
+            self.counted.extend(usage.iter().map(|usage| ((usage.id, usage.mac), usage.traffic)));
+        }
         let effects = self.gateway.handle(input, self.now(), &entropy);
         self.gateway.assert_indexed(); // in every story, the model's random ones, too
         self.carry_out(&effects);
@@ -198,7 +204,7 @@ impl World {
             self.jump_to(due.0.max(self.at));
             let effects = self.step(Input::Tick);
             if effects.contains(&Effect::ReadUsage) {
-                self.step(Input::Usage(Vec::new()));
+                self.read();
             }
         }
         self.jump_to(end);
@@ -338,7 +344,14 @@ impl World {
     /// The kernel counted so many bytes in all for the device.
     pub fn used(&mut self, device: Mac, up: u64, down: u64) {
         let id = self.gate.values().find(|account| account.devices.contains_key(&device)).expect("a device in the gate").id;
-        self.step(Input::Usage(vec![Usage { id, mac: device, traffic: Traffic { up: Bytes(up), down: Bytes(down) } }]));
+        let traffic = Traffic { up: Bytes(up), down: Bytes(down) };
+        self.step(Input::Usage(vec![Usage { id, mac: device, traffic }]));
+    }
+
+    /// The same, and the daemon does not hear of it before it reads the counters next.
+    pub fn used_unheard(&mut self, device: Mac, up: u64, down: u64) {
+        let id = self.in_gate(device).expect("a device in the gate").id;
+        self.counted.insert((id, device), Traffic { up: Bytes(up), down: Bytes(down) });
     }
 
     pub fn in_gate(&self, device: Mac) -> Option<&GateAccount> {
@@ -376,6 +389,7 @@ impl World {
         self.at = 5_000; // with what the machine needed until the daemon ran
         self.boot = BootId::from(format!("{}+", self.boot.as_str()).as_str());
         self.gate.clear();
+        self.counted.clear();
         self.neighbours.clear();
         self.sent.clear();
         self.radius.clear();
@@ -387,8 +401,16 @@ impl World {
     fn begin(&mut self) {
         let effects = self.step(Input::Tick);
         if effects.contains(&Effect::ReadUsage) {
-            self.step(Input::Usage(Vec::new()));
+            self.read();
         }
+    }
+
+    /// The daemon reads the kernel's counters: of who is in the gate.
+    fn read(&mut self) {
+        let devices = self.gate.values().flat_map(|account| account.devices.keys().map(|mac| (account.id, *mac)));
+        let counted = devices.filter_map(|key| self.counted.get(&key).map(|traffic| (key, *traffic)));
+        let usage = counted.map(|((id, mac), traffic)| Usage { id, mac, traffic }).collect();
+        self.step(Input::Usage(usage));
     }
 
     pub fn requests_sent(&self) -> usize {
