@@ -1,0 +1,214 @@
+//! What accounting servers are told, in which order, and what becomes of what they do not take.
+
+use super::*;
+
+#[test]
+fn what_is_bought_here_needs_no_server_and_is_accounted() {
+    let mut world = ready(|_| {});
+    let view = world.buys(ALICE, "both", "NLJ7RT61SV");
+    let user = view.username.clone().unwrap();
+    assert_eq!(heard(&mut world), ["on".to_owned(), format!("start {user}")]);
+    let gate = world.in_gate(ALICE).unwrap().id;
+    world.pass(10_000);
+    world.used(ALICE, 10, 20);
+    world.ask(Request::Logout { device: ALICE });
+    assert_eq!(heard(&mut world), Vec::<String>::new(), "the last counts are still to come");
+    last_counts(&mut world, gate, ALICE, 11, 22);
+    assert_eq!(heard(&mut world), [format!("stop {user} 10 s 11/22 UserRequest")]);
+
+    // The next session of the same account counts from there on.
+    assert!(matches!(world.login(ALICE, &view), Answer::Session(_)));
+    assert!(!world.radius.iter().any(|order| matches!(order, RadiusOrder::Access(_))), "a server was asked");
+    world.used(ALICE, 111, 22);
+    world.ask(Request::Kick { target: Target::Account(user.clone()) });
+    world.pass(2_000); // no last counts come: what is known is told
+    assert_eq!(heard(&mut world), [format!("start {user}"), format!("stop {user} 0 s 100/0 AdminReset")]);
+
+    // A session that follows at once, so that the kernel never let go, begins where the one before ends.
+    assert!(matches!(world.login(ALICE, &view), Answer::Session(_)));
+    world.used(ALICE, 121, 22);
+    world.ask(Request::Logout { device: ALICE });
+    assert!(matches!(world.login(ALICE, &view), Answer::Session(_)));
+    world.used(ALICE, 131, 22);
+    world.step(Input::Ask(AskId(1), Request::Logout { device: ALICE }));
+    world.pass(2_000);
+    let start = format!("start {user}");
+    let stop = format!("stop {user} 0 s 10/0 UserRequest");
+    assert_eq!(heard(&mut world), [start.clone(), stop.clone(), start, stop]);
+}
+
+#[test]
+fn sessions_go_on_idle_and_end_as_the_server_wants() {
+    let mut world = ready(|_| {});
+    heard(&mut world);
+    let granted = Authorization { idle: Some(Seconds(120)), interim: Some(Seconds(60)), ..seconds(86_400) };
+    let_in(&mut world, ALICE, granted);
+    world.pass(50_000);
+    world.used(ALICE, 5, 5);
+    assert_eq!(heard(&mut world), ["start Ann@isp"]);
+    world.pass(119_000);
+    assert!(world.in_gate(ALICE).is_some(), "it ended too early");
+    assert_eq!(heard(&mut world), ["interim Ann@isp 60 s 5/5", "interim Ann@isp 120 s 5/5"]);
+    world.pass(1_000);
+    assert!(world.in_gate(ALICE).is_none());
+    world.pass(3_000);
+    assert_eq!(heard(&mut world), ["stop Ann@isp 170 s 5/5 IdleTimeout"]);
+
+    // One direction only.
+    let_in(&mut world, ALICE, Authorization { up: Some(Bytes(1_000)), ..seconds(86_400) });
+    world.used(ALICE, 999, 50_000);
+    assert!(world.in_gate(ALICE).is_some());
+    world.used(ALICE, 1_000, 50_000);
+    assert!(world.in_gate(ALICE).is_none());
+    world.pass(2_000);
+    assert_eq!(heard(&mut world), ["start Ann@isp", "stop Ann@isp 0 s 1000/50000 SessionTimeout"]);
+}
+
+#[test]
+fn after_a_power_cut_servers_hear_the_ends_first_then_the_router_and_no_row_stays_open() {
+    let mut world = ready(|_| {});
+    let_in(&mut world, BOB, Authorization { class: vec![vec![7]], ..seconds(3_600) });
+    let view = world.buys(ALICE, "hour", "NLJ7RT61SV");
+    let user = view.username.clone().unwrap();
+    world.used(ALICE, 100, 200);
+    heard(&mut world);
+    world.pass(61_000); // a checkpoint
+    world.used(ALICE, 1_000, 2_000);
+    world.pass(20_000);
+    world.power_cut(30_000, world.settings.clone());
+    let heard_then = heard(&mut world);
+    let (ends, rest) = heard_then.split_at(2);
+    let mut ends = ends.to_vec();
+    ends.sort();
+    let mut expected = ["stop Ann@isp 60 s 0/0 NasReboot".to_owned(), format!("stop {user} 60 s 100/200 NasReboot")];
+    expected.sort();
+    assert_eq!(ends, expected);
+    assert_eq!(rest, ["on"]);
+    // Alice goes on by herself; for Bob the server is asked with what he typed.
+    world.arrives(ALICE, 100);
+    assert!(world.in_gate(ALICE).is_some());
+    assert_eq!(heard(&mut world), [format!("start {user}")]);
+    world.arrives(BOB, 101);
+    let Some(RadiusOrder::Access(request)) = world.radius.last().cloned() else { panic!("nobody asked") };
+    assert_eq!((request.user.as_str(), &request.credential), ("Ann@isp", &Credential::Password(Password::new("secret").unwrap())));
+    assert!(world.in_gate(BOB).is_none());
+    world.arrives(BOB, 101);
+    assert_eq!(world.radius.iter().filter(|order| matches!(order, RadiusOrder::Access(_))).count(), 1, "asked twice");
+    server_says(&mut world, request.id, accept(seconds(1_000)));
+    assert_eq!(world.session(BOB).unwrap().seconds_remaining, Some(Seconds(1_000)));
+    assert_eq!(heard(&mut world), ["start Ann@isp"]);
+}
+
+#[test]
+fn nothing_that_a_server_is_to_hear_is_lost_and_each_session_s_words_come_in_order() {
+    let mut world = ready(|_| {});
+    let user = world.buys(ALICE, "hour", "NLJ7RT61SV").username.unwrap();
+    // The server is away: only the router's own word is on its way.
+    assert!(matches!(world.radius.as_slice(), [RadiusOrder::Account(Accounting { event: AccountingEvent::On, .. })]), "{:?}", world.radius);
+    for _ in 0..3 {
+        world.pass(300_000); // interim updates replace each other
+    }
+    world.ask(Request::Logout { device: ALICE });
+    world.pass(2_000);
+    world.killed();
+    assert!(matches!(world.radius.as_slice(), [RadiusOrder::Account(Accounting { event: AccountingEvent::On, .. })]), "{:?}", world.radius);
+    let kept = world.store.keys().filter(|key| key.starts_with("accounting/")).count();
+    assert_eq!(kept, 3, "on, start and stop; interim updates cost no flash");
+    assert_eq!(heard(&mut world), ["on".to_owned(), format!("start {user}"), format!("stop {user} 900 s 0/0 UserRequest")]);
+    // Arrived, they go with the next write.
+    world.connect();
+    world.buys(BOB, "hour", "NLJ7RT61SW");
+    let kept = world.store.keys().filter(|key| key.starts_with("accounting/")).count();
+    assert_eq!(kept, 1, "only Bob's start");
+    // The same boot: the router is not announced again, and sessions go on under their names.
+    let before: Vec<_> = told(&mut world);
+    world.killed();
+    assert_eq!(told(&mut world).len(), before.len(), "{before:?}"); // its arrival was not written down: told again
+    world.pass(300_000);
+    assert!(matches!(told(&mut world).as_slice(), [Accounting { event: AccountingEvent::Interim(_), .. }]));
+}
+
+#[test]
+fn a_slow_server_is_not_flooded() {
+    let mut world = ready(|_| {});
+    heard(&mut world);
+    let device = |n: u8| Mac([2, 0, 0, 0, 1, n]);
+    for n in 0..40 {
+        world.arrives(device(n), 110 + n);
+        let (request, _) = asks(&mut world, device(n), "ann", "secret");
+        server_says(&mut world, request.unwrap().id, accept(seconds(600)));
+    }
+    let flying = |world: &World| world.radius.iter().filter(|order| matches!(order, RadiusOrder::Account(_))).count();
+    assert_eq!(flying(&world), 32);
+    let Some(RadiusOrder::Account(first)) = world.radius.iter().find(|order| matches!(order, RadiusOrder::Account(_))).cloned() else {
+        unreachable!()
+    };
+    world.step(Input::Radius(RadiusEvent::Accounted { seq: first.seq }));
+    assert_eq!(flying(&world), 33, "as one arrives, the next goes");
+}
+
+#[test]
+fn a_router_whose_gate_is_removed_says_so_and_is_announced_anew() {
+    let mut world = ready(|_| {});
+    let view = world.buys(ALICE, "hour", "NLJ7RT61SV");
+    let user = view.username.clone().unwrap();
+    let_in(&mut world, BOB, seconds(600));
+    heard(&mut world);
+    world.step(Input::Flushed);
+    let mut all = heard(&mut world);
+    assert_eq!(all.pop().as_deref(), Some("off AdminReboot"), "it is the last word");
+    all.sort();
+    let mut expected = [format!("stop {user} 0 s 0/0 AdminReboot"), "stop Ann@isp 0 s 0/0 AdminReboot".to_owned()];
+    expected.sort();
+    assert_eq!(all, expected);
+    world.ask(Request::Packages); // a write, with which what has arrived goes
+    world.buys(ALICE, "hour", "NLJ7RT61SW");
+    world.killed();
+    assert_eq!(heard(&mut world), ["on".to_owned(), format!("start {user}")]);
+}
+
+#[test]
+fn whoever_left_the_wi_fi_gives_the_place_back() {
+    let mut world = ready(|_| {});
+    let_in(&mut world, ALICE, seconds(86_400));
+    let_in(&mut world, BOB, seconds(86_400));
+    world.leaves(ALICE, 100);
+    world.pass(9 * MINUTE);
+    assert!(world.in_gate(ALICE).is_some());
+    world.pass(12 * MINUTE);
+    world.pass(2_000);
+    assert!(world.in_gate(ALICE).is_none() && world.in_gate(BOB).is_some(), "only who is gone");
+    assert!(heard(&mut world).iter().any(|line| line.starts_with("stop Ann@isp") && line.ends_with("LostCarrier")));
+}
+
+#[test]
+fn sessions_without_a_limit_of_time_are_told_in_full_after_a_power_cut() {
+    let mut world = ready(|_| {});
+    let_in(&mut world, ALICE, Authorization::default());
+    heard(&mut world);
+    world.used(ALICE, 10, 20);
+    world.pass(130_000);
+    world.power_cut(30_000, world.settings.clone());
+    let heard = heard(&mut world);
+    assert!(heard.iter().any(|line| line == "stop Ann@isp 120 s 10/20 NasReboot"), "{heard:?}");
+}
+
+#[test]
+fn accounting_that_is_configured_while_somebody_is_online_hears_of_it() {
+    let mut world = ready(|radius| radius.accounting = false);
+    let user = world.buys(ALICE, "hour", "NLJ7RT61SV").username.unwrap();
+    assert_eq!(heard(&mut world), [""; 0]);
+    let set = |world: &mut World, accounting: bool| {
+        world.settings = with_radius(|radius| radius.accounting = accounting);
+        world.step(Input::Reconfigured(world.settings.clone()));
+    };
+    let begins = ["on".to_owned(), format!("start {user}")];
+    set(&mut world, true);
+    assert_eq!(heard(&mut world), begins);
+    world.pass(300_000);
+    assert_eq!(heard(&mut world), [format!("interim {user} 300 s 0/0")]);
+    // Away and back in the same boot: what ended meanwhile is closed by the router's beginning.
+    set(&mut world, false);
+    set(&mut world, true);
+    assert_eq!(heard(&mut world), begins);
+}
