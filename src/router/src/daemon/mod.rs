@@ -12,6 +12,7 @@ mod offload;
 mod portions;
 mod radius;
 mod recovery;
+mod reload;
 mod start;
 mod takeover;
 
@@ -21,7 +22,7 @@ use crate::control::{self, wire};
 use crate::gate::{Gate, GateEvent, GateEvents, Sender, Senders};
 use crate::neighbours::{NeighbourEvent, Neighbours, Sight};
 use crate::portal::PortalConfig;
-use crate::sync::{Sync, SyncEvent, SyncHandle};
+use crate::sync::{SyncEvent, SyncHandle};
 use anyhow::Context as _;
 use batch::Batch;
 use lango_core::gate::Usage;
@@ -411,50 +412,6 @@ impl Daemon {
     fn failures(&self) -> Failures {
         let (unsent, refused) = self.sync.as_ref().map_or((0, 0), SyncHandle::failures);
         Failures { unsent: self.failures.unsent + unsent, refused: self.failures.refused + refused, ..self.failures }
-    }
-
-    async fn reload(&mut self, sync: Option<mpsc::Receiver<SyncEvent>>) -> anyhow::Result<Option<mpsc::Receiver<SyncEvent>>> {
-        let config = match config::load(&self.config_path) {
-            Ok(config) => config,
-            Err(error) => {
-                error.to_string().lines().for_each(|line| log::error!("config: {line}"));
-                log::error!("config: it is refused, the one in force stays");
-                return Ok(sync);
-            }
-        };
-        for what in start::only_at_start(&self.config, &config) {
-            log::warn!("config: {what} changed; that takes effect when lango starts again");
-        }
-        self.config = start::keep_what_only_starts(&self.config, config);
-        self.portal_config.send_replace(start::portal_config_of(&self.config));
-        let fewer = self.garden.set_hosts(&self.config.gateway.allow);
-        if fewer && let Some(Err(cause)) = self.gate.as_mut().map(Gate::empty_garden) {
-            log::warn!("gate: {cause}");
-            self.failures.gate += 1;
-            self.gate_again = Some(Instant::now() + AGAIN);
-        }
-        // Before the rules give everything again: what the one before had under way is gone with it.
-        self.radius.reconfigure(&self.config).await;
-        let mut inputs = VecDeque::from([Input::Reconfigured(self.config.settings())]);
-        let mut events = sync;
-        match (self.sync.take(), start::sync_config(&self.config)?) {
-            (Some(running), Some(config)) => {
-                running.reconfigure(config);
-                self.sync = Some(running);
-            }
-            (None, Some(config)) => (self.sync, events) = Some(Sync::start(config)).unzip(),
-            (Some(running), None) => {
-                let (unsent, refused) = running.failures();
-                (self.failures.unsent, self.failures.refused) = (self.failures.unsent + unsent, self.failures.refused + refused);
-                running.stop().await;
-                (self.connected, events) = (false, None);
-                inputs.push_back(Input::Link { connected: false });
-            }
-            (None, None) => {}
-        }
-        self.step(inputs).await?;
-        log::info!("config: read again and in force");
-        Ok(events)
     }
 
     async fn stop(&mut self, sources: &mut Sources) -> anyhow::Result<()> {
