@@ -23,6 +23,10 @@ impl Gateway {
     /// A device is online on an account from now on.
     pub(in crate::gateway) fn session_begins(&mut self, account: &Username, device: Mac, now: Now) {
         let prepared = self.radius.prepared.take().filter(|session| session.device == device && session.account == *account);
+        if prepared.is_some() {
+            // A server let it in after the router's gate was removed: that the router ended is no longer so.
+            self.announce(now);
+        }
         // Where the router said that it goes, nothing begins before it says that it is there.
         let announced = |settings: &RadiusSettings| !settings.accounting || self.radius.accounted_boot.is_some();
         if !self.settings.radius.as_ref().is_some_and(announced) && prepared.is_none() {
@@ -64,6 +68,18 @@ impl Gateway {
         self.radius.sessions.insert(id.clone(), session);
         self.step.radius_sessions.insert(id.clone());
         self.tell_of_start(&id, now);
+    }
+
+    /// Tells that the router is there, where that was not told in this boot.
+    pub(super) fn announce(&mut self, now: Now) -> bool {
+        let told = self.settings.radius.as_ref().is_some_and(|settings| settings.accounting);
+        let new = told && self.radius.accounted_boot.as_ref() != Some(&self.boot);
+        if new {
+            self.radius.accounted_boot = Some(self.boot.clone());
+            self.step.accounted_boot = true;
+            self.account(AccountingEvent::On, now);
+        }
+        new
     }
 
     pub(super) fn tell_of_start(&mut self, id: &SessionId, now: Now) {

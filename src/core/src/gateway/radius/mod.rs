@@ -169,10 +169,7 @@ impl Gateway {
         if !self.settings.radius.as_ref().is_some_and(|settings| settings.accounting) {
             // What happens from here on nobody hears: where servers are told again one day, they are told anew.
             self.step.accounted_boot |= self.radius.accounted_boot.take().is_some();
-        } else if self.radius.accounted_boot.as_ref() != Some(&self.boot) {
-            self.radius.accounted_boot = Some(self.boot.clone());
-            self.step.accounted_boot = true;
-            self.account(crate::radius::AccountingEvent::On, now);
+        } else if self.announce(now) {
             let open: Vec<SessionId> = self.radius.open.values().cloned().collect();
             open.iter().for_each(|id| self.tell_of_start(id, now));
         }

@@ -161,10 +161,17 @@ fn a_router_whose_gate_is_removed_says_so_and_is_announced_anew() {
     let mut expected = [format!("stop {user} 0 s 0/0 AdminReboot"), "stop Ann@isp 0 s 0/0 AdminReboot".to_owned()];
     expected.sort();
     assert_eq!(all, expected);
+    // The rules go on without the gate. What is bought now is told when there is a gate again; whom a server lets in is that server's
+    // to know, and it must not hear of a session at a router that ended.
     world.ask(Request::Packages); // a write, with which what has arrived goes
-    world.buys(ALICE, "hour", "NLJ7RT61SW");
+    let again = world.buys(ALICE, "hour", "NLJ7RT61SW");
+    assert_eq!(heard(&mut world), [""; 0]);
+    let_in(&mut world, BOB, seconds(600));
+    assert_eq!(heard(&mut world), ["on", "start Ann@isp"]);
+    world.ask(Request::Packages);
     world.killed();
-    assert_eq!(heard(&mut world), ["on".to_owned(), format!("start {user}")]);
+    assert_eq!(again.username, Some(user.clone()));
+    assert_eq!(heard(&mut world).last(), Some(&format!("start {user}")), "and the router is announced once");
 }
 
 #[test]
