@@ -116,6 +116,35 @@ fn a_session_of_which_nothing_is_heard_holds_no_place() {
         session(&server, "1", "Interim-Update", ONE, "kibera-7", 120, (0, 1), now());
         assert_eq!(login(&server, TWO, "secret").0, "Access-Reject");
         assert_eq!(login(&server, ONE, "secret").0, "Access-Accept");
+        // Who is told to speak every 100 s may be silent for 300.
+        server.user("slow", "secret", &[("Simultaneous-Use", "1")], &[("Acct-Interim-Interval", "100")]).unwrap();
+        for (id, silent, answer) in [("2", 290, "Access-Reject"), ("3", 310, "Access-Accept")] {
+            server.execute("DELETE FROM radacct WHERE username = 'slow'").unwrap();
+            server.account(&format!(
+                "User-Name=slow,Acct-Session-Id={id},Acct-Status-Type=Start,Calling-Station-Id={ONE},NAS-Identifier=kibera-7,\
+                 NAS-IP-Address=10.77.0.1,Event-Timestamp={}",
+                now() - silent
+            ));
+            let pairs = format!("User-Name=slow,User-Password=secret,Calling-Station-Id={TWO},NAS-Identifier=kibera-7");
+            assert_eq!(server.login(&pairs).code, answer, "silent for {silent} s");
+        }
+    }
+}
+
+#[test]
+fn a_device_is_the_same_however_its_address_is_written() {
+    for server in servers(&Options::default()) {
+        server.user("ab8bd7nu", "secret", &[("Simultaneous-Use", "1")], &[]).unwrap();
+        session(&server, "1", "Start", ONE, "kibera-7", 0, (0, 0), now());
+        let forms = |mac: &str| [mac.to_owned(), mac.to_lowercase(), mac.replace('-', ":"), mac.to_lowercase().replace('-', "")];
+        for (one, two) in forms(ONE).iter().zip(&forms(TWO)) {
+            assert_eq!(login(&server, one, "secret").0, "Access-Accept", "{one}");
+            assert_eq!(login(&server, two, "secret").0, "Access-Reject", "{two}");
+        }
+        // The same device's sessions at two routers that write it each in their way are one device.
+        session(&server, "2", "Start", &ONE.to_lowercase().replace('-', ":"), "kibera-8", 0, (0, 0), now());
+        server.execute("UPDATE radcheck SET value = '2' WHERE attribute = 'Simultaneous-Use'").unwrap();
+        assert_eq!(login(&server, TWO, "secret").0, "Access-Accept");
     }
 }
 
