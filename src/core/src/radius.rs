@@ -19,7 +19,8 @@ pub use session::{RadiusSession, SessionState};
 pub enum RadiusOrder {
     /// Ask whether somebody may go online. Every one is answered once, by [`RadiusEvent::Access`].
     Access(AccessRequest),
-    /// Tell of a session. It is tried until a server has it, or is plainly never going to, and that is said by [`RadiusEvent::Accounted`].
+    /// Tell of a session. It is tried until a server has it, which [`RadiusEvent::Accounted`] says, or plainly takes others and not
+    /// this, which [`RadiusEvent::Refused`] says. After either the adapter knows nothing of it any more.
     Account(Accounting),
     /// Answer a server's order.
     Answer(DynamicId, Result<(), ErrorCause>),
@@ -31,9 +32,14 @@ pub enum RadiusOrder {
 pub enum RadiusEvent {
     /// What became of a question.
     Access(AccessId, AccessOutcome),
-    /// A server has stored what it was told; or one that stores everything else refuses this again and again, and what follows
-    /// need not wait for it.
+    /// A server has stored what it was told.
     Accounted {
+        /// Which: [`Accounting::seq`].
+        seq: u64,
+    },
+    /// Servers do not take this: they took others meanwhile, or it is the router's own word and long in vain, or it cannot be
+    /// written as a packet at all. Nobody has it, and it is tried no more until it is given again.
+    Refused {
         /// Which: [`Accounting::seq`].
         seq: u64,
     },
@@ -140,6 +146,9 @@ pub struct Accounting {
     pub at: Monotonic,
     /// The same by the wall clock, where that is known: Event-Timestamp.
     pub at_wall: Option<Wall>,
+    /// Servers refused it before. It holds nothing up, and is asked of them once, each time that it is given.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub refused: bool,
     /// What happened.
     pub event: AccountingEvent,
 }

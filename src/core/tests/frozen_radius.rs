@@ -4,7 +4,7 @@
 
 use lango_core::record::{Reader, Record};
 
-const RECORDS: [(&str, &str); 9] = [
+const RECORDS: [(&str, &str); 10] = [
     (
         "radius/0kq3v9x1c7mz",
         r#"{"v":1,"record":"radius_session","value":{"id":"0kq3v9x1c7mz","device":"02:00:5e:10:00:02","account":"crc7ugrv","user":"crc7ugrv","boot":"3f0c6bd0-a7f1-4f7b-9e0d-3c2b1a009988","since":5400000,"base":{"up":10,"down":20},"state":{"is":"open"}}}"#,
@@ -36,6 +36,10 @@ const RECORDS: [(&str, &str); 9] = [
     (
         "accounting/00000000000000000011",
         r#"{"v":1,"record":"accounting","value":{"seq":11,"boot":"3f0c6bd0-a7f1-4f7b-9e0d-3c2b1a009988","at":5400000,"at_wall":null,"event":{"is":"stop","session":{"id":"0kq3v9x1c7mz","user":"ann@isp","device":"02:00:5e:10:00:02","addresses":[],"class":[],"remote":true,"time":3600,"traffic":{"up":1,"down":2}},"cause":"user_request"}}}"#,
+    ),
+    (
+        "accounting/00000000000000000012",
+        r#"{"v":1,"record":"accounting","value":{"seq":12,"boot":"3f0c6bd0-a7f1-4f7b-9e0d-3c2b1a009988","at":5400000,"at_wall":null,"refused":true,"event":{"is":"stop","session":{"id":"0kq3v9x1c7mz","user":"ann@isp","device":"02:00:5e:10:00:02","addresses":[],"class":[],"remote":false,"time":3600,"traffic":{"up":1,"down":2}},"cause":"nas_reboot"}}}"#,
     ),
     ("accounted_boot", r#"{"v":1,"record":"accounted_boot","value":"3f0c6bd0-a7f1-4f7b-9e0d-3c2b1a009988"}"#),
 ];

@@ -33,6 +33,7 @@ impl Gateway {
             payments_pending: count(self.orders.pending()),
             outbox: count(self.outbox.len()),
             accounting: self.settings.radius.as_ref().map(|_| count(self.radius.waiting_accounting())),
+            accounting_refused: count(self.radius.refused_accounting()),
             unserved: count(self.ledger.values().filter(|entry| entry.unserved().is_some()).count()),
             suspicions: self.suspicions.count(),
             failures: Failures::default(),

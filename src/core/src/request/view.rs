@@ -103,6 +103,8 @@ pub struct StatusView {
     pub outbox: u32,
     /// What accounting servers are to be told yet; nothing without a RADIUS section.
     pub accounting: Option<u32>,
+    /// How much of that servers refuse, while they take other things; it is tried twice an hour.
+    pub accounting_refused: u32,
     /// Money that arrived and could not be served: look at `lango payments`.
     pub unserved: u32,
     /// How often a paid device's address was suspected to be copied, or taken by another, since the daemon started: the log

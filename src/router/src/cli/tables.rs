@@ -173,9 +173,10 @@ fn status_text(status: &StatusView) -> String {
             "RADIUS",
             status.accounting.map_or_else(
                 || "not configured".to_owned(),
-                |waiting| match waiting {
-                    0 => "nothing waits".to_owned(),
-                    waiting => format!("{waiting} accounting messages wait for a server"),
+                |waiting| match (waiting, status.accounting_refused) {
+                    (0, _) => "nothing waits".to_owned(),
+                    (waiting, 0) => format!("{waiting} accounting messages wait for a server"),
+                    (waiting, refused) => format!("{waiting} accounting messages wait for a server; servers REFUSE {refused} of them"),
                 },
             ),
         ),

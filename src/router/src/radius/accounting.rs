@@ -7,7 +7,7 @@ use super::client::Pool;
 use super::request::{self, Nas};
 use super::server::{Blame, Silence};
 use crate::retry::Retry;
-use lango_core::radius::{Accounting, AccountingEvent, RadiusEvent, SessionId};
+use lango_core::radius::{Accounting, AccountingEvent, RadiusEvent};
 use lango_core::time::{BootId, Now};
 use std::cell::Cell;
 use std::collections::BTreeSet;
@@ -21,11 +21,9 @@ use tokio::time::{Instant, sleep};
 const AT_ONCE: usize = 8;
 
 /// After so many rounds, each while other things were acknowledged, it is the thing that servers do not take (a row that cannot be
-/// stored) and not the servers that are away: some five minutes.
+/// stored) and not the servers that are away: some five minutes. Nothing goes beside the router's own words, so of those each round
+/// counts, and the rules find out which it was.
 const REFUSED_AFTER: u32 = 10;
-
-/// So many that are refused go on being tried. Those beyond it are given up.
-const REFUSED_AT_MOST: usize = 64;
 
 /// How long things are tried, and how often.
 #[derive(Debug, Clone)]
@@ -34,15 +32,9 @@ struct Pace {
     round: Duration,
     /// Between rounds.
     retry: Retry,
-    /// Between rounds of what is refused.
-    refused: Retry,
 }
 
-const PACE: Pace = Pace {
-    round: Duration::from_secs(8),
-    retry: Retry::of_a_connection(),
-    refused: Retry::new(Duration::from_secs(600), Duration::from_secs(3_600), Duration::MAX),
-};
+const PACE: Pace = Pace { round: Duration::from_secs(8), retry: Retry::of_a_connection() };
 
 /// What the sending of accounting needs.
 pub struct Teller {
@@ -62,7 +54,6 @@ struct Work {
     room: Semaphore,
     /// How many things servers have acknowledged.
     acknowledged: Cell<u64>,
-    refused: Cell<usize>,
 }
 
 /// Whether servers do not take one thing, or are away: they are there where others are acknowledged.
@@ -77,9 +68,10 @@ impl Doubt {
         Self { acknowledged, rounds: 0 }
     }
 
-    /// A round was in vain, and so many things are acknowledged by now. Gives back whether the thing is refused.
-    fn failed(&mut self, acknowledged: u64) -> bool {
-        if acknowledged != self.acknowledged {
+    /// A round was in vain, in which it was alone or not, and so many things are acknowledged by now. Gives back whether the thing is
+    /// refused.
+    fn failed(&mut self, acknowledged: u64, alone: bool) -> bool {
+        if alone || acknowledged != self.acknowledged {
             self.acknowledged = acknowledged;
             self.rounds = self.rounds.saturating_add(1);
         }
@@ -93,9 +85,10 @@ pub async fn run(teller: Teller, orders: mpsc::UnboundedReceiver<Accounting>) {
 }
 
 async fn run_at(pace: Pace, teller: Teller, mut orders: mpsc::UnboundedReceiver<Accounting>) {
-    let work = Rc::new(Work { teller, pace, room: Semaphore::new(AT_ONCE), acknowledged: Cell::new(0), refused: Cell::new(0) });
+    let events = teller.events.clone();
+    let work = Rc::new(Work { teller, pace, room: Semaphore::new(AT_ONCE), acknowledged: Cell::new(0) });
     let mut here = BTreeSet::new();
-    let mut tasks: JoinSet<u64> = JoinSet::new();
+    let mut tasks: JoinSet<(u64, RadiusEvent)> = JoinSet::new();
     loop {
         tokio::select! {
             order = orders.recv() => match order {
@@ -104,92 +97,74 @@ async fn run_at(pace: Pace, teller: Teller, mut orders: mpsc::UnboundedReceiver<
                 },
                 None => return,
             },
-            Some(done) = tasks.join_next() => if let Ok(seq) = done {
+            Some(done) = tasks.join_next() => if let Ok((seq, event)) = done {
+                // Before the rules hear of it: they may give it again at once.
                 here.remove(&seq);
+                // Nobody takes it: the daemon stops.
+                let _ = events.send(event).await;
             },
         }
     }
 }
 
-/// Tells one thing until a server has it. Each round is a packet of its own, for Acct-Delay-Time grows (RFC 5080 section 2.2.1).
-async fn tell(work: Rc<Work>, told: Accounting) -> u64 {
-    let mut retry = work.pace.retry.clone();
-    let mut doubt = Doubt::new(work.acknowledged.get());
-    while !work.round(&told, &doubt).await {
-        if doubt.failed(work.acknowledged.get())
-            && let Some(what) = overtakable(&told.event)
-        {
-            work.overtaken(&told, what).await;
-            return told.seq;
-        }
-        sleep(retry.failed(Duration::ZERO, dice(told.seq))).await;
-    }
-    work.settled(&told).await;
-    told.seq
+/// What became of a round.
+enum Round {
+    Acknowledged,
+    InVain,
+    /// No later one would be another.
+    Impossible,
 }
 
-/// What it is and of which session, where later words may overtake it. Not so the router's own: a server that hears later that a
-/// router began would close what began since.
-fn overtakable(event: &AccountingEvent) -> Option<(&'static str, &SessionId)> {
+/// Tells one thing until a server has it, or plainly takes others and not this. Each round is a packet of its own, for
+/// Acct-Delay-Time grows (RFC 5080 section 2.2.1).
+async fn tell(work: Rc<Work>, told: Accounting) -> (u64, RadiusEvent) {
+    let seq = told.seq;
+    let alone = matches!(told.event, AccountingEvent::On | AccountingEvent::Off { .. });
+    let mut retry = work.pace.retry.clone();
+    let mut doubt = Doubt::new(work.acknowledged.get());
+    loop {
+        match work.round(&told, &doubt).await {
+            Round::Acknowledged => return (seq, RadiusEvent::Accounted { seq }),
+            Round::Impossible => break,
+            Round::InVain if told.refused || doubt.failed(work.acknowledged.get(), alone) => break,
+            Round::InVain => sleep(retry.failed(Duration::ZERO, dice(seq))).await,
+        }
+    }
+    if !told.refused {
+        let (what, id) = in_words(&told.event);
+        log::warn!("radius: servers do not take {what}{id}");
+    }
+    (seq, RadiusEvent::Refused { seq })
+}
+
+/// What it is, and of which session.
+fn in_words(event: &AccountingEvent) -> (&'static str, &str) {
     match event {
-        AccountingEvent::On | AccountingEvent::Off { .. } => None,
-        AccountingEvent::Start(session) => Some(("start", &session.id)),
-        AccountingEvent::Interim(session) => Some(("interim update", &session.id)),
-        AccountingEvent::Stop { session, .. } => Some(("stop", &session.id)),
+        AccountingEvent::On => ("that the router begins (Accounting-On)", ""),
+        AccountingEvent::Off { .. } => ("that the router ends (Accounting-Off)", ""),
+        AccountingEvent::Start(session) => ("the start of session ", &session.id.0),
+        AccountingEvent::Interim(session) => ("an interim update of session ", &session.id.0),
+        AccountingEvent::Stop { session, .. } => ("the stop of session ", &session.id.0),
     }
 }
 
 impl Work {
-    /// Gives back whether nothing more is to be done.
-    async fn round(&self, told: &Accounting, doubt: &Doubt) -> bool {
-        let Ok(_room) = self.room.acquire().await else { return false };
+    async fn round(&self, told: &Accounting, doubt: &Doubt) -> Round {
+        let Ok(_room) = self.room.acquire().await else { return Round::InVain };
         let Teller { pool, nas, boot, .. } = &self.teller;
-        let blame = if doubt.rounds == 0 { Blame::Server } else { Blame::Question };
+        let blame = if doubt.rounds == 0 && !told.refused { Blame::Server } else { Blame::Question };
         let end = Instant::now() + self.pace.round;
         match pool.ask(end, blame, |sending| request::accounting(nas, told, delay(told, boot, sending.now), sending)).await {
             Ok(_) => {
                 self.acknowledged.set(self.acknowledged.get() + 1);
-                true
+                Round::Acknowledged
             }
             Err(Silence::Unencodable(cause)) => {
-                // No later try would be another: whoever holds it must not wait for it for ever.
                 log::warn!("radius: accounting {} cannot be told: {cause}", told.seq);
-                true
+                Round::Impossible
             }
-            Err(_) => false,
+            Err(_) => Round::InVain,
         }
-    }
-
-    /// The rules need not keep it any more, and what waits for it may go.
-    async fn settled(&self, told: &Accounting) {
-        // Nobody takes it: the daemon stops.
-        let _ = self.teller.events.send(RadiusEvent::Accounted { seq: told.seq }).await;
-    }
-
-    /// Lets what waits behind it go, and tries it more rarely until the program ends.
-    async fn overtaken(&self, told: &Accounting, (what, id): (&str, &SessionId)) {
-        // An interim update that comes after later words would make less of what was used.
-        let goes_on = !matches!(told.event, AccountingEvent::Interim(_)) && self.refused.get() < REFUSED_AT_MOST;
-        let then = if goes_on { "it is tried about every hour until lango ends" } else { "it is given up" };
-        log::warn!(
-            "radius: servers acknowledge others, but not the {what} of session {}: it no longer holds up what follows; {then}",
-            id.0
-        );
-        self.settled(told).await;
-        if !goes_on {
-            return;
-        }
-        self.refused.set(self.refused.get() + 1);
-        let mut retry = self.pace.refused.clone();
-        let doubt = Doubt { acknowledged: 0, rounds: REFUSED_AFTER };
-        loop {
-            sleep(retry.failed(Duration::ZERO, dice(told.seq))).await;
-            if self.round(told, &doubt).await {
-                break;
-            }
-        }
-        self.refused.set(self.refused.get() - 1);
-        log::info!("radius: the {what} of session {} is settled after all", id.0);
     }
 }
 
@@ -229,26 +204,24 @@ mod tests {
                 traffic: Traffic::default(),
             }),
         };
-        Accounting { seq, boot: BootId::from("this"), at: Monotonic(5_000), at_wall: None, event }
+        Accounting { seq, boot: BootId::from("this"), at: Monotonic(5_000), at_wall: None, refused: false, event }
     }
 
     #[test]
     fn one_thing_is_refused_where_others_are_taken_round_after_round() {
         let mut doubt = Doubt::new(7);
-        assert!((0..1_000).all(|_| !doubt.failed(7)), "the servers may be away");
-        let refused: Vec<bool> = (8..18).map(|acknowledged| doubt.failed(acknowledged)).collect();
+        assert!((0..1_000).all(|_| !doubt.failed(7, false)), "the servers may be away");
+        let refused: Vec<bool> = (8..18).map(|acknowledged| doubt.failed(acknowledged, false)).collect();
         assert_eq!(refused.iter().position(|refused| *refused), Some(9));
-        assert!(doubt.failed(17), "and stays so");
+        assert!(doubt.failed(17, false), "and stays so");
+        let mut own = Doubt::new(7);
+        assert_eq!((0..20).position(|_| own.failed(7, true)), Some(9), "beside it nothing is taken");
     }
 
     #[tokio::test]
-    async fn what_a_server_never_acknowledges_holds_nothing_up_for_ever() {
+    async fn what_a_server_never_acknowledges_is_refused_and_asked_once_when_it_is_given_again() {
         let millis = Duration::from_millis;
-        let pace = Pace {
-            round: millis(50),
-            retry: Retry::new(millis(1), millis(2), Duration::MAX),
-            refused: Retry::new(millis(300), millis(300), Duration::MAX),
-        };
+        let pace = Pace { round: millis(50), retry: Retry::new(millis(1), millis(2), Duration::MAX) };
         let work = async {
             let (server, mut packets) = server(false);
             let (events, mut done) = mpsc::channel(64);
@@ -262,8 +235,8 @@ mod tests {
             // Twice: it is here already.
             orders.send(told(0, "bad")).unwrap();
             orders.send(told(0, "bad")).unwrap();
-            let (mut rounds, mut accounted) = (0, Vec::new());
-            while accounted.last() != Some(&0) {
+            let (mut rounds, mut accounted, mut refused) = (0, Vec::new(), Vec::new());
+            while refused.is_empty() {
                 tokio::select! {
                     request = packets.recv() => match request.unwrap() {
                         // Each time it is sent something else is told, too.
@@ -275,30 +248,36 @@ mod tests {
                     },
                     event = done.recv() => match event {
                         Some(RadiusEvent::Accounted { seq }) => accounted.push(seq),
+                        Some(RadiusEvent::Refused { seq }) => refused.push(seq),
                         other => panic!("{other:?}"),
                     },
                 }
             }
-            assert!(accounted.len() > REFUSED_AFTER as usize, "{accounted:?}");
+            assert!(rounds >= u64::from(REFUSED_AFTER) && !accounted.contains(&0), "{rounds} {accounted:?}");
+            assert_eq!(refused, [0]);
             assert!(server.is_up(), "others are acknowledged by it");
-            // It goes on being tried; that it arrived then nobody is told a second time.
-            let mut later = Vec::new();
-            while later.last() != Some(&1_000) {
-                tokio::select! {
-                    request = packets.recv() => {
-                        let request = request.unwrap();
-                        acknowledge(&request);
-                        if session_of(&request) == "bad" {
-                            orders.send(told(1_000, "good")).unwrap();
+            // Given again as refused it is one round, whatever else is taken; and one that is taken is taken.
+            for takes in [false, true] {
+                orders.send(Accounting { refused: true, ..told(0, "bad") }).unwrap();
+                let mut asked = 0;
+                let event = loop {
+                    tokio::select! {
+                        request = packets.recv() => {
+                            let request = request.unwrap();
+                            if session_of(&request) != "bad" || takes {
+                                acknowledge(&request);
+                            }
+                            asked += usize::from(session_of(&request) == "bad");
                         }
+                        event = done.recv() => match event.unwrap() {
+                            RadiusEvent::Accounted { seq } if seq != 0 => {}
+                            event => break event,
+                        },
                     }
-                    event = done.recv() => match event {
-                        Some(RadiusEvent::Accounted { seq }) => later.push(seq),
-                        other => panic!("{other:?}"),
-                    },
-                }
+                };
+                assert_eq!(asked, 1);
+                assert_eq!(event, if takes { RadiusEvent::Accounted { seq: 0 } } else { RadiusEvent::Refused { seq: 0 } });
             }
-            assert!(!later.contains(&0), "{later:?}");
             running.abort();
         };
         tokio::task::LocalSet::new().run_until(work).await;

@@ -54,8 +54,7 @@ impl RadiusHandle {
     }
 
     /// Gives an order; never waits. Of [`RadiusOrder::Account`] all that are here are told beside each other: give those whose order
-    /// matters one after the other, each when the last is acknowledged. One that is here already is not taken twice. What no server
-    /// takes while others are taken counts as acknowledged after some minutes, lest it hold up what follows.
+    /// matters one after the other, each when the last is acknowledged. One that is here already is not taken twice.
     pub fn order(&self, order: RadiusOrder) {
         if self.orders.send(order).is_err() {
             log::debug!("radius: it has ended; an order is not carried out");

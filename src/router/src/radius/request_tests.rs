@@ -148,7 +148,7 @@ fn without_an_address_of_its_own_a_router_says_the_one_it_sends_from() {
 }
 
 fn told(event: AccountingEvent, delay: Option<u32>) -> Packet {
-    let told = Accounting { seq: 12, boot: BootId::from("b"), at: Monotonic(60_000), at_wall: None, event };
+    let told = Accounting { seq: 12, boot: BootId::from("b"), at: Monotonic(60_000), at_wall: None, refused: false, event };
     let bytes = accounting(&nas(), &told, delay, sending()).unwrap();
     assert!(Packet::is_authentic_request(&bytes, SECRET));
     Packet::decode(&bytes, SECRET).unwrap()
@@ -210,6 +210,6 @@ fn the_router_s_beginning_and_end() {
 fn what_is_too_long_is_refused_and_not_cut() {
     let mut long = session();
     long.class = vec![vec![1; 253]; 20];
-    let told = Accounting { seq: 1, boot: BootId::from("b"), at: Monotonic(0), at_wall: None, event: AccountingEvent::Start(long) };
+    let told = Accounting { seq: 1, boot: BootId::from("b"), at: Monotonic(0), at_wall: None, refused: false, event: AccountingEvent::Start(long) };
     assert!(accounting(&nas(), &told, None, sending()).is_err());
 }

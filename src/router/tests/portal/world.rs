@@ -157,6 +157,7 @@ impl Shop {
                 payments_pending: 0,
                 outbox: 0,
                 accounting: None,
+                accounting_refused: 0,
                 unserved: 0,
                 suspicions: 0,
                 failures: Failures::default(),

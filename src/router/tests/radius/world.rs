@@ -96,7 +96,7 @@ impl Adapter {
     pub fn tell(&self, seq: u64, event: AccountingEvent) {
         let now = lango::clock::now();
         let boot = lango::clock::boot_id().unwrap();
-        self.handle.order(RadiusOrder::Account(Accounting { seq, boot, at: now.monotonic, at_wall: now.wall, event }));
+        self.handle.order(RadiusOrder::Account(Accounting { seq, boot, at: now.monotonic, at_wall: now.wall, refused: false, event }));
     }
 
     pub async fn acknowledged(&mut self) -> u64 {

@@ -313,7 +313,7 @@ impl Gateway {
             return;
         }
         let kept = is_kept(&event);
-        let (seq, gone) = self.radius.queue.push(|seq| Accounting { seq, boot, at: at.monotonic, at_wall: at.wall, event });
+        let (seq, gone) = self.radius.queue.push(|seq| Accounting { seq, boot, at: at.monotonic, at_wall: at.wall, refused: false, event });
         self.step.accounting.extend(gone);
         if kept {
             self.step.accounting.insert(seq);
@@ -327,5 +327,32 @@ impl Gateway {
             let next = self.radius.queue.next_to_send();
             self.step.radius.extend(next.into_iter().map(RadiusOrder::Account));
         }
+    }
+
+    /// Tries again what servers refused, where it is time.
+    pub(super) fn account_refused(&mut self, now: Now) {
+        let told = self.settings.radius.as_ref().is_some_and(|settings| settings.accounting);
+        let next = self.radius.queue.next_refused(now.monotonic, told);
+        self.step.radius.extend(next.map(RadiusOrder::Account));
+    }
+
+    /// A server has it.
+    pub(super) fn has_arrived(&mut self, seq: u64, now: Now) {
+        for event in self.radius.queue.arrived(seq) {
+            let what = if matches!(event, AccountingEvent::On) { "begins (Accounting-On)" } else { "ends (Accounting-Off)" };
+            self.log(format!("radius: servers take others, but not that this router {what}: they are told no more of that"));
+        }
+        self.account_next();
+        self.account_refused(now);
+    }
+
+    /// Servers take others, and not this.
+    pub(super) fn is_refused(&mut self, seq: u64, now: Now) {
+        if let Some(session) = self.radius.queue.refused(seq, now.monotonic) {
+            self.step.accounting.insert(seq);
+            self.log(format!("radius: servers take others, but not this word of session {}: it holds nothing up, and is kept", session.0));
+        }
+        self.account_next();
+        self.account_refused(now);
     }
 }

@@ -82,6 +82,10 @@ impl Radius {
     pub(super) fn waiting_accounting(&self) -> usize {
         self.queue.len()
     }
+    /// How much of that servers refuse.
+    pub(super) fn refused_accounting(&self) -> usize {
+        self.queue.refused_len()
+    }
     /// Whether any session is accounted now.
     pub(super) fn has_open_sessions(&self) -> bool {
         !self.open.is_empty()
@@ -107,7 +111,7 @@ impl Radius {
 
     /// What has arrived and is still stored, if it is time to delete it: with a write that is due anyway, or when it is much.
     pub(super) fn arrived(&mut self, is_written: bool) -> BTreeSet<u64> {
-        if is_written || self.queue.arrived.len() >= 64 { std::mem::take(&mut self.queue.arrived) } else { BTreeSet::new() }
+        if is_written || self.queue.stale.len() >= 64 { std::mem::take(&mut self.queue.stale) } else { BTreeSet::new() }
     }
 
     /// When something is due.
@@ -117,7 +121,7 @@ impl Radius {
             SessionState::Open | SessionState::Waiting => None,
         });
         let timer = self.timers.first().map(|(at, ..)| *at);
-        ending.chain(timer).chain(self.asked.values().map(|asked| asked.until)).min()
+        ending.chain(timer).chain(self.asked.values().map(|asked| asked.until)).chain(self.queue.timeout()).min()
     }
 }
 
@@ -125,10 +129,8 @@ impl Gateway {
     pub(super) fn radius_event(&mut self, event: RadiusEvent, now: Now, entropy: &Entropy) {
         match event {
             RadiusEvent::Access(id, outcome) => self.access_answered(id, outcome, now, entropy),
-            RadiusEvent::Accounted { seq } => {
-                self.radius.queue.remove(seq);
-                self.account_next();
-            }
+            RadiusEvent::Accounted { seq } => self.has_arrived(seq, now),
+            RadiusEvent::Refused { seq } => self.is_refused(seq, now),
             RadiusEvent::Dynamic(id, request) => self.ordered(id, request, now),
         }
     }
@@ -138,6 +140,7 @@ impl Gateway {
         self.radius.queue.begin_anew();
         self.radius_up(now);
         self.account_next();
+        self.account_refused(now);
     }
 
     /// Takes up what the store held.
@@ -161,6 +164,7 @@ impl Gateway {
         }
         self.radius_up(now);
         self.account_next();
+        self.account_refused(now);
     }
 
     /// Tells accounting servers that the router is there, where they were not told in this boot, and gives every device that is online
@@ -203,6 +207,9 @@ impl Gateway {
     pub(super) fn radius_due(&mut self, now: Now) {
         self.stop_without_counts(now);
         self.give_up_asking(now);
+        if self.radius.queue.timeout().is_some_and(|at| at <= now.monotonic) {
+            self.account_refused(now);
+        }
         if self.radius.timers.first().is_some_and(|(at, ..)| *at <= now.monotonic) {
             // Timers of sessions that are over are nobody's.
             let due: Vec<_> = self.radius.timers.iter().take_while(|(at, ..)| *at <= now.monotonic).cloned().collect();

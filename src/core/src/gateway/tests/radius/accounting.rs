@@ -219,3 +219,192 @@ fn accounting_that_is_configured_while_somebody_is_online_hears_of_it() {
     set(&mut world, true);
     assert_eq!(heard(&mut world), begins);
 }
+
+/// All that is on its way and not answered yet, in short.
+fn flying(world: &mut World) -> Vec<(u64, String)> {
+    std::mem::take(&mut world.radius)
+        .into_iter()
+        .filter_map(|order| match order {
+            RadiusOrder::Account(accounting) => Some((accounting.seq, line(accounting))),
+            RadiusOrder::Access(_) | RadiusOrder::Answer(..) => None,
+        })
+        .collect()
+}
+
+fn takes(world: &mut World, seq: u64) {
+    world.step(Input::Radius(RadiusEvent::Accounted { seq }));
+}
+
+fn refuses(world: &mut World, seq: u64) {
+    world.step(Input::Radius(RadiusEvent::Refused { seq }));
+}
+
+fn refused(world: &mut World) -> (Option<u32>, u32) {
+    match world.ask(Request::Status) {
+        Answer::Status(status) => (status.accounting, status.accounting_refused),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The one thing that is on its way, which is what is expected.
+fn only(world: &mut World, expected: &str) -> u64 {
+    match flying(world).as_slice() {
+        [(seq, what)] if what == expected => *seq,
+        other => panic!("{expected}: {other:?}"),
+    }
+}
+
+const HALF_AN_HOUR: u64 = 30 * MINUTE;
+
+#[test]
+fn a_stop_that_servers_refuse_holds_nothing_up_and_is_kept_until_one_takes_it() {
+    let mut world = ready(|_| {});
+    heard(&mut world);
+    let_in(&mut world, ALICE, seconds(600));
+    heard(&mut world);
+    world.ask(Request::Logout { device: ALICE });
+    world.pass(2_000);
+    let stop = "stop Ann@isp 0 s 0/0 UserRequest";
+    let seq = only(&mut world, stop);
+    let_in(&mut world, ALICE, seconds(86_400));
+    assert_eq!(flying(&mut world), [], "the device's next word waits for the one before");
+    refuses(&mut world, seq);
+    let start = only(&mut world, "start Ann@isp");
+    takes(&mut world, start);
+    assert_eq!(refused(&mut world), (Some(1), 1));
+    // Over a restart, too: it is kept as what it is, and tried beside all else.
+    world.killed();
+    let again = flying(&mut world);
+    assert!(again.contains(&(seq, stop.to_owned())), "{again:?}");
+    for (other, _) in again.into_iter().filter(|(other, _)| *other != seq) {
+        takes(&mut world, other);
+    }
+    refuses(&mut world, seq);
+    assert_eq!(refused(&mut world), (Some(1), 1));
+    flying(&mut world);
+    world.pass(HALF_AN_HOUR - 1_000);
+    assert!(!flying(&mut world).iter().any(|(other, _)| *other == seq), "it is tried too often");
+    world.pass(1_000);
+    assert!(flying(&mut world).iter().any(|(other, _)| *other == seq), "it is not tried again");
+    takes(&mut world, seq);
+    assert_eq!(refused(&mut world).1, 0);
+    world.pass(2 * HALF_AN_HOUR);
+    assert!(!flying(&mut world).iter().any(|(other, _)| *other == seq), "it was taken");
+}
+
+#[test]
+fn a_start_that_servers_refuse_gives_way_to_the_end_which_says_all_of_it() {
+    for too_late in [false, true] {
+        let mut world = ready(|_| {});
+        heard(&mut world);
+        let_in(&mut world, ALICE, seconds(600));
+        let start = only(&mut world, "start Ann@isp");
+        if too_late {
+            world.ask(Request::Logout { device: ALICE });
+            world.pass(2_000);
+            assert_eq!(flying(&mut world), [], "never before the start's fate is known");
+            refuses(&mut world, start);
+        } else {
+            refuses(&mut world, start);
+            assert_eq!(refused(&mut world), (Some(1), 1));
+            world.ask(Request::Logout { device: ALICE });
+            world.pass(2_000);
+        }
+        assert_eq!(heard(&mut world), ["stop Ann@isp 0 s 0/0 UserRequest"]);
+        world.pass(3 * HALF_AN_HOUR);
+        assert_eq!((flying(&mut world), refused(&mut world)), (vec![], (Some(0), 0)), "a start came after its end");
+    }
+}
+
+#[test]
+fn while_a_refused_start_is_tried_nothing_of_its_session_goes_beside_it() {
+    let mut world = ready(|_| {});
+    heard(&mut world);
+    let_in(&mut world, ALICE, seconds(86_400));
+    let start = only(&mut world, "start Ann@isp");
+    refuses(&mut world, start);
+    world.pass(200_000);
+    world.pass(HALF_AN_HOUR - 200_000);
+    // Its interim updates have taken its place long since.
+    let update = flying(&mut world);
+    assert!(update.iter().all(|(seq, what)| *seq != start && what.starts_with("interim")), "{update:?}");
+    // One whose session says nothing more is tried alone.
+    let mut world = ready(|_| {});
+    heard(&mut world);
+    let_in(&mut world, ALICE, Authorization { interim: Some(Seconds(86_400)), ..seconds(86_400) });
+    let start = only(&mut world, "start Ann@isp");
+    refuses(&mut world, start);
+    world.pass(HALF_AN_HOUR);
+    assert_eq!(only(&mut world, "start Ann@isp"), start);
+    world.ask(Request::Logout { device: ALICE });
+    world.pass(2_000);
+    assert_eq!(flying(&mut world), []);
+    refuses(&mut world, start);
+    only(&mut world, "stop Ann@isp 1800 s 0/0 UserRequest");
+}
+
+#[test]
+fn as_soon_as_one_is_taken_that_was_refused_all_are_tried() {
+    let mut world = ready(|_| {});
+    heard(&mut world);
+    for device in [ALICE, BOB, CAROL] {
+        let_in(&mut world, device, seconds(600));
+        heard(&mut world);
+        world.ask(Request::Logout { device });
+        world.pass(2_000);
+        let stop = only(&mut world, "stop Ann@isp 0 s 0/0 UserRequest");
+        refuses(&mut world, stop);
+    }
+    assert_eq!(refused(&mut world), (Some(3), 3));
+    world.pass(HALF_AN_HOUR - 10_000);
+    assert_eq!(flying(&mut world).len(), 0);
+    world.pass(10_000);
+    // One at a time: what servers take comes first. The row is mended, and nobody waits for the next half hour.
+    assert_eq!(told(&mut world).len(), 3);
+    assert_eq!(refused(&mut world), (Some(0), 0));
+}
+
+#[test]
+fn the_router_s_own_word_is_passed_by_where_servers_are_there_and_refuse_it() {
+    let mut world = ready(|_| {});
+    let on = only(&mut world, "on");
+    let_in(&mut world, ALICE, seconds(600));
+    let_in(&mut world, BOB, seconds(600));
+    assert_eq!(flying(&mut world), [], "nothing overtakes it");
+    refuses(&mut world, on);
+    // One thing goes, and shows that a server is there: then it must be the word itself, once more, alone.
+    let start = only(&mut world, "start Ann@isp");
+    takes(&mut world, start);
+    assert_eq!(only(&mut world, "on"), on);
+    refuses(&mut world, on);
+    let start = only(&mut world, "start Ann@isp");
+    let_in(&mut world, CAROL, seconds(600));
+    assert_eq!(flying(&mut world), []);
+    takes(&mut world, start);
+    assert_eq!(heard(&mut world), ["start Ann@isp"], "it is told no more, and all goes");
+    world.ask(Request::Packages);
+    world.buys(ALICE, "hour", "NLJ7RT61SV");
+    assert!(!world.records().iter().any(|record| matches!(record, crate::record::Record::Accounting(told) if told.seq == on)));
+}
+
+#[test]
+fn servers_that_were_only_away_hear_the_router_s_own_word_before_all_but_one() {
+    let mut world = ready(|_| {});
+    let on = only(&mut world, "on");
+    for _ in 0..3 {
+        refuses(&mut world, on);
+        assert_eq!(only(&mut world, "on"), on, "nothing is behind it: it is tried on");
+    }
+    for device in [ALICE, BOB] {
+        let_in(&mut world, device, seconds(600));
+    }
+    refuses(&mut world, on);
+    let start = only(&mut world, "start Ann@isp");
+    world.pass(86_000);
+    assert_eq!(flying(&mut world), []);
+    takes(&mut world, start);
+    // However often it was refused before: nobody was there.
+    assert_eq!(only(&mut world, "on"), on);
+    takes(&mut world, on);
+    assert_eq!(heard(&mut world), ["start Ann@isp"]);
+}

@@ -99,7 +99,11 @@ fn told(world: &mut World) -> Vec<Accounting> {
 
 /// The same in short: what, of whom, how long, how much up and down, and why.
 fn heard(world: &mut World) -> Vec<String> {
-    let line = |accounting: Accounting| match accounting.event {
+    told(world).into_iter().map(line).collect()
+}
+
+fn line(accounting: Accounting) -> String {
+    match accounting.event {
         AccountingEvent::On => "on".to_owned(),
         AccountingEvent::Off { cause } => format!("off {cause:?}"),
         AccountingEvent::Start(session) => format!("start {}", session.user),
@@ -109,8 +113,7 @@ fn heard(world: &mut World) -> Vec<String> {
         AccountingEvent::Stop { session, cause } => {
             format!("stop {} {} s {}/{} {cause:?}", session.user, session.time.0, session.traffic.up.0, session.traffic.down.0)
         }
-    };
-    told(world).into_iter().map(line).collect()
+    }
 }
 
 /// The kernel's last counts of a device that was just taken offline.
