@@ -1,7 +1,7 @@
 //! RADIUS on the whole path: phones that log in with accounts of a real FreeRADIUS, what that is told of every session, and its orders.
 
 use lango_lab::Lab;
-use lango_lab::freeradius::{FreeRadius, Options, radclient};
+use lango_lab::freeradius::{FreeRadius, Options, RADSEC_PORT, radclient};
 use lango_lab::internet::{ECHO, HOST4};
 use lango_lab::lab::figure;
 use lango_lab::phone::Phone;
@@ -19,18 +19,19 @@ const GIVEN_UP: Duration = Duration::from_secs(20);
 const SECRET: &str = "lab-radius-secret";
 const COA_PORT: u16 = 3799;
 
-/// The lab, with a FreeRADIUS in the cloud that knows Ann, and the router set to ask it.
+/// The lab, with a FreeRADIUS in the cloud, and the router set to ask it.
 fn lab(options: &str) -> (Lab, FreeRadius) {
+    lab_with(None, |_| format!("\tlist server '{CLOUD4}:1812'\n\tlist accounting '{CLOUD4}:1813'\n{options}"))
+}
+
+/// The same with the server's way, and what else the router is told.
+fn lab_with(radsec: Option<bool>, options: impl FnOnce(&FreeRadius) -> String) -> (Lab, FreeRadius) {
     let lab = Lab::start();
     let clients = vec![(ROUTER_WAN4.to_owned(), SECRET.to_owned())];
-    let server =
-        FreeRadius::new(&lab.world.cloud, &lab.world.folder, Options { address: CLOUD4.to_owned(), clients, ..Options::default() });
-    let server = server.unwrap_or_else(|e| panic!("{e:#}"));
+    let server = Options { address: CLOUD4.to_owned(), clients, radsec, ..Options::default() };
+    let server = FreeRadius::new(&lab.world.cloud, &lab.world.folder, server).unwrap_or_else(|e| panic!("{e:#}"));
     server.start().unwrap_or_else(|e| panic!("{e:#}"));
-    let section = format!(
-        "\nconfig radius 'radius'\n\tlist server '{CLOUD4}:1812'\n\tlist accounting '{CLOUD4}:1813'\n\toption secret '{SECRET}'\n\
-         \toption coa_port '{COA_PORT}'\n{options}"
-    );
+    let section = format!("\nconfig radius 'radius'\n\toption secret '{SECRET}'\n\toption coa_port '{COA_PORT}'\n{}", options(&server));
     lab.lango.configure(|text| text.to_owned() + &section).unwrap();
     lab.lango.program.signal(Signal::SIGHUP).unwrap();
     until_true("the config to be in force", SOON, || lab.lango.program.log().contains("read again and in force")).unwrap();
@@ -122,10 +123,29 @@ fn what_is_bought_here_never_waits_for_a_server_and_its_accounting_catches_up() 
 #[test]
 fn the_server_orders_other_limits_and_an_end() {
     let (lab, server) = lab("");
+    orders(&lab, &server);
+}
+
+#[test]
+fn what_is_asked_over_tls_is_ordered_over_udp() {
+    let (lab, server) = lab_with(Some(true), |server| {
+        let folder = &server.folder;
+        server.authority.write(folder, "router", "kibera-7").unwrap();
+        let (at, folder) = (format!("radsec://{CLOUD4}:{RADSEC_PORT}"), folder.display());
+        format!(
+            "\tlist server '{at}'\n\tlist accounting '{at}'\n\toption ca '{folder}/ca.pem'\n\toption cert '{folder}/router.pem'\n\
+             \toption key '{folder}/router.key'\n"
+        )
+    });
+    orders(&lab, &server);
+}
+
+/// Ann logs in, and is given more and then nothing by whoever runs the server.
+fn orders(lab: &Lab, server: &FreeRadius) {
     server.user("ann", "secret", &[], &[("Session-Timeout", "600")]).unwrap();
     let phone = lab.joined_phone();
     assert_eq!(login(&phone, "ann", "secret").0, 200);
-    let session = rows(&server, "ann", |rows| rows.len() == 1)[0]["acctsessionid"].as_str().unwrap().to_owned();
+    let session = rows(server, "ann", |rows| rows.len() == 1)[0]["acctsessionid"].as_str().unwrap().to_owned();
     let router = format!("{ROUTER_WAN4}:{COA_PORT}");
     let order = |kind: &str, secret: &str, pairs: &str| {
         let seconds = if secret == SECRET { 10 } else { 2 };
@@ -147,7 +167,7 @@ fn the_server_orders_other_limits_and_an_end() {
     assert!(online(&phone));
     assert_eq!(code(order("disconnect", SECRET, &format!("Acct-Session-Id={session}"))), Some(("Disconnect-ACK".to_owned(), None)));
     assert!(!online(&phone));
-    let ended = rows(&server, "ann", closed);
+    let ended = rows(server, "ann", closed);
     assert_eq!(ended[0]["acctterminatecause"], "Admin-Reset");
 }
 

@@ -1,10 +1,11 @@
 //! RADIUS over TLS with a real FreeRADIUS that asks for the router's certificate, and with a server that closes what is idle.
 
-use crate::world::{Adapter, accepted, alone, config, inside, session};
+use crate::world::{Adapter, SECRET, accepted, alone, config, inside, session};
 use lango::radius::{Certificates, RadiusConfig, ServerConfig};
-use lango_core::radius::{AccessOutcome, AccountingEvent, Credential, RadiusEvent};
+use lango_core::radius::{AccessOutcome, AccountingEvent, Credential, DynamicOrder, RadiusEvent, RadiusOrder};
 use lango_lab::authority::Authority;
 use lango_lab::freeradius::{FreeRadius, Options, RADSEC_PORT};
+use radius::core::avp::AVP;
 use radius::core::code::Code;
 use radius::core::packet::Packet;
 use rustls_pki_types::pem::PemObject as _;
@@ -60,6 +61,19 @@ fn logins_and_accounting_over_tls_through_a_restart_of_the_server() {
     assert_eq!(radius.sessions().len(), 1);
 }
 
+fn certain(authority: &Authority, folder: &std::path::Path) -> TlsAcceptor {
+    authority.write(folder, "server", "127.0.0.1").unwrap();
+    let certificate = CertificateDer::from_pem_file(folder.join("server.pem")).unwrap();
+    let key = PrivateKeyDer::from_pem_file(folder.join("server.key")).unwrap();
+    let tls = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate], key)
+        .unwrap();
+    TlsAcceptor::from(Arc::new(tls))
+}
+
 /// A server of which the test decides when it answers and when it closes.
 struct Closing {
     listener: TcpListener,
@@ -89,19 +103,11 @@ async fn answered(stream: &mut TlsStream<TcpStream>) -> u8 {
 fn an_idle_connection_is_tried_and_one_that_is_closed_is_made_again() {
     let authority = Authority::new("The lab's authority").unwrap();
     let folder = tempfile::tempdir().unwrap();
-    authority.write(folder.path(), "server", "127.0.0.1").unwrap();
-    let certificate = CertificateDer::from_pem_file(folder.path().join("server.pem")).unwrap();
-    let key = PrivateKeyDer::from_pem_file(folder.path().join("server.key")).unwrap();
-    let tls = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate], key)
-        .unwrap();
+    let tls = certain(&authority, folder.path());
     alone(async || {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let closing = Closing { listener, tls: TlsAcceptor::from(Arc::new(tls)) };
+        let closing = Closing { listener, tls };
         let mut config = config(vec![ServerConfig { host: "127.0.0.1".into(), port, tls: true, must_sign: true }]);
         config.certificates = Certificates { ca: Some(folder.path().join("ca.pem")), own: None };
         let mut adapter = Adapter::start(config);
@@ -126,5 +132,40 @@ fn an_idle_connection_is_tried_and_one_that_is_closed_is_made_again() {
         let id = adapter.question("nemo", Credential::Mac);
         assert_eq!(answered(&mut stream).await, 1);
         assert!(matches!(adapter.event().await, RadiusEvent::Access(of, AccessOutcome::Accept(_)) if of == id));
+    });
+}
+
+#[test]
+fn orders_come_by_the_router_s_own_connection_and_by_no_other_secret() {
+    let authority = Authority::new("The lab's authority").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let tls = certain(&authority, folder.path());
+    alone(async || {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let server = Closing { listener, tls };
+        let mut config = config(vec![ServerConfig { host: "127.0.0.1".into(), port, tls: true, must_sign: true }]);
+        config.certificates = Certificates { ca: Some(folder.path().join("ca.pem")), own: None };
+        assert_eq!(config.coa_port, None);
+        let mut adapter = Adapter::start(config);
+        let mut stream = server.connection().await;
+        let order = |secret: &[u8], identifier| {
+            let mut packet = Packet::new_with_identifier(Code::DisconnectRequest, secret, identifier);
+            packet.add(AVP::from_string(44, "one"));
+            packet.encode().unwrap()
+        };
+        // The secret of RADIUS over UDP is none here.
+        stream.write_all(&order(SECRET.as_bytes(), 1)).await.unwrap();
+        // Twice, as one write: it is carried out once.
+        let good = order(b"radsec", 2);
+        stream.write_all(&[good.clone(), good].concat()).await.unwrap();
+        stream.flush().await.unwrap();
+        let RadiusEvent::Dynamic(id, request) = adapter.event().await else { panic!("another event") };
+        assert_eq!((request.which.session.as_deref(), request.order), (Some("one"), DynamicOrder::Disconnect));
+        adapter.handle.order(RadiusOrder::Answer(id, Ok(())));
+        let mut answer = vec![0; 4];
+        timeout(Duration::from_secs(30), stream.read_exact(&mut answer)).await.expect("no answer came").unwrap();
+        assert_eq!((answer[0], answer[1]), (41, 2), "Disconnect-ACK, to the right one of them");
+        assert!(adapter.events.try_recv().is_err(), "another of these came to the rules");
     });
 }
