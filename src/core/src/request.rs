@@ -265,6 +265,12 @@ pub enum Refusal {
         /// When to try again.
         retry_after: Seconds,
     },
+    /// As many customers wait for a login server as may at once; this one did nothing wrong.
+    #[error("many customers are logging in at this moment")]
+    Crowded {
+        /// When to try again.
+        retry_after: Seconds,
+    },
     /// No such payment of this device.
     #[error("there is no such payment of this device")]
     UnknownPayment,

@@ -30,13 +30,15 @@ pub struct Problem {
     pub message: Cow<'static, str>,
     /// Seconds until another try makes sense.
     pub retry_after: Option<u64>,
+    /// It is so for the many, and not for what this customer did.
+    pub crowded: bool,
 }
 
 impl Problem {
     /// With this status, code and message.
     #[must_use]
     pub const fn new(status: u16, code: &'static str, message: &'static str) -> Self {
-        Self { status, code, message: Cow::Borrowed(message), retry_after: None }
+        Self { status, code, message: Cow::Borrowed(message), retry_after: None, crowded: false }
     }
     /// The body is not what the call takes.
     pub const BAD_REQUEST: Self = Self::new(400, "bad_request", "the body must be a JSON object with the fields that docs/portal.md names");
@@ -77,6 +79,11 @@ impl From<Refusal> for Problem {
             Refusal::TooManyRequests { retry_after } => Self {
                 retry_after: Some(retry_after.0.max(1)),
                 ..Self::new(429, "too_many_requests", "too many requests; Retry-After says when to try again")
+            },
+            Refusal::Crowded { retry_after } => Self {
+                retry_after: Some(retry_after.0.max(1)),
+                crowded: true,
+                ..Self::new(429, "too_many_requests", "many log in at this moment; Retry-After says when to try again")
             },
             Refusal::UnknownPayment => Self::new(404, "unknown_payment", "there is no such payment of this device"),
             Refusal::BadCredentials => Self::new(401, "bad_credentials", "the user name or the password is wrong"),

@@ -130,7 +130,8 @@ pub fn problem(language: &Language, problem: &Problem) -> String {
         "unknown_package" => text("error_unknown_package"),
         "payments_offline" => text("error_payments_offline"),
         "too_many_requests" => {
-            language.fill("error_too_many_requests", &[("wait", &language.duration(Seconds(problem.retry_after.unwrap_or(1))))])
+            let words = if problem.crowded { "error_crowded" } else { "error_too_many_requests" };
+            language.fill(words, &[("wait", &language.duration(Seconds(problem.retry_after.unwrap_or(1))))])
         }
         "unknown_payment" => text("error_unknown_payment"),
         // A login server's own words are the customer's: they say what is wrong with an account that only it knows.

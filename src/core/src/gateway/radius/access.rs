@@ -107,7 +107,7 @@ impl Gateway {
         let same_kind = |asked: &&Asked| asked.why.is_a_customer() == why.is_a_customer();
         let most = if why.is_a_customer() { CUSTOMERS } else { DEVICES };
         if self.radius.asked.values().filter(same_kind).count() >= most {
-            return Err(Refusal::TooManyRequests { retry_after: Seconds(2) });
+            return Err(Refusal::Crowded { retry_after: Seconds(2) });
         }
         let id = AccessId(self.radius.next_access);
         self.radius.next_access += 1;

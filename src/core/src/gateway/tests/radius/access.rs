@@ -245,7 +245,7 @@ fn a_storm_of_logins_is_bounded() {
     for n in 0..1_000 {
         match asks(&mut world, device(n), "ann", "secret") {
             (Some(_), None) => asked += 1,
-            (None, Some(Answer::Refused(Refusal::TooManyRequests { .. }))) => {}
+            (None, Some(Answer::Refused(Refusal::Crowded { .. }))) => {}
             other => panic!("{other:?}"),
         }
     }
