@@ -20,6 +20,7 @@ pub mod relay;
 pub mod rights;
 pub mod router;
 pub mod safaricom;
+pub mod second;
 pub mod sms;
 pub mod tool;
 pub mod wait;

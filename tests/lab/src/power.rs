@@ -5,7 +5,10 @@
 //! wall clock is libfaketime's. All of that is the program's alone; the machine's clocks stay as they are.
 
 use crate::Lab;
+use crate::net::Namespace;
 use crate::process::Program;
+use crate::router::Lango;
+use crate::second::Second;
 use crate::tool;
 use crate::wait::until_true;
 use anyhow::{Context, Result};
@@ -70,9 +73,10 @@ fn library() -> Result<PathBuf> {
     found.context("libfaketime is not installed; on Debian: apt-get install libfaketime")
 }
 
-/// The disk and the clocks of the lab's router. Unmounted when it goes: drop it before the lab.
+/// The disk and the clocks of a router. Unmounted when it goes: drop it before the lab.
 pub struct Power<'a> {
-    lab: &'a Lab,
+    lango: &'a Lango,
+    router: &'a Namespace,
     folder: PathBuf,
     image: PathBuf,
     boots: u32,
@@ -87,21 +91,35 @@ impl<'a> Power<'a> {
     /// When that cannot be had: it takes root, loop devices and libfaketime.
     #[must_use]
     pub fn of(lab: &'a Lab) -> Self {
-        Self::build(lab).unwrap_or_else(|e| panic!("a router with a disk and clocks of its own (this takes root and loop devices): {e:#}"))
+        Self::at(&lab.lango, &lab.world.router, &lab.world.folder)
     }
 
-    fn build(lab: &'a Lab) -> Result<Self> {
-        let folder = lab.world.folder.join("power");
+    /// The same for the second router.
+    ///
+    /// # Panics
+    /// As [`Power::of`].
+    #[must_use]
+    pub fn of_second(second: &'a Second) -> Self {
+        Self::at(&second.lango, &second.router, &second.folder)
+    }
+
+    fn at(lango: &'a Lango, router: &'a Namespace, folder: &Path) -> Self {
+        Self::build(lango, router, folder)
+            .unwrap_or_else(|e| panic!("a router with a disk and clocks of its own (this takes root and loop devices): {e:#}"))
+    }
+
+    fn build(lango: &'a Lango, router: &'a Namespace, folder: &Path) -> Result<Self> {
+        let folder = folder.join("power");
         std::fs::create_dir(&folder)?;
         let image = folder.join("image-0");
         std::fs::File::create(&image)?.set_len(32 << 20)?;
         tool::run("mkfs.ext4", ["-q", "-F", "-m", "0", text(&image)?])?;
         let clock = WallClock::new(folder.join("clock"), "+0")?;
-        let mut power = Self { lab, folder, image, boots: 0, clock };
+        let mut power = Self { lango, router, folder, image, boots: 0, clock };
         std::fs::create_dir(power.disk())?;
-        lab.lango.program.terminate()?;
+        lango.program.terminate()?;
         power.mount()?;
-        lab.lango.configure(|config| {
+        lango.configure(|config| {
             let moved = config.lines().map(|line| match line.trim().starts_with("option store ") {
                 true => format!("\toption store '{}'\n", power.disk().join("store").display()),
                 false => format!("{line}\n"),
@@ -130,7 +148,7 @@ impl<'a> Power<'a> {
     }
 
     fn try_cut(&mut self) -> Result<()> {
-        let program = &self.lab.lango.program;
+        let program = &self.lango.program;
         stand_still(program)?;
         // A name of its own each time: a loop device that is slow to go would be used again, with what it had in memory.
         let copy = self.folder.join(format!("image-{}", self.boots));
@@ -139,7 +157,7 @@ impl<'a> Power<'a> {
         tool::run("umount", [text(&self.disk())?])?;
         std::fs::remove_file(&self.image)?;
         self.image = copy;
-        let router = &self.lab.world.router;
+        let router = self.router;
         router.exec("nft", &["delete", "table", "inet", "lango"])?;
         router.exec("conntrack", &["-F"])?;
         router.ip(&["neigh", "flush", "dev", "br-lan"])?;
@@ -166,14 +184,14 @@ impl<'a> Power<'a> {
         let mut words = vec![unshare, "--mount".to_owned(), "--time".to_owned(), "--boottime".to_owned(), offset];
         words.extend([shell, "-c".to_owned(), WITH_BOOT_ID.to_owned(), text(&boot_id)?.to_owned()]);
         words.extend(self.clock.words()?);
-        self.lab.lango.program.under(words);
-        self.lab.lango.start()
+        self.lango.program.under(words);
+        self.lango.start()
     }
 }
 
 impl Drop for Power<'_> {
     fn drop(&mut self) {
-        self.lab.lango.program.kill9();
+        self.lango.program.kill9();
         let disk = self.disk();
         // Lazily where something still holds it: a failing test must not leave it to the machine.
         if tool::run("umount", [&disk]).is_err() {

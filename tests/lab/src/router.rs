@@ -51,8 +51,16 @@ impl Lango {
     /// # Errors
     /// When it is not built, or the config cannot be written.
     pub fn new(router: &Namespace, folder: &Path, relay_section: &str, packages: &str) -> Result<Self> {
+        Self::named(NAME, router, folder, relay_section, packages)
+    }
+
+    /// The same for a router of another name.
+    ///
+    /// # Errors
+    /// As [`Lango::new`].
+    pub fn named(name: &str, router: &Namespace, folder: &Path, relay_section: &str, packages: &str) -> Result<Self> {
         let config = folder.join("lango.uci");
-        std::fs::write(&config, config_text(folder, relay_section, packages))?;
+        std::fs::write(&config, config_text(name, folder, relay_section, packages))?;
         let binary = programs::find("lango")?;
         let args = ["run", "--config", config.to_str().context("the lab's folder is text")?];
         let program = Program::new(router, &binary, &args, &folder.join("lango.log"));
@@ -147,10 +155,10 @@ impl Lango {
     }
 }
 
-fn config_text(folder: &Path, relay_section: &str, packages: &str) -> String {
+fn config_text(name: &str, folder: &Path, relay_section: &str, packages: &str) -> String {
     format!(
         "config gateway 'main'
-	option name '{NAME}'
+	option name '{name}'
 	option lan 'br-lan'
 	option wan 'wan'
 	option portal_port '{PORTAL_PORT}'

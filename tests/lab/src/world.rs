@@ -20,8 +20,12 @@ use std::sync::atomic::{AtomicU32, Ordering};
 pub const ROUTER4: &str = "10.77.0.1";
 /// The same in IPv6.
 pub const ROUTER6: &str = "2001:db8:77::1";
+/// The customers' interface on every router.
+pub const LAN: &str = "br-lan";
 /// The router's address on the way out.
 pub const ROUTER_WAN4: &str = "203.0.113.2";
+/// The second router's, where there is one: another place, another provider.
+pub const SECOND_WAN4: &str = "203.0.114.2";
 /// Where broker and relay are.
 pub const CLOUD4: &str = "192.0.2.10";
 /// Where Safaricom is.
@@ -89,11 +93,17 @@ impl World {
         let internet = Namespace::create(&format!("{name}-internet"))?;
         let cloud = Namespace::create(&format!("{name}-cloud"))?;
         cables(&router, &internet, &cloud).context("laying the cables")?;
-        router.nft(include_str!("router.nft")).context("the router's own firewall")?;
         internet.nft(include_str!("internet.nft")).context("the internet host's counters")?;
         let dnsmasq = dnsmasq::start(&router, &folder)?;
         let internet = Internet::start(&internet).context("the internet host")?;
         Ok(Self { dnsmasq, internet, router, cloud, folder, name, phones: AtomicU32::new(1), _cleaner: cleaner })
+    }
+
+    /// The host of a second router, with a LAN and a way out of its own.
+    pub(crate) fn second_router(&self) -> Result<Namespace> {
+        let router = Namespace::create(&format!("{}-second", self.name))?;
+        lay(&router, &self.internet.namespace, &SECOND)?;
+        Ok(router)
     }
 
     /// A new phone near the router. It has joined nothing yet.
@@ -111,7 +121,7 @@ impl World {
         let namespace = Namespace::create(&format!("{}-{name}", self.name))?;
         let mac = format!("02:00:5e:{:02x}:{:02x}:{:02x}", number >> 16 & 0xff, number >> 8 & 0xff, number & 0xff);
         self.router.ip(&["link", "add", &name, "type", "veth", "peer", "name", "eth0", "address", &mac, "netns", namespace.name()])?;
-        self.router.ip(&["link", "set", &name, "master", "br-lan", "up"])?;
+        plug(&self.router, &name)?;
         namespace.sysctl("net/ipv6/conf/eth0/accept_ra", "1")?;
         namespace.sysctl("net/ipv6/conf/eth0/router_solicitation_delay", "0")?;
         namespace.sysctl("net/ipv6/conf/eth0/router_solicitation_interval", "1")?;
@@ -119,26 +129,50 @@ impl World {
     }
 }
 
-fn cables(router: &Namespace, internet: &Namespace, cloud: &Namespace) -> Result<()> {
-    for host in [router, internet] {
-        host.sysctl("net/ipv4/ip_forward", "1")?;
-        host.sysctl("net/ipv6/conf/all/forwarding", "1")?;
-    }
-    router.ip(&["link", "add", "br-lan", "address", "02:00:5e:ff:00:01", "type", "bridge", "forward_delay", "0", "mcast_snooping", "0"])?;
-    router.ip(&["link", "set", "br-lan", "up"])?;
-    router.ip(&["addr", "add", "10.77.0.1/24", "dev", "br-lan"])?;
-    router.ip(&["addr", "add", "2001:db8:77::1/64", "dev", "br-lan", "nodad"])?;
+/// Connects a cable that ends on a router with its LAN.
+pub(crate) fn plug(router: &Namespace, cable: &str) -> Result<()> {
+    router.ip(&["link", "set", cable, "master", LAN, "up"]).map(drop)
+}
 
-    router.ip(&["link", "add", "wan", "type", "veth", "peer", "name", "isp", "netns", internet.name()])?;
+/// What is different between two routers. In IPv4 their LANs are the same.
+struct Site {
+    mac: &'static str,
+    lan6: &'static str,
+    isp: &'static str,
+    wan4: &'static str,
+    wan6: &'static str,
+}
+
+const FIRST: Site = Site { mac: "02:00:5e:ff:00:01", lan6: "2001:db8:77", isp: "isp", wan4: "203.0.113", wan6: "2001:db8:113" };
+const SECOND: Site = Site { mac: "02:00:5e:ff:00:02", lan6: "2001:db8:78", isp: "isp2", wan4: "203.0.114", wan6: "2001:db8:114" };
+
+/// A router's LAN, and its way to the internet host.
+fn lay(router: &Namespace, internet: &Namespace, site: &Site) -> Result<()> {
+    let Site { mac, lan6, isp, wan4, wan6 } = site;
+    router.sysctl("net/ipv4/ip_forward", "1")?;
+    router.sysctl("net/ipv6/conf/all/forwarding", "1")?;
+    router.ip(&["link", "add", LAN, "address", mac, "type", "bridge", "forward_delay", "0", "mcast_snooping", "0"])?;
+    router.ip(&["link", "set", LAN, "up"])?;
+    router.ip(&["addr", "add", &format!("{ROUTER4}/24"), "dev", LAN])?;
+    router.ip(&["addr", "add", &format!("{lan6}::1/64"), "dev", LAN, "nodad"])?;
+
+    router.ip(&["link", "add", "wan", "type", "veth", "peer", "name", isp, "netns", internet.name()])?;
     router.ip(&["link", "set", "wan", "up"])?;
-    router.ip(&["addr", "add", "203.0.113.2/24", "dev", "wan"])?;
-    router.ip(&["addr", "add", "2001:db8:113::2/64", "dev", "wan", "nodad"])?;
-    internet.ip(&["link", "set", "isp", "up"])?;
-    internet.ip(&["addr", "add", "203.0.113.1/24", "dev", "isp"])?;
-    internet.ip(&["addr", "add", "2001:db8:113::1/64", "dev", "isp", "nodad"])?;
-    router.ip(&["route", "add", "default", "via", "203.0.113.1"])?;
-    router.ip(&["-6", "route", "add", "default", "via", "2001:db8:113::1"])?;
-    internet.ip(&["-6", "route", "add", "2001:db8:77::/64", "via", "2001:db8:113::2"])?;
+    router.ip(&["addr", "add", &format!("{wan4}.2/24"), "dev", "wan"])?;
+    router.ip(&["addr", "add", &format!("{wan6}::2/64"), "dev", "wan", "nodad"])?;
+    internet.ip(&["link", "set", isp, "up"])?;
+    internet.ip(&["addr", "add", &format!("{wan4}.1/24"), "dev", isp])?;
+    internet.ip(&["addr", "add", &format!("{wan6}::1/64"), "dev", isp, "nodad"])?;
+    router.ip(&["route", "add", "default", "via", &format!("{wan4}.1")])?;
+    router.ip(&["-6", "route", "add", "default", "via", &format!("{wan6}::1")])?;
+    internet.ip(&["-6", "route", "add", &format!("{lan6}::/64"), "via", &format!("{wan6}::2")])?;
+    router.nft(include_str!("router.nft")).context("the router's own firewall")
+}
+
+fn cables(router: &Namespace, internet: &Namespace, cloud: &Namespace) -> Result<()> {
+    internet.sysctl("net/ipv4/ip_forward", "1")?;
+    internet.sysctl("net/ipv6/conf/all/forwarding", "1")?;
+    lay(router, internet, &FIRST)?;
     internet.ip(&["addr", "add", &format!("{HOST4}/32"), "dev", "lo"])?;
     internet.ip(&["addr", "add", &format!("{HOST6}/128"), "dev", "lo", "nodad"])?;
 
