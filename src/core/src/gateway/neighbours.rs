@@ -282,8 +282,13 @@ impl Neighbours {
 
     /// Whether a device is on the LAN now.
     pub(super) fn is_here(&self, device: Mac) -> bool {
-        let mut addresses = self.by_device.get(&device).into_iter().flatten();
-        addresses.any(|address| self.by_address.get(address).is_some_and(|seen| seen.present))
+        self.present_of(device).next().is_some()
+    }
+
+    /// Where the kernel holds a device for present.
+    pub(super) fn present_of(&self, device: Mac) -> impl Iterator<Item = IpAddr> {
+        let addresses = self.by_device.get(&device).into_iter().flatten().copied();
+        addresses.filter(|address| self.by_address.get(address).is_some_and(|seen| seen.present))
     }
 
     fn forget(&mut self, mac: Mac, address: IpAddr) {

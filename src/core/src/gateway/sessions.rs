@@ -143,6 +143,7 @@ impl Gateway {
 
     pub(super) fn neighbour(&mut self, mac: Mac, address: IpAddr, present: bool, now: Now) {
         let paid = self.account_online(mac).is_some();
+        let was_here = self.neighbours.present_of(mac).any(|known| known == address);
         let followed = self.neighbours.seen(mac, address, present, paid, now.monotonic);
         self.follow(mac, address, followed, now);
         if paid && present {
@@ -154,6 +155,9 @@ impl Gateway {
             Some(username) => self.welcome_back(&username, mac, now),
             None if present && !paid => self.device_came(mac, now),
             None => {}
+        }
+        if present && !was_here {
+            self.came_back(mac, now);
         }
     }
 

@@ -43,7 +43,7 @@ pub(super) struct Asked {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Why {
+pub(super) enum Why {
     /// A customer logs in.
     Login(AskId),
     /// The same, on an account of this router that is used at others, too.
@@ -52,6 +52,8 @@ enum Why {
     Came,
     /// A device came back to this account after a power cut.
     Back(Username),
+    /// A device that is online on this account was not on the Wi-Fi for a while: at another router, perhaps.
+    Walked(Username),
 }
 
 impl Why {
@@ -92,12 +94,13 @@ impl Gateway {
     /// Whether a server knows everything that was bought on the account, in the way in which it is used here, and it is the customer
     /// who asks: only then may what the server says take away what was used elsewhere.
     fn may_roam(&self, device: Mac, username: &Username, password: &Password, now: Now) -> bool {
-        let Some(account) = self.accounts.get(username) else { return false };
-        self.login_tries.check(device, now.monotonic).is_ok()
-            && account.password.matches(password)
-            && account.online.is_empty()
-            && account.purchases.len() == 1
-            && account.untold == 0
+        self.known_to_servers(username).is_some_and(|account| account.password.matches(password))
+            && self.login_tries.check(device, now.monotonic).is_ok()
+    }
+
+    /// The account, if a server can know all that is left of it: one purchase, and nothing untold.
+    pub(super) fn known_to_servers(&self, username: &Username) -> Option<&Account> {
+        self.accounts.get(username).filter(|account| account.purchases.len() == 1 && account.untold == 0)
     }
 
     fn ask_server(&mut self, why: Why, device: Mac, user: Username, credential: Credential, now: Now) -> Result<(), Refusal> {
@@ -142,15 +145,20 @@ impl Gateway {
     /// A device is there that is not online, and waits for nothing: a server may know it by its address.
     pub(in crate::gateway) fn device_came(&mut self, device: Mac, now: Now) {
         let Some(settings) = self.settings.radius.as_ref().filter(|settings| settings.mac_login) else { return };
+        let Ok(user) = settings.station_id.write(device).parse() else { return };
+        self.ask_now_and_then(Why::Came, device, user, Credential::Mac, now);
+    }
+
+    /// Asks for a device of which nobody looks at a page, not too often.
+    pub(super) fn ask_now_and_then(&mut self, why: Why, device: Mac, user: Username, credential: Credential, now: Now) {
         let recently = |at: &Monotonic| now.monotonic.since(*at) < MAC_ASKED_EVERY;
         if self.radius.mac_asked.get(&device).is_some_and(recently) {
             return;
         }
-        let Ok(user) = settings.station_id.write(device).parse() else { return };
         if self.radius.mac_asked.len() >= MACS {
             self.radius.mac_asked.retain(|_, at| recently(at));
         }
-        if self.radius.mac_asked.len() < MACS && self.ask_server(Why::Came, device, user, Credential::Mac, now).is_ok() {
+        if self.radius.mac_asked.len() < MACS && self.ask_server(why, device, user, credential, now).is_ok() {
             self.radius.mac_asked.insert(device, now.monotonic);
         }
     }
@@ -179,6 +187,7 @@ impl Gateway {
         let (device, why) = (asked.device, asked.why.clone());
         let answer = match (outcome, &why) {
             (AccessOutcome::Accept(granted), Why::Roaming { replace, .. }) => self.roam(asked, *replace, *granted, now),
+            (outcome, Why::Walked(account)) => return self.walked(account, device, outcome, now),
             // It paid meanwhile, or logged in.
             (_, Why::Back(account)) if self.account_online(device).is_some_and(|online| online != *account) => {
                 self.forget_waiting(account);
@@ -211,7 +220,7 @@ impl Gateway {
         };
         match why {
             Why::Login(ask) | Why::Roaming { ask, .. } => self.step.replies.push((ask, answer)),
-            Why::Came | Why::Back(_) => {}
+            Why::Came | Why::Back(_) | Why::Walked(_) => {}
         }
     }
 
@@ -269,7 +278,7 @@ impl Gateway {
     }
 
     /// What a server grants, from now on: what it says itself, and for the rest what the package says that it names.
-    fn limits_of(&self, granted: &Authorization, now: Now) -> Limits {
+    pub(super) fn limits_of(&self, granted: &Authorization, now: Now) -> Limits {
         let package = granted.package.as_ref().and_then(|id| self.settings.package(id)).map(|package| package.limits);
         let until = granted.ends_at.zip(now.wall).map(|(ends, now)| Millis(ends.0.saturating_sub(now.0)));
         let time = [granted.time.map(|time| Millis::from_seconds(time.0)), until].into_iter().flatten().min();
@@ -308,12 +317,9 @@ impl Gateway {
     fn roam(&mut self, asked: Asked, replace: bool, granted: Authorization, now: Now) -> Answer {
         let Credential::Password(password) = &asked.credential else { return Answer::Refused(Refusal::BadCredentials) };
         let password = password.clone();
-        // Bought meanwhile, or online meanwhile: the server spoke of less than there is.
+        // Bought meanwhile: the server spoke of less than there is.
         if self.may_roam(asked.device, &asked.user, &password, now) {
-            let (time, data) = (granted.time.map(|time| Millis::from_seconds(time.0)), granted.total);
-            if self.accounts.change(&asked.user, |account| account.leave_at_most(time, data, now.monotonic)) == Some(true) {
-                self.touch_account(&asked.user);
-            }
+            self.take_what_others_used(&asked.user, &granted, now);
         }
         self.prepare(&asked, asked.user.clone(), None, granted, now);
         let answer = self.login(asked.device, &asked.user, &password, replace, now);

@@ -1,6 +1,7 @@
 //! Sessions as accounting servers know them: each one's start, what it used so far, and its end (RFC 2866).
 
 use super::queue::is_kept;
+use super::walking::QUIET;
 use super::{Timer, is_remote};
 use crate::gate::{Traffic, Usage};
 use crate::gateway::Gateway;
@@ -13,10 +14,7 @@ use crate::units::{Mac, Millis, Seconds, Username};
 /// The kernel's last counts of a session that ended come at once, or not at all.
 pub(super) const LAST_COUNTS_WITHIN: Millis = Millis::from_seconds(2);
 
-/// A device that is not on the Wi-Fi and sent nothing for so long is gone.
-const GONE: Millis = Millis::from_minutes(10);
-
-/// Interim updates that are due so soon go along with those that are due: the counters are read for all of them anyway.
+/// What is to be looked at so soon, or told, goes along with what is due: the counters are read for all of them anyway.
 const GOES_ALONG: Millis = Millis::from_seconds(5);
 
 impl Gateway {
@@ -153,7 +151,7 @@ impl Gateway {
         let until = now.monotonic.after(GOES_ALONG);
         let due: Vec<_> = self.radius.timers.iter().take_while(|(at, ..)| *at <= until).cloned().collect();
         for (at, id, timer) in due {
-            if timer != Timer::Interim && at > now.monotonic {
+            if timer == Timer::Idle && at > now.monotonic {
                 continue;
             }
             self.radius.timers.remove(&(at, id.clone(), timer));
@@ -178,18 +176,6 @@ impl Gateway {
                     }
                 }
             }
-        }
-    }
-
-    /// Whoever was let in by a server, is not on the Wi-Fi any more, and sent nothing for a while, is gone. The server counts on it:
-    /// it may let nobody else in under that name.
-    fn look_whether_gone(&mut self, id: &SessionId, account: &Username, device: Mac, now: Now) {
-        let quiet = self.radius.moved.get(id).is_none_or(|moved| moved.after(GONE) <= now.monotonic);
-        if quiet && !self.neighbours.is_here(device) {
-            self.close_session(account, device, TerminateCause::LostCarrier, now);
-            self.log(format!("session: {device} on {} is gone", self.shown_name(account)));
-        } else {
-            self.radius.timers.insert((now.monotonic.after(GONE), id.clone(), Timer::Gone));
         }
     }
 
@@ -262,8 +248,8 @@ impl Gateway {
         self.radius.timers.retain(|(_, of, _)| of != id);
         self.set_interim(id, now.monotonic);
         let Some(session) = self.radius.sessions.get(id) else { return };
-        let (idle, remote) = (session.idle, session.credential.is_some());
-        if idle.is_none() && !remote {
+        let (idle, walks) = (session.idle, self.may_walk(session));
+        if idle.is_none() && !walks {
             self.radius.moved.remove(id);
             return;
         }
@@ -271,8 +257,8 @@ impl Gateway {
         if let Some(idle) = idle {
             self.radius.timers.insert((moved.after(Millis::from_seconds(idle.0)), id.clone(), Timer::Idle));
         }
-        if remote {
-            self.radius.timers.insert((now.monotonic.after(GONE), id.clone(), Timer::Gone));
+        if walks {
+            self.radius.timers.insert((now.monotonic.after(QUIET), id.clone(), Timer::Gone));
         }
     }
 

@@ -7,6 +7,7 @@ mod access;
 mod accounting;
 mod dynamic;
 mod queue;
+mod walking;
 
 use super::Gateway;
 use crate::radius::{AccessId, RadiusEvent, RadiusSession, SessionId, SessionState, TerminateCause};
@@ -52,7 +53,7 @@ pub(super) struct Radius {
     moved: BTreeMap<SessionId, Monotonic>,
     asked: BTreeMap<AccessId, Asked>,
     next_access: u64,
-    /// When a device was asked for by its address.
+    /// When a device was asked for that did not ask itself.
     mac_asked: BTreeMap<Mac, Monotonic>,
     /// The session that begins with what is about to go online.
     prepared: Option<RadiusSession>,
@@ -138,6 +139,7 @@ impl Gateway {
     /// The settings are others, or are there for the first time.
     pub(super) fn radius_reconfigured(&mut self, now: Now) {
         self.radius.queue.begin_anew();
+        self.look_for_walkers(now);
         self.radius_up(now);
         self.account_next();
         self.account_refused(now);

@@ -14,4 +14,5 @@ mod outages;
 mod pruning;
 mod radius;
 mod vouchers;
+mod walking;
 mod world;

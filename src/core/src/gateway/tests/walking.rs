@@ -1,0 +1,203 @@
+//! Accounts that roam, and devices that walk between routers.
+
+use super::world::*;
+use crate::message::{DownBody, UpBody};
+use crate::radius::{
+    AccessOutcome, AccessRequest, AccountingEvent, Authorization, RadiusEvent, RadiusOrder, RadiusSettings, StationFormat, TerminateCause,
+};
+use crate::request::{Answer, AskId, Request};
+use crate::settings::Settings;
+use crate::step::{Effect, Input};
+use crate::units::{Bytes, Mac, Password, Seconds, Username};
+
+const SOON: u64 = 2_000;
+
+fn roaming(on: bool) -> Settings {
+    let radius =
+        RadiusSettings { accounting: true, interim: Seconds(300), mac_login: false, roaming: on, station_id: StationFormat::default() };
+    Settings { radius: Some(radius), ..settings() }
+}
+
+/// Alice bought at this router, and servers know of it.
+fn bought(package: &str) -> (World, Username, Password) {
+    let mut world = World::ready();
+    world.settings = roaming(true);
+    world.step(Input::Reconfigured(world.settings.clone()));
+    world.arrives(BOB, 101);
+    let view = world.buys(ALICE, package, "NLJ7RT61SV");
+    let of = world.sent.iter().filter(|up| matches!(up.body, UpBody::Account(_))).map(|up| up.id.clone()).collect();
+    world.relay(DownBody::Ack { of });
+    ended(&mut world);
+    (world, view.username.unwrap(), view.password.unwrap())
+}
+
+/// The server's questions since the last look.
+fn asked(world: &mut World) -> Vec<AccessRequest> {
+    let question = |order| match order {
+        RadiusOrder::Access(request) => Some(request),
+        RadiusOrder::Account(_) | RadiusOrder::Answer(..) => None,
+    };
+    std::mem::take(&mut world.radius).into_iter().filter_map(question).collect()
+}
+
+/// Why sessions ended of which servers were told; all of that has arrived with this.
+fn ended(world: &mut World) -> Vec<TerminateCause> {
+    let mut causes = Vec::new();
+    while let Some(order) = world.radius.pop() {
+        if let RadiusOrder::Account(told) = order {
+            world.step(Input::Radius(RadiusEvent::Accounted { seq: told.seq }));
+            causes.extend(if let AccountingEvent::Stop { cause, .. } = told.event { Some(cause) } else { None });
+        }
+    }
+    causes
+}
+
+fn answer(world: &mut World, request: &AccessRequest, outcome: AccessOutcome) -> Vec<Effect> {
+    world.step(Input::Radius(RadiusEvent::Access(request.id, outcome)))
+}
+
+fn left(seconds: u64, bytes: u64) -> AccessOutcome {
+    let granted = Authorization { time: Some(Seconds(seconds)), total: Some(Bytes(bytes)), ..Authorization::default() };
+    AccessOutcome::Accept(Box::new(granted))
+}
+
+fn no(words: Option<&str>) -> AccessOutcome {
+    AccessOutcome::Reject { message: words.map(str::to_owned) }
+}
+
+fn shown(world: &mut World, device: Mac) -> Option<(u64, u64)> {
+    world.session(device).map(|session| (session.seconds_remaining.unwrap().0, session.bytes_remaining.unwrap().0))
+}
+
+#[test]
+fn who_is_back_is_served_at_once_and_what_was_used_elsewhere_is_off() {
+    let (mut world, user, _) = bought("both");
+    let (_, data) = shown(&mut world, ALICE).unwrap();
+    world.leaves(ALICE, 100);
+    world.pass(5 * MINUTE);
+    assert!(asked(&mut world).is_empty(), "nobody is asked for one who is not there");
+    world.arrives(ALICE, 100);
+    let questions = asked(&mut world);
+    let [question] = questions.as_slice() else { panic!("{questions:?}") };
+    assert_eq!((&question.user, question.device), (&user, ALICE));
+    assert!(world.in_gate(ALICE).is_some(), "it waits for nobody");
+    answer(&mut world, question, left(1_200, 40_000_000));
+    assert_eq!(shown(&mut world, ALICE), Some((1_200, 40_000_000)));
+    assert!(data > 40_000_000);
+    assert_eq!(world.in_gate(ALICE).unwrap().data_end, Some(Bytes(40_000_000)), "the kernel holds it");
+    // It flickers: servers are asked once a minute at most.
+    world.leaves(ALICE, 100);
+    world.arrives(ALICE, 100);
+    assert!(asked(&mut world).is_empty());
+    world.pass(MINUTE);
+    world.leaves(ALICE, 100);
+    world.arrives(ALICE, 100);
+    // A server that has not heard what was used here gives nothing back; one that is away, or does not know the account, says nothing.
+    let question = asked(&mut world).pop().unwrap();
+    answer(&mut world, &question, left(3_000, 90_000_000));
+    assert_eq!(shown(&mut world, ALICE).unwrap().1, 40_000_000);
+    for outcome in [AccessOutcome::NoAnswer, no(None)] {
+        world.pass(2 * MINUTE);
+        world.leaves(ALICE, 100);
+        world.arrives(ALICE, 100);
+        let question = asked(&mut world).pop().unwrap();
+        answer(&mut world, &question, outcome);
+        assert!(world.in_gate(ALICE).is_some());
+    }
+}
+
+#[test]
+fn what_another_router_used_up_or_another_device_holds_ends_here() {
+    for outcome in [left(0, 40_000_000), left(600, 0), no(Some("Your data is used up.")), no(Some("As many devices are online."))] {
+        let (mut world, ..) = bought("both");
+        world.leaves(ALICE, 100);
+        world.pass(2 * MINUTE);
+        world.arrives(ALICE, 100);
+        let question = asked(&mut world).pop().unwrap();
+        answer(&mut world, &question, outcome.clone());
+        assert!(world.in_gate(ALICE).is_none() && world.session(ALICE).is_none(), "{outcome:?}");
+    }
+    // It logged out while the server was asked.
+    let (mut world, ..) = bought("both");
+    world.leaves(ALICE, 100);
+    world.pass(2 * MINUTE);
+    world.arrives(ALICE, 100);
+    let question = asked(&mut world).pop().unwrap();
+    world.ask(Request::Logout { device: ALICE });
+    answer(&mut world, &question, no(Some("Your data is used up.")));
+    assert!(world.session(ALICE).is_none());
+}
+
+#[test]
+fn one_that_does_not_come_back_gives_its_place_up_and_comes_back_by_itself() {
+    let (mut world, ..) = bought("both");
+    world.leaves(ALICE, 100);
+    world.pass(9 * MINUTE);
+    assert!(world.in_gate(ALICE).is_some());
+    world.pass(3 * MINUTE);
+    world.pass(SOON);
+    assert!(world.in_gate(ALICE).is_none());
+    assert_eq!(ended(&mut world), [TerminateCause::LostCarrier]);
+    world.arrives(ALICE, 100);
+    assert!(world.in_gate(ALICE).is_some(), "who has paid needs no login");
+    let question = asked(&mut world).pop().unwrap();
+    answer(&mut world, &question, left(1_200, 40_000_000));
+    assert_eq!(shown(&mut world, ALICE), Some((1_200, 40_000_000)));
+}
+
+#[test]
+fn a_quiet_device_is_looked_for_and_one_that_does_not_roam_is_left_alone() {
+    let probes = |effects: &[Effect]| effects.iter().filter(|effect| matches!(effect, Effect::Probe { mac: ALICE, .. })).count();
+    for (roams, looked_for) in [(true, 1), (false, 0)] {
+        let (mut world, ..) = bought("both");
+        world.settings = roaming(roams);
+        world.step(Input::Reconfigured(world.settings.clone()));
+        let mut effects = Vec::new();
+        world.at += MINUTE + SOON;
+        effects.extend(world.step(Input::Tick));
+        effects.extend(world.step(Input::Usage(Vec::new())));
+        assert_eq!(probes(&effects), looked_for, "roaming: {roams}");
+        world.leaves(ALICE, 100);
+        world.arrives(ALICE, 100);
+        assert_eq!(asked(&mut world).len(), usize::from(roams), "roaming: {roams}");
+        world.leaves(ALICE, 100);
+        world.pass(15 * MINUTE);
+        assert_eq!(world.in_gate(ALICE).is_none(), roams, "roaming: {roams}");
+    }
+}
+
+#[test]
+fn the_limit_of_devices_holds_over_all_routers() {
+    // One of two is online here, and two others elsewhere, as far as the server knows.
+    let (mut world, user, password) = bought("family");
+    let login = Request::Login { device: BOB, username: user, password, replace: false };
+    let effects = world.step(Input::Ask(AskId(9_000), login));
+    assert!(!effects.iter().any(|effect| matches!(effect, Effect::Reply(..))), "answered before the server did");
+    let question = asked(&mut world).pop().unwrap();
+    let effects = answer(&mut world, &question, no(Some("As many devices are online.")));
+    let denied = |effect: &Effect| matches!(effect, Effect::Reply(_, Answer::Denied(words)) if words.contains("devices"));
+    assert!(effects.iter().any(denied), "{effects:?}");
+    assert!(world.in_gate(BOB).is_none() && world.in_gate(ALICE).is_some());
+}
+
+#[test]
+fn who_was_let_in_by_a_server_is_asked_for_likewise() {
+    for (outcome, stays) in [(left(600, 1_000_000), true), (AccessOutcome::NoAnswer, true), (no(None), false), (no(Some("No.")), false)] {
+        let (mut world, ..) = bought("both");
+        let password = Password::new("secret").unwrap();
+        let login = Request::Login { device: BOB, username: "ann@isp".parse().unwrap(), password, replace: false };
+        world.step(Input::Ask(AskId(9_000), login));
+        let question = asked(&mut world).pop().unwrap();
+        answer(&mut world, &question, left(3_600, 5_000_000));
+        world.leaves(BOB, 101);
+        world.pass(2 * MINUTE);
+        world.arrives(BOB, 101);
+        let question = asked(&mut world).pop().unwrap();
+        assert_eq!((question.user.as_str(), question.device), ("ann@isp", BOB));
+        answer(&mut world, &question, outcome.clone());
+        assert_eq!(world.in_gate(BOB).is_some(), stays, "{outcome:?}");
+        if outcome == left(600, 1_000_000) {
+            assert_eq!(shown(&mut world, BOB), Some((600, 1_000_000)));
+        }
+    }
+}
