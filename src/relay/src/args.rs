@@ -39,6 +39,7 @@ lango-relay vouchers create ROUTER PACKAGE COUNT
 lango-relay vouchers revoke ROUTER BATCH[/NUMBER]
                                 takes back what is not used of them; says how many were
 lango-relay radius list         the accounts that roam, what is left of them, and what waits to be written
+lango-relay radius off          accounts are to roam no more: without a relay that has [radius_sql] nothing waits for one
 lango-relay radius sync         writes all that was bought into the RADIUS server's tables again (a new database)
 lango-relay key accept          has the ledger take this machine's signing key, after the old one was lost
 
@@ -101,6 +102,8 @@ pub enum Command {
     RadiusList(Option<RouterName>),
     /// Write them again.
     RadiusSync(Option<RouterName>),
+    /// Accounts roam no more.
+    RadiusOff,
     /// Have the ledger take this machine's signing key.
     KeyAccept,
     /// Ask about a payment now: `ORDER` or `ROUTER/ORDER`; or send a text again: `sms-…`.
@@ -251,6 +254,7 @@ fn command(words: &[&str]) -> Result<Command, String> {
         }
         ["radius", "list"] => Command::RadiusList(None),
         ["radius", "sync"] => Command::RadiusSync(None),
+        ["radius", "off"] => Command::RadiusOff,
         ["key", "accept"] => Command::KeyAccept,
         ["retry", payment] => Command::Retry((*payment).to_owned()),
         ["sms"] => Command::Sms,
@@ -265,7 +269,7 @@ fn command(words: &[&str]) -> Result<Command, String> {
         ["assign", ..] => return Err("it is `assign RECEIPT ROUTER`".to_owned()),
         ["reverse", ..] => return Err("it is `reverse RECEIPT --yes`".to_owned()),
         ["vouchers", ..] => return Err("it is `vouchers create ROUTER PACKAGE COUNT` or `vouchers revoke ROUTER BATCH`".to_owned()),
-        ["radius", ..] => return Err("it is `radius list` or `radius sync`".to_owned()),
+        ["radius", ..] => return Err("it is `radius list`, `radius sync` or `radius off`".to_owned()),
         ["key", ..] => return Err("it is `key accept`".to_owned()),
         ["posts", ..] => return Err("it is `posts` or `posts done ID`".to_owned()),
         ["sms", ..] => return Err("it is `sms` or `sms reports`".to_owned()),
@@ -315,6 +319,7 @@ mod tests {
             ("payments --sums --json", Command::Payments),
             ("reconcile a.csv --day 2026-11-22", Command::Reconcile("a.csv".into())),
             ("radius list --json", Command::RadiusList(None)),
+            ("radius off", Command::RadiusOff),
             ("radius sync --router kibera-7", Command::RadiusSync(Some("kibera-7".parse().unwrap()))),
             ("key accept", Command::KeyAccept),
             ("vouchers create kibera-7 hour 20 --json", vouchers(365)),

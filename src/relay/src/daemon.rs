@@ -48,6 +48,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let signer = Signer::open(&config.signing_key)?;
     let ledger = Ledger::open(&config.database).await?;
     ledger.expect_key(&signer.public_key(), clock::now()).await?;
+    radius::announce(&ledger, config.radius.is_some()).await?;
     // New at each start: what a relay that died has claimed is claimed by nobody.
     let id: String = secret::row_id()?.chars().take(12).collect();
     let listener = TcpListener::bind(config.listen).await.with_context(|| format!("callbacks cannot be received on {}", config.listen))?;

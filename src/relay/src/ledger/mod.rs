@@ -12,6 +12,7 @@ mod posts;
 mod purchases;
 mod relays;
 mod reversals;
+mod roaming;
 mod routers;
 mod texts;
 mod tokens;
@@ -43,7 +44,7 @@ struct Step {
     postgres: &'static str,
 }
 
-const STEPS: [Step; 4] = [
+const STEPS: [Step; 5] = [
     Step {
         version: 2,
         common: include_str!("schema.sql"),
@@ -59,6 +60,7 @@ const STEPS: [Step; 4] = [
     // The same in both.
     Step { version: 4, common: include_str!("schema_4.sql"), sqlite: "", postgres: "" },
     Step { version: 5, common: include_str!("schema_5.sql"), sqlite: "", postgres: "" },
+    Step { version: 6, common: include_str!("schema_6.sql"), sqlite: "", postgres: "" },
 ];
 /// The first version that a later program can build on.
 const SCHEMA_FIRST: i64 = STEPS[0].version;

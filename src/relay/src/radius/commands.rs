@@ -4,7 +4,7 @@ use super::tables::{Listed, NoSchema, Tables, Written};
 use crate::clock;
 use crate::commands::{Misused, existing, table};
 use crate::config::{Config, Mistake};
-use crate::ledger::{Purchase, Standing};
+use crate::ledger::{Ledger, Purchase, Standing};
 use lango_core::time::Wall;
 use lango_core::units::RouterName;
 use serde_json::{Value, json};
@@ -25,12 +25,31 @@ fn tables(config: &Config) -> anyhow::Result<Tables> {
 /// # Errors
 /// When the database cannot be reached.
 pub async fn check(config: &Config) -> anyhow::Result<Option<Mistake>> {
-    let Some(radius) = &config.radius else { return Ok(None) };
+    let Some(radius) = &config.radius else {
+        let Some(ledger) = Ledger::open_existing(&config.database).await? else { return Ok(None) };
+        let mistake = |since| Mistake { line: 1, text: super::without_tables(since) };
+        return Ok(ledger.accounts_roam_since().await?.map(mistake));
+    };
     match tables(config)?.check().await {
         Ok(()) => Ok(None),
         Err(error) if error.is::<NoSchema>() => Ok(Some(Mistake { line: radius.line, text: error.to_string() })),
         Err(error) => Err(error),
     }
+}
+
+/// `lango-relay radius off`: nothing waits any more for a relay that has `[radius_sql]`.
+///
+/// # Errors
+/// When this relay has it itself, or the ledger cannot be used.
+pub async fn off(config: &Config) -> anyhow::Result<()> {
+    if config.radius.is_some() {
+        return Err(Misused("accounts roam: the config has [radius_sql]. Take that out of every relay's config first".to_owned()).into());
+    }
+    match existing(config).await?.accounts_stay().await? {
+        true => println!("accounts roam no more. What waited is acknowledged when its router tells of it again, within minutes"),
+        false => println!("accounts do not roam: there was nothing to end"),
+    }
+    Ok(())
 }
 
 async fn all(tables: &Tables) -> anyhow::Result<Vec<Listed>> {

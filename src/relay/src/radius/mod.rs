@@ -8,7 +8,7 @@ pub mod tables;
 
 use crate::clock;
 use crate::engine::Engine;
-use crate::ledger::{Place, Purchase, Standing};
+use crate::ledger::{Ledger, Place, Purchase, Standing};
 use crate::payment::schedule;
 use lango_core::message::DownBody;
 use lango_core::notice::AccountNotice;
@@ -60,24 +60,50 @@ impl Radius {
 }
 
 impl Engine {
-    /// Stores a purchase for the RADIUS server. `true`: it is there already, or never will be, and the router may forget it.
+    /// Stores a purchase for the RADIUS server, where accounts roam. `true`: it is there already, or never will be, and the router may
+    /// forget it.
     ///
     /// # Errors
     /// When it could not be stored.
-    pub(crate) async fn for_radius(
-        &self,
-        radius: &Radius,
-        router: &RouterName,
-        id: &MessageId,
-        notice: &AccountNotice,
-    ) -> anyhow::Result<bool> {
+    pub(crate) async fn for_radius(&self, router: &RouterName, id: &MessageId, notice: &AccountNotice) -> anyhow::Result<bool> {
+        // Without tables of its own this relay leaves what is bought to one that has them: they share the ledger.
+        if self.radius.is_none() && self.ledger.accounts_roam_since().await?.is_none() {
+            return Ok(true);
+        }
         let now = clock::now();
         let standing = self.ledger.add_purchase(router, &cause(id, notice), id, notice, now, now).await?;
-        if standing == Standing::Waiting {
-            radius.new.notify_one();
+        match (standing, &self.radius) {
+            (Standing::Waiting, Some(radius)) => radius.new.notify_one(),
+            (Standing::Waiting, None) => {
+                log::warn!("radius: {} of router {router} waits in the ledger for a relay that has [radius_sql]", notice.username);
+            }
+            (Standing::Written | Standing::Refused, _) => {}
         }
         Ok(standing != Standing::Waiting)
     }
+}
+
+/// Says to all relays on this ledger that accounts roam, where this one writes them. Where it cannot, and others do, that is told.
+///
+/// # Errors
+/// When the ledger cannot be used.
+pub async fn announce(ledger: &Ledger, has_tables: bool) -> anyhow::Result<()> {
+    if has_tables {
+        return ledger.accounts_roam(clock::now()).await;
+    }
+    if let Some(since) = ledger.accounts_roam_since().await? {
+        log::error!("{}", without_tables(since));
+    }
+    Ok(())
+}
+
+/// What is wrong with a relay that has no `[radius_sql]` where accounts roam.
+fn without_tables(since: Wall) -> String {
+    format!(
+        "radius: accounts of this ledger roam since {}, and this relay has no [radius_sql]: what routers tell it of purchases waits for a relay \
+         that has. Give it the section that the others have; or, if accounts are to roam no more: `lango-relay radius off`",
+        since.to_rfc3339()
+    )
 }
 
 /// What makes a purchase this one. Money is told of once, whatever the message is called. Else it is the message and the account: a

@@ -25,10 +25,10 @@ impl Engine {
             Some(sms) => self.store_text(sms, router, &id, body).await,
             None => Ok(()),
         };
-        let known = match (stored, &self.radius, body) {
+        let known = match (stored, body) {
             // The text does not wait for the RADIUS server; the router's leave to forget the purchase does.
-            (Ok(()), Some(tables), UpBody::Account(notice)) => self.for_radius(tables, router, &id, notice).await,
-            (stored, ..) => stored.map(|()| true),
+            (Ok(()), UpBody::Account(notice)) => self.for_radius(router, &id, notice).await,
+            (stored, _) => stored.map(|()| true),
         };
         match known {
             Ok(false) => {}

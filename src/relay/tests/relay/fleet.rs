@@ -14,6 +14,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
+#[path = "half.rs"]
+mod half;
+
 struct Fleet {
     relays: Vec<Program>,
     broker: Broker,
@@ -31,13 +34,17 @@ impl Fleet {
 
     /// The second one's way to the broker goes through a gate, if there is one.
     async fn with(databases: [&str; 2], gate: Option<&mut Gate>) -> Self {
+        Self::of(databases, gate, ["transaction_type = \"CustomerPayBillOnline\""; 2]).await
+    }
+
+    /// The same, each relay with its own lines at the end of `[mpesa]`.
+    async fn of(databases: [&str; 2], gate: Option<&mut Gate>, lines: [&str; 2]) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let folder = tempfile::tempdir().unwrap();
         let mut broker = Broker::new(folder.path());
         let daraja = Daraja::start().await;
-        let account = "transaction_type = \"CustomerPayBillOnline\"";
         let relay =
-            |name: &str, database, url: &str| Program::with_database(&folder.path().join(name), database, url, &daraja.url, account);
+            |name: &str, database, url: &str, lines| Program::with_database(&folder.path().join(name), database, url, &daraja.url, lines);
         let second = match gate {
             Some(gate) => {
                 gate.open_to(Target::Port(broker.port)).await;
@@ -45,7 +52,7 @@ impl Fleet {
             }
             None => broker.url(),
         };
-        let mut relays = vec![relay("one", databases[0], &broker.url()), relay("two", databases[1], &second)];
+        let mut relays = vec![relay("one", databases[0], &broker.url(), lines[0]), relay("two", databases[1], &second, lines[1])];
         let credentials = relays[0].add_router("kibera-7");
         broker.add_user("kibera-7", &credentials.password);
         broker.set_acl(&relays[0].command(&["router", "acl"]).stdout);

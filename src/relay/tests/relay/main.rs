@@ -10,7 +10,7 @@ pub(crate) mod daraja;
 mod hand;
 mod payments;
 pub(crate) mod program;
-mod radius;
+pub(crate) mod radius;
 pub(crate) mod router;
 mod strangers;
 pub mod tls;

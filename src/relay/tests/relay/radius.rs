@@ -45,7 +45,7 @@ impl Tables {
     }
 }
 
-fn sale(username: &str, receipt: Option<&str>) -> UpBody {
+pub(crate) fn sale(username: &str, receipt: Option<&str>) -> UpBody {
     let limits = Limits { time: Some(Millis(3_600_000)), data: Some(Bytes(5_000_000_000)), down: None, up: None, devices: 1 };
     let package = Package { id: "hour".parse().unwrap(), label: "1 hour".to_owned(), price: Shillings(10), limits };
     let of = AccountNotice::of(username.parse().unwrap(), Password::new("secret").unwrap(), &package);
@@ -53,7 +53,7 @@ fn sale(username: &str, receipt: Option<&str>) -> UpBody {
 }
 
 /// Waits until the relay acknowledges this.
-async fn acknowledged(router: &mut Router, id: &MessageId) {
+pub(crate) async fn acknowledged(router: &mut Router, id: &MessageId) {
     loop {
         if let DownBody::Ack { of } = router.next().await.body
             && of.contains(id)
