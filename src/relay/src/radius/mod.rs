@@ -28,8 +28,8 @@ const LOOK_AGAIN: Duration = Duration::from_secs(2);
 const TRY_AGAIN: u64 = 60_000;
 /// How often accounts are looked for that are of no more use.
 const FORGET_EVERY: Duration = Duration::from_secs(3_600);
-/// An account that is used up is forgotten after so long, in seconds: as on routers.
-const KEPT_FOR: u64 = 92 * 86_400;
+/// So many of them are looked at in one go. Between two FreeRADIUS writes, and what is bought comes first.
+const FORGET_AT_ONCE: u32 = 50;
 
 /// `[radius_sql]`.
 pub struct Config {
@@ -122,7 +122,7 @@ pub async fn run(engine: Arc<Engine>, mut stops: watch::Receiver<()>) {
         let _ = stops.changed().await;
         return;
     };
-    let (mut failures, mut forgotten) = (0, None::<Instant>);
+    let (mut failures, mut forget_at) = (0, Instant::now());
     loop {
         let wait = match write_due(&engine, radius).await {
             Ok(count) => {
@@ -130,9 +130,8 @@ pub async fn run(engine: Arc<Engine>, mut stops: watch::Receiver<()>) {
                     log::info!("radius: the database {} can be used again", radius.tables.place());
                 }
                 failures = 0;
-                if forgotten.is_none_or(|at| at.elapsed() >= FORGET_EVERY) {
-                    forgotten = Some(Instant::now());
-                    forget(&engine, radius).await;
+                if count == 0 && forget_at <= Instant::now() && !forget_some(&engine, radius).await {
+                    forget_at = Instant::now() + FORGET_EVERY;
                 }
                 if count == AT_ONCE as usize { Duration::ZERO } else { LOOK_AGAIN }
             }
@@ -156,6 +155,14 @@ pub async fn run(engine: Arc<Engine>, mut stops: watch::Receiver<()>) {
 
 /// Gives back how many were looked at.
 async fn write_due(engine: &Engine, radius: &Radius) -> anyhow::Result<usize> {
+    if radius.tables.look().await? {
+        let again = engine.ledger.write_purchases_again(clock::now()).await?;
+        radius.tables.is_known();
+        log::warn!(
+            "radius: {} is another file than before: {again} purchases are written there again, where they are not in",
+            radius.tables.place()
+        );
+    }
     let due = engine.ledger.due_purchases(clock::now(), AT_ONCE).await?;
     if due.is_empty() && radius.away.load(Ordering::Acquire) {
         // Nothing says whether it is back but asking.
@@ -191,34 +198,33 @@ async fn write(engine: &Engine, radius: &Radius, purchase: &Purchase) -> anyhow:
         None => {}
         Some(why) => log::error!("radius: a purchase for {username} of router {router} does not roam: {why}"),
     }
+    if purchase.standing == Standing::Written {
+        return Ok(()); // its router was told when it was written first
+    }
     // The message may have another name by now, which it was told under meanwhile.
     let message = engine.ledger.purchase(router, cause).await?.map_or_else(|| purchase.message.clone(), |purchase| purchase.message);
     engine.say(router, DownBody::Ack { of: vec![message] }).await;
     Ok(())
 }
 
-/// The one place where accounts are forgotten: those that are used up, a quarter after they were last of use.
-async fn forget(engine: &Engine, radius: &Radius) {
-    let before = (clock::now().0 / 1_000).saturating_sub(KEPT_FOR);
-    let mut after = String::new();
+/// The one place where accounts are forgotten: those that are used up, a quarter after they were last of use. Gives back whether there may be
+/// more to look at.
+async fn forget_some(engine: &Engine, radius: &Radius) -> bool {
     let round = async {
-        loop {
-            let accounts = radius.tables.accounts(&after, AT_ONCE).await?;
-            for account in &accounts {
-                if radius.tables.forget(&account.username, before).await? {
-                    engine.ledger.forget_purchases(&account.username.parse()?).await?;
-                    log::info!("radius: {} is forgotten: used up, a quarter ago", account.username);
-                }
-            }
-            match accounts.last() {
-                Some(last) if accounts.len() == AT_ONCE as usize => after.clone_from(&last.username),
-                _ => return anyhow::Ok(()),
+        let now = clock::now().0 / 1_000;
+        let due = radius.tables.due(now, FORGET_AT_ONCE).await?;
+        for username in &due {
+            if radius.tables.forget(username, now).await? {
+                engine.ledger.forget_purchases(&username.parse()?).await?;
+                log::info!("radius: {username} is forgotten: used up, a quarter ago");
             }
         }
+        anyhow::Ok(due.len() == FORGET_AT_ONCE as usize)
     };
-    if let Err(error) = round.await {
+    round.await.unwrap_or_else(|error| {
         log::warn!("radius: old accounts are left for the next time: {error:#}");
-    }
+        false
+    })
 }
 
 #[cfg(test)]

@@ -11,6 +11,9 @@ pub struct Totals {
     pub bytes: Option<u64>,
 }
 
+/// Routers stop short of a limit by up to one packet of their kernels': what is less is none, here as in `docs/freeradius/lango.conf`.
+const SHORT_BY: u64 = 65_536;
+
 /// What an account has used so far, by the RADIUS server's own accounting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Used {
@@ -48,10 +51,27 @@ impl Used {
         Self { seconds, bytes, last: seen }
     }
 
-    /// Whether nothing is left of these.
+    /// Whether nothing is left of these that could be served.
     #[must_use]
     pub fn exhausts(self, totals: Totals) -> bool {
-        totals.seconds.is_some_and(|most| self.seconds >= most) || totals.bytes.is_some_and(|most| self.bytes >= most)
+        totals.seconds.is_some_and(|most| self.seconds >= most)
+            || totals.bytes.is_some_and(|most| self.bytes.saturating_add(SHORT_BY) >= most)
+    }
+}
+
+/// An account that is used up is forgotten so long after it was last of use, in seconds: as on routers.
+pub const KEPT_FOR: u64 = 92 * 86_400;
+
+/// One that has something left can only be used up by sessions: it is looked at again after so long.
+const LOOK_AGAIN: u64 = 7 * 86_400;
+
+/// When to look again whether an account is of use, in seconds since 1970. Nothing: it is of none, and is forgotten.
+#[must_use]
+pub fn look_again(used: Used, totals: Totals, bought_at: u64, now: u64) -> Option<u64> {
+    let over = used.last.max(bought_at).saturating_add(KEPT_FOR);
+    match used.exhausts(totals) {
+        true => Some(over).filter(|over| *over >= now),
+        false => Some(now.saturating_add(LOOK_AGAIN)),
     }
 }
 
@@ -163,8 +183,26 @@ mod tests {
         }
         assert!(Used { seconds: 60, ..Used::default() }.exhausts(totals(Some(60), None)));
         assert!(Used { bytes: 500, ..Used::default() }.exhausts(totals(Some(60), Some(500))));
-        assert!(!Used { seconds: 59, bytes: 499, last: 1 }.exhausts(totals(Some(60), Some(500))));
+        assert!(!Used { seconds: 59, bytes: 934_463, last: 1 }.exhausts(totals(Some(60), Some(1_000_000))));
+        assert!(Used { seconds: 59, bytes: 934_464, last: 1 }.exhausts(totals(Some(60), Some(1_000_000))));
         assert!(!Used { seconds: 59, bytes: 499, last: 1 }.exhausts(totals(None, None)));
+    }
+
+    #[test]
+    fn when_an_account_is_looked_at_again() {
+        const DAY: u64 = 86_400;
+        let hour = totals(Some(3_600), None);
+        for (seconds, last, bought_at, now, again) in [
+            (3_600, 10 * DAY, 9 * DAY, 11 * DAY, Some(102 * DAY)),
+            (3_600, 10 * DAY, 11 * DAY, 11 * DAY, Some(103 * DAY)),
+            (3_600, 10 * DAY, 9 * DAY, 102 * DAY, Some(102 * DAY)),
+            (3_600, 10 * DAY, 9 * DAY, 102 * DAY + 1, None),
+            (3_599, 10 * DAY, 9 * DAY, 1_000 * DAY, Some(1_007 * DAY)),
+            (0, 0, 9 * DAY, 1_000 * DAY, Some(1_007 * DAY)),
+        ] {
+            let used = Used { seconds, bytes: 0, last };
+            assert_eq!(look_again(used, hour, bought_at, now), again, "{seconds} s used, at {now}");
+        }
     }
 
     #[test]

@@ -9,6 +9,8 @@ use lango_core::units::{RouterName, Username};
 use sqlx::any::AnyRow;
 use sqlx::error::DatabaseError;
 use sqlx::{Any, AnyPool, Row, Transaction};
+use std::os::unix::fs::MetadataExt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::Mutex;
 
 /// FreeRADIUS's own, and what we use of it.
@@ -28,13 +30,20 @@ const OURS: [(&str, &str); 2] = [
     (
         "lango_accounts",
         "CREATE TABLE lango_accounts (username TEXT NOT NULL PRIMARY KEY, router TEXT NOT NULL, password TEXT NOT NULL, groupname TEXT NOT NULL,
-         seconds BIGINT, bytes BIGINT, devices BIGINT NOT NULL, down_kbps BIGINT, up_kbps BIGINT, bought_at BIGINT NOT NULL)",
+         seconds BIGINT, bytes BIGINT, devices BIGINT NOT NULL, down_kbps BIGINT, up_kbps BIGINT, bought_at BIGINT NOT NULL,
+         look_at BIGINT NOT NULL DEFAULT 0)",
     ),
     (
         "lango_purchases",
         "CREATE TABLE lango_purchases (router TEXT NOT NULL, cause TEXT NOT NULL, username TEXT NOT NULL, at BIGINT NOT NULL, PRIMARY KEY (router, cause))",
     ),
 ];
+
+/// When an account is to be looked at whether it is still of use: not in the tables of the first versions.
+const LOOK_AT: &str = "ALTER TABLE lango_accounts ADD COLUMN look_at BIGINT NOT NULL DEFAULT 0";
+
+/// Finds those; without it they are found all the same.
+const LOOK_INDEX: &str = "CREATE INDEX IF NOT EXISTS lango_accounts_look ON lango_accounts (look_at)";
 
 /// The database lacks a table, or a column of one.
 #[derive(Debug, thiserror::Error)]
@@ -82,14 +91,22 @@ pub struct Tables {
     place: Place,
     /// In seconds; routers are told to send interim updates so often.
     interim: u32,
-    pool: Mutex<Option<AnyPool>>,
+    open: Mutex<Option<Open>>,
+    /// Whether what is open now is another file than what was open before, and nobody has seen to that.
+    replaced: AtomicBool,
+}
+
+/// What is open, and which file that is, where it is one.
+struct Open {
+    pool: AnyPool,
+    file: Option<(u64, u64)>,
 }
 
 impl Tables {
     /// Nothing is connected before it is needed: the RADIUS server's database may come later than the relay.
     #[must_use]
     pub fn new(place: Place, interim: u32) -> Self {
-        Self { place, interim, pool: Mutex::new(None) }
+        Self { place, interim, open: Mutex::new(None), replaced: AtomicBool::new(false) }
     }
 
     /// Where they are, without the password.
@@ -99,20 +116,48 @@ impl Tables {
     }
 
     async fn pool(&self) -> anyhow::Result<AnyPool> {
-        let mut kept = self.pool.lock().await;
-        if let Some(pool) = &*kept {
-            return Ok(pool.clone());
+        let mut kept = self.open.lock().await;
+        let file = self.file();
+        if let Some(open) = kept.take_if(|open| open.file != file) {
+            // A backup was put in its place, or it was taken away: what is written to the old one nobody reads.
+            self.replaced.store(true, Ordering::Release);
+            open.pool.close().await;
+        }
+        if let Some(open) = &*kept {
+            return Ok(open.pool.clone());
         }
         // FreeRADIUS makes the file with its tables only where there is none yet.
-        if let Place::Sqlite(path) = &self.place
-            && !path.exists()
-        {
+        if matches!(self.place, Place::Sqlite(_)) && file.is_none() {
             bail!("there is no database {} yet: FreeRADIUS makes it when it starts first", self.place);
         }
         let pool = self.place.connect().await.with_context(|| format!("the RADIUS server's database {} cannot be reached", self.place))?;
         self.prepare(&pool).await?;
-        *kept = Some(pool.clone());
+        *kept = Some(Open { pool: pool.clone(), file });
         Ok(pool)
+    }
+
+    /// Which file the database is at this moment: device and inode.
+    fn file(&self) -> Option<(u64, u64)> {
+        let Place::Sqlite(path) = &self.place else { return None };
+        std::fs::metadata(path).ok().map(|file| (file.dev(), file.ino()))
+    }
+
+    /// Looks whether the database's file is still the one that was open before; opens the new one where it is not. `true`: it was
+    /// replaced, until [`Tables::is_known`].
+    ///
+    /// # Errors
+    /// When it was, and the new one cannot be used.
+    pub async fn look(&self) -> anyhow::Result<bool> {
+        let moved = self.open.lock().await.as_ref().is_some_and(|open| open.file != self.file());
+        if moved {
+            self.pool().await?;
+        }
+        Ok(self.replaced.load(Ordering::Acquire) && self.open.lock().await.is_some())
+    }
+
+    /// Somebody has seen to it that the new file gets what the old one had.
+    pub fn is_known(&self) {
+        self.replaced.store(false, Ordering::Release);
     }
 
     /// Looks whether FreeRADIUS's tables are there, and makes ours where they are not.
@@ -148,6 +193,17 @@ impl Tables {
                     format!("the table {table} cannot be made in {}: let the relay's user make tables there", self.place)
                 })?;
             }
+        }
+        let probe = "SELECT look_at FROM lango_accounts WHERE 1 = 0";
+        if sqlx::raw_sql(probe).execute(pool).await.is_err() {
+            let added = sqlx::raw_sql(LOOK_AT).execute(pool).await;
+            if added.is_err() && sqlx::raw_sql(probe).execute(pool).await.is_err() {
+                added.with_context(|| format!("the table lango_accounts in {} needs a column: let its owner do {LOOK_AT}", self.place))?;
+            }
+        }
+        // Only for speed: who may not make it does without.
+        if let Err(error) = sqlx::raw_sql(LOOK_INDEX).execute(pool).await {
+            log::debug!("radius: no index on lango_accounts: {error}");
         }
         Ok(())
     }
@@ -201,7 +257,7 @@ impl Tables {
         let totals = rule::add((!is_new).then_some(kept.totals), used, rule::bought(notice));
         let update = sqlx::query(
             "UPDATE lango_accounts SET password = $2, groupname = $3, seconds = $4, bytes = $5, devices = $6, down_kbps = $7, up_kbps = $8,
-             bought_at = $9 WHERE username = $1",
+             bought_at = $9, look_at = $10 WHERE username = $1",
         );
         update
             .bind(username)
@@ -213,10 +269,15 @@ impl Tables {
             .bind(notice.down_kbps.map(|speed| to_db(speed.0)))
             .bind(notice.up_kbps.map(|speed| to_db(speed.0)))
             .bind(to_db(at))
+            .bind(to_db(at.saturating_add(rule::KEPT_FOR)))
             .execute(&mut *tx)
             .await?;
         self.put_rows(&mut tx, username, &kept.groupname).await?;
         tx.commit().await.with_context(|| format!("the RADIUS server's database {} could not store a purchase", self.place))?;
+        // In the very moment in which it was replaced it went into the old one.
+        if self.open.lock().await.as_ref().is_none_or(|open| open.file != self.file()) {
+            bail!("the RADIUS server's database {} was replaced meanwhile", self.place);
+        }
         Ok(Written::Now)
     }
 
@@ -312,7 +373,8 @@ impl Tables {
     /// # Errors
     /// When the database cannot be read.
     pub async fn accounts(&self, after: &str, most: u32) -> anyhow::Result<Vec<Listed>> {
-        let mut tx = self.begin().await?;
+        // Reads alone: nobody who writes waits for it.
+        let mut tx = self.pool().await?.begin().await?;
         let rows = sqlx::query("SELECT * FROM lango_accounts WHERE username > $1 ORDER BY username LIMIT $2");
         let rows = rows.bind(after).bind(i64::from(most)).fetch_all(&mut *tx).await?;
         let mut accounts = Vec::with_capacity(rows.len());
@@ -325,21 +387,35 @@ impl Tables {
         Ok(accounts)
     }
 
-    /// Removes an account that is used up, and of which nothing was bought or heard since `before` (seconds since 1970). `false`: it stays.
+    /// Accounts that are to be looked at by now (seconds since 1970) whether they are still of use, the most overdue first.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn due(&self, now: u64, most: u32) -> anyhow::Result<Vec<String>> {
+        let rows = sqlx::query("SELECT username FROM lango_accounts WHERE look_at <= $1 ORDER BY look_at LIMIT $2");
+        let rows = rows.bind(to_db(now)).bind(i64::from(most)).fetch_all(&self.pool().await?).await?;
+        rows.iter().map(|row| Ok(row.try_get("username")?)).collect()
+    }
+
+    /// Removes an account that is used up, and of which nothing was bought or heard for [`rule::KEPT_FOR`] before `now` (seconds since 1970).
+    /// `false`: it stays, and it is noted when to look again.
     ///
     /// # Errors
     /// When the database cannot.
-    pub async fn forget(&self, username: &str, before: u64) -> anyhow::Result<bool> {
+    pub async fn forget(&self, username: &str, now: u64) -> anyhow::Result<bool> {
         let mut tx = self.begin().await?;
         let Some(kept) = self.kept(&mut tx, username).await? else { return Ok(false) };
         let used = Used::of(&self.sessions(&mut tx, username).await?);
-        if !used.exhausts(kept.totals) || used.last.max(kept.bought_at) >= before {
-            return Ok(false);
+        let again = rule::look_again(used, kept.totals, kept.bought_at, now);
+        if let Some(again) = again {
+            let update = sqlx::query("UPDATE lango_accounts SET look_at = $2 WHERE username = $1");
+            update.bind(username).bind(to_db(again)).execute(&mut *tx).await?;
+        } else {
+            remove_rows(&mut tx, username, &kept.groupname).await?;
+            sqlx::query("DELETE FROM lango_accounts WHERE username = $1").bind(username).execute(&mut *tx).await?;
         }
-        remove_rows(&mut tx, username, &kept.groupname).await?;
-        sqlx::query("DELETE FROM lango_accounts WHERE username = $1").bind(username).execute(&mut *tx).await?;
         tx.commit().await?;
-        Ok(true)
+        Ok(again.is_none())
     }
 }
 

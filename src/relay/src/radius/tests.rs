@@ -203,18 +203,94 @@ async fn what_is_used_up_is_forgotten_a_quarter_later_and_never_counts_again() {
         database.used("ab8bd7nu", NOW + 3_600, 3_600, 7);
         database.used("waiting", NOW + 3_600, 3_599, 7);
         let later = NOW + 3_600 + QUARTER;
-        assert!(!tables.forget("ab8bd7nu", later - QUARTER).await.unwrap());
+        assert!(!tables.forget("ab8bd7nu", later).await.unwrap());
+        assert_eq!(tables.due(later, 10).await.unwrap(), ["waiting", "free", "ab8bd7nu"], "looked at when it may be time");
         for (name, forgotten) in [("ab8bd7nu", true), ("ab8bd7nu", false), ("waiting", false), ("free", false), ("nobody", false)] {
-            assert_eq!(tables.forget(name, later - QUARTER + 1).await.unwrap(), forgotten, "{name}");
+            assert_eq!(tables.forget(name, later + 1).await.unwrap(), forgotten, "{name}");
         }
         assert!(database.rows().iter().all(|row| !row.contains("ab8bd7nu")), "{:?}", database.rows());
         assert_eq!(tables.accounts("", 10).await.unwrap().len(), 2);
+        assert!(tables.due(later + 6 * 86_400, 10).await.unwrap().is_empty(), "what has something left is looked at once a week");
+        assert_eq!(tables.due(later + 8 * 86_400, 1).await.unwrap().len(), 1);
         // Told again after years: nothing. Bought again: what is new, after what was used.
         assert_eq!(tables.write(&at, "receipt 1", &notice("ab8bd7nu", Some(60), None), later).await.unwrap(), Written::Before);
         assert!(database.rows().iter().all(|row| !row.contains("ab8bd7nu")), "{:?}", database.rows());
         tables.write(&at, "receipt 4", &notice("ab8bd7nu", Some(60), None), later).await.unwrap();
         assert!(database.rows().contains(&"ab8bd7nu Lango-Max-Time := 7200".to_owned()), "{:?}", database.rows());
     }
+}
+
+#[tokio::test]
+async fn tables_of_an_earlier_program_are_looked_at_too_and_by_an_index() {
+    for database in Database::both(true) {
+        database.sql(
+            "CREATE TABLE lango_accounts (username TEXT NOT NULL PRIMARY KEY, router TEXT NOT NULL, password TEXT NOT NULL, groupname TEXT NOT NULL,
+             seconds BIGINT, bytes BIGINT, devices BIGINT NOT NULL, down_kbps BIGINT, up_kbps BIGINT, bought_at BIGINT NOT NULL)",
+        );
+        database.sql("INSERT INTO lango_accounts VALUES ('old', 'kibera-7', 'secret', 'hour', 3600, NULL, 1, NULL, NULL, 1)");
+        let (one, two) = (database.tables(), database.tables());
+        assert_eq!(one.due(NOW, 10).await.unwrap(), ["old"]);
+        assert!(!two.forget("old", NOW).await.unwrap());
+        assert!(one.due(NOW, 10).await.unwrap().is_empty());
+        if database.address.starts_with("sqlite") {
+            let plan = database.sql("EXPLAIN QUERY PLAN SELECT username FROM lango_accounts WHERE look_at <= 1 ORDER BY look_at LIMIT 50");
+            assert!(plan.contains("lango_accounts_look") && !plan.contains("SCAN"), "{plan}");
+        }
+    }
+}
+
+/// FreeRADIUS writes while accounts are listed or looked at: nobody's session waits for that.
+#[tokio::test]
+async fn looking_for_what_to_forget_holds_no_lock() {
+    let [database, _] = Database::both(true);
+    let tables = database.tables();
+    tables.write(&router("kibera-7"), "receipt 1", &notice("ab8bd7nu", Some(60), None), NOW).await.unwrap();
+    let path = database.address.strip_prefix("sqlite://").unwrap();
+    // Somebody else is in the middle of writing all the time.
+    let mut writer = std::process::Command::new("sqlite3")
+        .args(["-batch", path])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut words = writer.stdin.take().unwrap();
+    std::io::Write::write_all(&mut words, b"BEGIN IMMEDIATE;\nSELECT 'begun';\n").unwrap();
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(writer.stdout.take().unwrap()), &mut line).unwrap();
+    assert_eq!(line.trim(), "begun");
+    assert_eq!(tables.due(NOW + 2 * QUARTER, 10).await.unwrap(), ["ab8bd7nu"]);
+    assert_eq!(tables.accounts("", 10).await.unwrap().len(), 1);
+    assert!(tables.forget("ab8bd7nu", NOW).await.is_err(), "this one does write");
+    drop(words);
+    assert!(writer.wait().unwrap().success());
+    assert!(!tables.forget("ab8bd7nu", NOW).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_file_that_was_replaced_is_noticed_and_opened_anew() {
+    let [database, _] = Database::both(true);
+    let (tables, at) = (database.tables(), router("kibera-7"));
+    let path = Path::new(database.address.strip_prefix("sqlite://").unwrap());
+    let [backup, away] = ["backup.db", "away.db"].map(|name| path.with_file_name(name));
+    database.sql(&format!("VACUUM INTO '{}'", backup.display()));
+    tables.write(&at, "receipt 1", &notice("ab8bd7nu", Some(60), None), NOW).await.unwrap();
+    assert!(!tables.look().await.unwrap());
+    // Taken away: nothing is written into what nobody reads.
+    std::fs::rename(path, &away).unwrap();
+    let error = tables.write(&at, "receipt 2", &notice("ab8bd7nu", Some(60), None), NOW).await.unwrap_err();
+    assert!(error.to_string().contains("there is no database"), "{error:#}");
+    assert!(!tables.look().await.unwrap(), "nothing to be seen to before there is one");
+    // The backup in its place, as docs/radius.md says: what was bought since is not in it.
+    for end in ["-wal", "-shm"] {
+        let _ = std::fs::remove_file(path.with_file_name(format!("radius.db{end}"))); // the old one's, where it left them
+    }
+    std::fs::rename(&backup, path).unwrap();
+    assert_eq!(tables.write(&at, "receipt 2", &notice("ab8bd7nu", Some(60), None), NOW).await.unwrap(), Written::Now);
+    assert!(tables.look().await.unwrap(), "until somebody has seen to it");
+    assert_eq!(tables.write(&at, "receipt 1", &notice("ab8bd7nu", Some(60), None), NOW).await.unwrap(), Written::Now);
+    assert_eq!(only(&tables).await.totals.seconds, Some(7_200));
+    tables.is_known();
+    assert!(!tables.look().await.unwrap());
 }
 
 #[tokio::test]

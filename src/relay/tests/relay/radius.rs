@@ -21,13 +21,17 @@ struct Tables {
 
 impl Tables {
     fn new() -> Self {
+        if !on_postgres() {
+            return Self::in_a_file();
+        }
+        Self { address: postgres::database(), file: None, _folder: tempfile::tempdir().unwrap() }
+    }
+
+    /// Wherever the ledger is.
+    fn in_a_file() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("radius.db");
-        let (address, file) = match on_postgres() {
-            true => (postgres::database(), None),
-            false => (format!("sqlite://{}", file.display()), Some(file)),
-        };
-        Self { address, file, _folder: folder }
+        Self { address: format!("sqlite://{}", file.display()), file: Some(file), _folder: folder }
     }
 
     fn make(&self) {
@@ -144,4 +148,29 @@ async fn while_the_tables_are_away_routers_keep_what_was_bought_and_nothing_else
     assert!(world.relay.log().contains("can be used again"), "{}", world.relay.log());
     assert_eq!(listed(&world)["not_written"], Value::Array(Vec::new()));
     assert_eq!(world.relay.command(&["check"]).code, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")] // commands are waited for, and the relay's answers come meanwhile
+async fn a_backup_in_the_tables_place_gets_what_was_bought_since() {
+    let tables = Tables::in_a_file();
+    let file = tables.file.clone().unwrap();
+    tables.make();
+    let mut world = world(&tables).await;
+    let backup = file.with_file_name("backup.db");
+    let first = world.router.say(sale("ab8bd7nu", Some("NLJ7RT61SV")));
+    acknowledged(&mut world.router, &first).await;
+    tables.sql(&format!("VACUUM INTO '{}'", backup.display()));
+    let second = world.router.say(sale("ab8bd7nu", Some("NLJ7RT61SW")));
+    acknowledged(&mut world.router, &second).await;
+    assert_eq!(tables.value("ab8bd7nu", "Lango-Max-Time"), "7200");
+    // FreeRADIUS is ended, and the backup put in its place; nobody buys anything meanwhile, and nobody tells the relay.
+    for end in ["-wal", "-shm"] {
+        std::fs::remove_file(file.with_file_name(format!("radius.db{end}"))).unwrap();
+    }
+    std::fs::rename(&backup, &file).unwrap();
+    until("what was bought since to be in the backup", async || (tables.value("ab8bd7nu", "Lango-Max-Time") == "7200").then_some(())).await;
+    assert!(world.relay.log().contains("is another file than before: 2 purchases"), "{}", world.relay.log());
+    let third = world.router.say(sale("ab8bd7nu", Some("NLJ7RT61SX")));
+    acknowledged(&mut world.router, &third).await;
+    assert_eq!(tables.value("ab8bd7nu", "Lango-Max-Time"), "10800");
 }
