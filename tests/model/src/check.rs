@@ -116,16 +116,16 @@ fn money(world: &World) -> Result<(), String> {
     for router in &world.routers {
         for entry in router.money() {
             let key = Key { router: router.name.clone(), order: entry.order.clone() };
-            let in_the_books = world.books.money.get(&entry.receipt);
-            let mine = |booked: &&Entry| booked.router.as_ref() == Some(&router.name) && booked.amount == entry.amount;
-            if in_the_books.filter(mine).is_none_or(|booked| booked.key.as_ref().is_some_and(|own| *own != key)) {
-                return Err(format!("{key}: the router has money, {}, that the ledger has not: {in_the_books:?}", entry.receipt));
-            }
             if !receipts.insert(&entry.receipt) {
                 return Err(format!("{}: two routers have this money", entry.receipt));
             }
             if !served.insert(key.clone()) {
                 return Err(format!("{key}: its money was served twice"));
+            }
+            let in_the_books = world.books.money.get(&entry.receipt);
+            let mine = |booked: &&Entry| booked.router.as_ref() == Some(&router.name) && booked.amount == entry.amount;
+            if in_the_books.filter(mine).is_none_or(|booked| booked.key.as_ref().is_some_and(|own| *own != key)) {
+                return Err(format!("{key}: the router has money, {}, that the ledger has not: {in_the_books:?}", entry.receipt));
             }
         }
     }
@@ -157,7 +157,7 @@ pub fn in_the_end(world: &mut World) -> Result<Sums, String> {
             if let Some(receipt) = view.receipt {
                 let served = view.username.is_some();
                 if shown.insert(receipt.clone(), served).is_some() {
-                    return Err(format!("{}: `lango payments` shows {receipt} twice", router.name));
+                    return Err(format!("{}: `lango payments` shows it twice: {receipt}", router.name));
                 }
             } else if view.status == lango_core::request::PaymentStatus::Pending {
                 return Err(format!("{}/{}: still pending when all is over", router.name, view.payment));

@@ -28,6 +28,8 @@ pub struct Passed {
     pub bytes: u64,
     /// Whether the quota stopped the rest.
     pub depleted: bool,
+    /// Whether nothing passed because the time is over.
+    pub ended: bool,
 }
 
 impl Kernel {
@@ -98,7 +100,7 @@ impl Kernel {
     pub fn forward(&mut self, mac: Mac, up: bool, packets: u64, now: Monotonic) -> Option<Passed> {
         let account = self.accounts.values().find(|account| account.devices.contains_key(&mac))?;
         if account.until.is_some_and(|until| until <= now) {
-            return None;
+            return Some(Passed { id: account.id, bytes: 0, depleted: false, ended: true });
         }
         let (id, room) = (account.id, account.data_end.map_or(u64::MAX, |end| self.room(account.id, end)));
         let fit = packets.min(room / PACKET);
@@ -107,6 +109,6 @@ impl Kernel {
         let counter = self.counters.entry((id, mac)).or_default();
         let way = if up { &mut counter.up } else { &mut counter.down };
         *way = way.plus(Bytes(bytes));
-        Some(Passed { id, bytes, depleted: fit < packets })
+        Some(Passed { id, bytes, depleted: fit < packets, ended: false })
     }
 }

@@ -8,6 +8,7 @@ pub mod books;
 pub mod check;
 pub mod input;
 pub mod kernel;
+pub mod lies;
 pub mod mirror;
 pub mod purse;
 pub mod random;

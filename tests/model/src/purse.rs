@@ -59,8 +59,10 @@ pub struct Purse {
     pub pots: VecDeque<Pot>,
     /// Service that nobody paid for.
     pub free: Loose,
-    /// Since when the first pot has nothing left and stands there still.
+    /// Since when the first pot has nothing left, or the kernel lets nothing more pass, and the pot stands there still.
     pub over_since: Option<u64>,
+    /// Since when the kernel lets nothing more pass.
+    pub stopped_since: Option<u64>,
 }
 
 impl Purse {
@@ -95,8 +97,18 @@ impl Purse {
     }
 
     fn note(&mut self, at: u64) {
-        let over = self.pots.front().is_some_and(|pot| pot.time_left() == Some(0) || pot.data_left() == Some(0));
-        self.over_since = if over { self.over_since.or(Some(at)) } else { None };
+        self.over_since = if self.is_over() { self.over_since.or(Some(at)) } else { None };
+    }
+
+    fn is_over(&self) -> bool {
+        self.pots.front().is_some_and(|pot| pot.time_left() == Some(0) || pot.data_left() == Some(0))
+    }
+
+    /// The kernel lets nothing more pass. Nothing where that is right: the first pot is used up, a packet short of it or less.
+    pub fn stop(&mut self, by_data: bool, at: u64) -> Option<u64> {
+        self.stopped_since.get_or_insert(at);
+        let first = self.pots.front()?;
+        if by_data { first.data_left().filter(|left| *left > SHORT) } else { first.time_left().filter(|left| *left > 0) }
     }
 
     /// Milliseconds in all pots that limit them.
@@ -126,7 +138,13 @@ impl Purse {
                 pots.pop_front();
             }
             let same = pots.iter().map(|pot| pot.limits).eq(purchases.iter().map(|purchase| purchase.limits));
-            same.then_some(Self { pots, free: self.free, over_since: None })
+            if !same {
+                return None;
+            }
+            // Where nothing came and nothing went, what is over is over as long as it was: accounts are written each minute.
+            let stays = gone == 0 && paid.is_empty() && pots.len() == self.pots.len();
+            let [over_since, stopped_since] = [self.over_since, self.stopped_since].map(|since| since.filter(|_| stays));
+            Some(Self { pots, free: self.free, over_since, stopped_since })
         })
     }
 

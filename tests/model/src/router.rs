@@ -2,6 +2,7 @@
 //! does it (docs/house.md): effects in their order, and a crash between any two of them.
 
 use crate::kernel::{Kernel, Passed};
+use crate::lies::{Liar, Lie};
 use crate::random::Random;
 use crate::service::{Moment, Service, Store};
 use crate::sold;
@@ -51,6 +52,7 @@ pub struct Router {
     pub service: Service,
     /// What was answered, in its order.
     pub answers: Vec<(AskId, Answer)>,
+    liar: Liar,
     gateway: Option<Gateway>,
     kernel: Kernel,
     /// Since when the program runs.
@@ -85,7 +87,7 @@ fn settings(name: &RouterName, number: u8, all: bool) -> Settings {
 impl Router {
     /// A router that has just started for the first time.
     #[must_use]
-    pub fn new(number: u8, seed: u64, now: u64) -> Self {
+    pub fn new(number: u8, seed: u64, now: u64, liar: Liar) -> Self {
         let mut router = Self {
             name: format!("router-{number}").parse().unwrap(),
             store: Store::new(),
@@ -101,6 +103,7 @@ impl Router {
             sells_all: true,
             service: Service::default(),
             answers: Vec::new(),
+            liar,
             gateway: None,
             kernel: Kernel::default(),
             runs_since: now,
@@ -150,7 +153,13 @@ impl Router {
     /// When it wants to be woken.
     #[must_use]
     pub fn due(&self) -> Option<u64> {
-        let due = self.gateway.as_ref()?.poll_timeout()?;
+        let mut due = self.gateway.as_ref()?.poll_timeout()?;
+        if self.liar.tells(Lie::NobodyWakes) {
+            return None;
+        }
+        if self.liar.tells(Lie::EndOfTimeUnnoticed) {
+            due = self.kernel.accounts().filter_map(|account| account.until).min()?;
+        }
         Some((due.0 + self.booted_at).saturating_sub(5_000))
     }
 
@@ -172,6 +181,15 @@ impl Router {
         let since = self.dead_since.take().unwrap_or(at);
         self.unwritten += at - since.max(self.booted_at);
         self.service.was_off(&self.store, at - since, &self.boot());
+        let unsure: Vec<_> = self.service.unsure().cloned().collect();
+        for record in self.store.values_mut() {
+            if let Record::Account(account) = record
+                && unsure.contains(&account.username)
+                && self.liar.tells(Lie::CrashCosts)
+            {
+                account.clock.take(lango_core::units::Millis::from_minutes(10));
+            }
+        }
         self.service.program_starts(&self.store, &self.kernel, &self.moment(at));
         // As the store gives them: from their bytes.
         let records = self.store.iter().map(|(key, record)| Record::decode(key, &record.encode()).expect("what was written can be read"));
@@ -191,7 +209,7 @@ impl Router {
         }
         self.taking_over = false;
         if let Some(gateway) = &self.gateway {
-            let last = self.kernel.reconcile(gateway.desired_gate());
+            let last = self.kernel.reconcile(self.liar.desired(gateway.desired_gate()));
             self.service.kernel_has_heard();
             if !last.is_empty() {
                 self.step(Input::Usage(last), at);
@@ -228,9 +246,11 @@ impl Router {
 
     /// One step of the rules, carried out; the answer, where something was asked.
     pub fn step(&mut self, input: Input, at: u64) -> Option<Answer> {
+        let input = self.liar.input(input)?;
         let now = self.now(at);
         let entropy = Entropy(std::array::from_fn(|_| u8::try_from(self.random.below(256)).unwrap_or(0)));
-        let effects = self.gateway.as_mut()?.handle(input, now, &entropy);
+        let mut effects = self.gateway.as_mut()?.handle(input, now, &entropy);
+        self.liar.effects(&mut effects, &self.store);
         let crash = self.crash.take();
         let mut answer = None;
         let mut follow = Vec::new();
@@ -262,6 +282,7 @@ impl Router {
                         return None;
                     }
                     if !self.taking_over {
+                        let changes: Vec<GateChange> = changes.into_iter().map(|change| self.shared(change)).collect();
                         let last: Vec<Usage> = changes.into_iter().flat_map(|change| self.kernel.change(change)).collect();
                         if !last.is_empty() {
                             follow.push(Input::Usage(last));
@@ -295,6 +316,18 @@ impl Router {
         answer
     }
 
+    /// As a lie has it, a device of another account passes on this one, too.
+    fn shared(&self, change: GateChange) -> GateChange {
+        let GateChange::Set(mut account) = change else { return change };
+        let other = self.kernel.accounts().find(|other| other.id != account.id).and_then(|other| other.devices.iter().next());
+        if let Some((mac, device)) = other
+            && self.liar.tells(Lie::GateSharesDevice)
+        {
+            account.devices.insert(*mac, device.clone());
+        }
+        GateChange::Set(account)
+    }
+
     fn write(&mut self, changes: Vec<Change>, at: u64) {
         self.service.written(&self.store, &changes, &self.kernel, &self.moment(at));
         for change in changes {
@@ -311,8 +344,11 @@ impl Router {
             return;
         }
         let (mac, now) = (self.mac(device), self.monotonic(at));
-        let Some(Passed { id, bytes, depleted }) = self.kernel.forward(mac, up, packets, now) else { return };
+        let Some(Passed { id, bytes, depleted, ended }) = self.kernel.forward(mac, up, packets, now) else { return };
         self.service.bytes_passed(id, bytes, at);
+        if depleted || ended {
+            self.service.stopped(id, depleted, at);
+        }
         if depleted && self.runs() {
             self.step(Input::Usage(self.kernel.usage()), at);
             self.step(Input::Depleted(id), at);
@@ -382,24 +418,24 @@ impl Router {
                 let devices: Vec<_> = account.devices.iter().map(|(mac, device)| (*mac, device.addresses.clone())).collect();
                 (account.id, account.until, account.data_end, account.down, account.up, devices)
             };
-            let mut desired = gateway.desired_gate();
-            desired.sort_by_key(|account| account.id);
-            if !desired.iter().map(plain).eq(self.kernel.accounts().map(plain)) {
-                return Err(format!("{name}: the kernel has {:?} and should have {desired:?}", self.kernel));
-            }
-            let now = self.monotonic(at);
-            let mut online: Vec<Mac> = Vec::new();
-            for account in &desired {
-                if account.until.is_some_and(|until| until <= now) {
-                    return Err(format!("{name}: somebody passes who has nothing left: {account:?}"));
-                }
-                online.extend(account.devices.keys().copied());
-            }
+            let mut online: Vec<Mac> = self.kernel.accounts().flat_map(|account| account.devices.keys().copied()).collect();
             let count = online.len();
             online.sort();
             online.dedup();
             if online.len() != count {
                 return Err(format!("{name}: a device is in the gate twice"));
+            }
+            let own = gateway.desired_gate();
+            let mut desired = self.liar.desired(own.clone());
+            desired.sort_by_key(|account| account.id);
+            if !desired.iter().map(plain).eq(self.kernel.accounts().map(plain)) {
+                return Err(format!("{name}: the kernel has {:?} and should have {desired:?}", self.kernel));
+            }
+            let now = self.monotonic(at);
+            for account in &own {
+                if account.until.is_some_and(|until| until <= now) {
+                    return Err(format!("{name}: somebody passes who has nothing left: {account:?}"));
+                }
             }
         }
         let runs_since = self.gateway.is_some().then_some(self.runs_since);
@@ -409,7 +445,7 @@ impl Router {
     /// What the operator is shown.
     pub fn payments(&mut self, at: u64) -> Vec<lango_core::request::OperatorPaymentView> {
         match self.ask(Request::Payments, at) {
-            Some(Answer::Payments(views)) => views,
+            Some(Answer::Payments(views)) => self.liar.views(views),
             other => panic!("payments were asked for, and the answer is {other:?}"),
         }
     }

@@ -255,11 +255,11 @@ impl Service {
         let (had, has) = (before.time_left() + paid, after.time_left());
         let taken = had.saturating_sub(has);
         let loose = self.loose_of(&account.username).time;
-        if taken > owing.most + loose {
-            return Err(format!("outages of {} ms took {taken} ms of {had}", owing.most));
-        }
         if has + loose < owing.bought.min(had) {
             return Err(format!("outages took of what was bought after them: {has} ms left of {had}, {} bought since", owing.bought));
+        }
+        if taken > owing.most + loose {
+            return Err(format!("outages of {} ms took {taken} ms of {had}", owing.most));
         }
         // An unlimited purchase lets none of what is behind it be used up.
         let in_a_row = before.pots.iter().all(|pot| pot.limits.time.is_some());
@@ -302,6 +302,20 @@ impl Service {
         if self.unsure.contains(name) {
             self.loose.bytes += bytes;
         }
+    }
+
+    /// The kernel lets nothing more pass on an account: not before what was paid for first is used up.
+    pub fn stopped(&mut self, id: GateId, by_data: bool, at: u64) {
+        let Some(name) = self.names.get(&id).filter(|name| !self.unsure.contains(*name)) else { return };
+        if let Some(left) = self.purses.get_mut(name).and_then(|purse| purse.stop(by_data, at)) {
+            let what = if by_data { "data" } else { "time" };
+            self.complain(format!("{}: it was stopped at its end of {what} with {left} left", name.clone()));
+        }
+    }
+
+    /// Accounts of which store and kernel may know different things.
+    pub fn unsure(&self) -> impl Iterator<Item = &Username> {
+        self.unsure.iter()
     }
 
     /// The program did not run for so long: to an account that a power cut stopped, the outage lasts until that is written down.
@@ -379,6 +393,9 @@ impl Service {
         if let Some(wrong) = &self.wrong {
             return Err(wrong.clone());
         }
+        if let Some(stranger) = kernel.accounts().find(|in_force| accounts(store).all(|account| account.id != in_force.id)) {
+            return Err(format!("{stranger:?} is in the gate, and in no record"));
+        }
         for account in accounts(store) {
             let username = &account.username;
             let Some(purse) = self.purses.get(username) else { return Err(format!("{username}: nobody paid for it")) };
@@ -395,13 +412,20 @@ impl Service {
             }
             let late = |since: u64| runs_since.is_some_and(|runs| now.at > since.max(runs) + CHECKPOINT_EVERY.0);
             let serves = kernel.accounts().any(|in_force| in_force.id == account.id);
-            if serves && purse.over_since.is_some_and(late) {
-                return Err(format!("{username}: its first purchase was used up at {:?}, and nobody noticed: {purse:?}", purse.over_since));
+            if let Some(since) = [purse.over_since, purse.stopped_since].into_iter().flatten().min().filter(|since| serves && late(*since))
+            {
+                return Err(format!("{username}: its first purchase was used up at {since}, and nobody noticed: {purse:?}"));
             }
             let most = account.purchases.front().map_or(0, |purchase| purchase.limits.devices);
             let devices = kernel.accounts().find(|in_force| in_force.id == account.id).map_or(0, |in_force| in_force.devices.len());
             if devices > usize::from(most) && runs_since.is_some() {
                 return Err(format!("{username}: {devices} devices are online, of {most}"));
+            }
+            // Who is online on it, as the store has it, passes, and nobody else does.
+            let in_force = kernel.accounts().find(|in_force| in_force.id == account.id);
+            let passing: Vec<&Mac> = in_force.into_iter().flat_map(|in_force| in_force.devices.keys()).collect();
+            if runs_since.is_some() && !account.online.keys().eq(passing.iter().copied()) {
+                return Err(format!("{username}: {passing:?} pass on it, and {:?} are online", account.online));
             }
         }
         Ok(())

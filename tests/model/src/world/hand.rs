@@ -4,6 +4,7 @@
 use super::World;
 use crate::books::Post;
 use crate::input::Answer;
+use crate::lies::Lie;
 use crate::relay::Task;
 use crate::router::DAWN;
 use crate::safaricom::Hand;
@@ -60,7 +61,9 @@ impl World {
         let heard = self.relays[number].trouble.is_none();
         let (before, after) = self.trouble(number);
         if before {
-            self.books.keep_post(&id, post, self.wall());
+            if !self.liar.tells_once(Lie::ConfirmationLost) {
+                self.books.keep_post(&id, post, self.wall());
+            }
             self.safaricom.hands.iter_mut().filter(|hand| hand.receipt == *receipt).for_each(|hand| hand.told = true);
         }
         after(self);
@@ -295,7 +298,7 @@ impl World {
             return;
         }
         let (receipt, payer) = all.swap_remove(n % all.len());
-        let phone = if right { payer } else { "0712345699".parse().unwrap() };
+        let phone = if right || self.liar.tells(Lie::StrangersReceipt) { payer } else { "0712345699".parse().unwrap() };
         let router = &mut self.routers[number];
         let device = router.mac(device);
         router.ask(Request::Reclaim { device, receipt, phone }, self.now);

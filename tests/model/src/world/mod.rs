@@ -1,11 +1,13 @@
 //! The whole: routers, relays, their ledger, the messages between them, and Safaricom; and what follows from one input.
 
 mod hand;
+mod lies;
 mod relays;
 mod vouchers;
 
 use crate::books::Books;
 use crate::input::{Answer, Fate, Input};
+use crate::lies::{Liar, Lie};
 use crate::relay::Relay;
 use crate::router::{DAWN, DEVICES, Router};
 use crate::safaricom::{Safaricom, Script};
@@ -63,6 +65,7 @@ pub struct World {
     /// Who came with a receipt, by router and question; and whether with the number that paid.
     reclaims: BTreeMap<(usize, AskId), bool>,
     ids: u64,
+    liar: Liar,
     /// How many effects, messages and changes there were: what a run has gone through.
     pub steps: u64,
 }
@@ -70,10 +73,10 @@ pub struct World {
 impl World {
     /// Everything runs, and nothing has happened yet. One relay, or two on one ledger.
     #[must_use]
-    pub fn new(seed: u64, relays: usize, books: Books) -> Self {
+    pub fn new(seed: u64, relays: usize, books: Books, liar: &Liar) -> Self {
         let mut world = Self {
             now: 0,
-            routers: (0..2).map(|number| Router::new(number, seed, 0)).collect(),
+            routers: (0..2).map(|number| Router::new(number, seed, 0, liar.clone())).collect(),
             relays: (0..relays).map(|_| Relay::default()).collect(),
             books,
             safaricom: Safaricom::default(),
@@ -84,6 +87,7 @@ impl World {
             till: seed.is_multiple_of(2),
             reclaims: BTreeMap::new(),
             ids: 0,
+            liar: liar.clone(),
             steps: 0,
         };
         if seed % 4 < 2 {
@@ -226,6 +230,7 @@ impl World {
         }
         self.collect();
         self.steps += 1;
+        self.lie();
         self.look_at_answers()
     }
 
@@ -311,6 +316,9 @@ impl World {
     }
 
     fn relay_due(&self, relay: &Relay) -> Option<u64> {
+        if self.liar.tells(Lie::NothingIsDue) {
+            return None;
+        }
         let wall = |at: u64| at.saturating_sub(DAWN);
         let payments = self.books.next_due(|key| relay.preparing.contains(key)).map(wall);
         let messages = self.books.next_message().filter(|_| relay.connected).map(wall);
@@ -379,6 +387,7 @@ impl World {
         self.steps += 1;
         match packet {
             Packet::Down(router, down) => {
+                let Some(down) = self.falsified(router, down) else { return Ok(()) };
                 let to = &mut self.routers[router];
                 if to.runs() && to.net {
                     to.step(step::Input::Relay(down), self.now);

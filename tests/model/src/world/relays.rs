@@ -3,6 +3,7 @@
 use super::{CALL, GONE_AFTER, LEFT_AFTER, Packet, World};
 use crate::books::Applied;
 use crate::input::{Answer, Fate, Trouble};
+use crate::lies::Lie;
 use crate::relay::{Relay, Task};
 use crate::router::DAWN;
 use crate::safaricom::{Call, Script};
@@ -86,6 +87,9 @@ impl World {
 
     /// The relay's timer.
     pub(super) fn look(&mut self, number: usize) -> Result<(), String> {
+        if self.liar.tells(Lie::DueForEver) {
+            return Ok(());
+        }
         if !self.relays[number].asked && self.now >= self.relays[number].started_at + GONE_AFTER {
             self.ask_for_all_open(number);
         }
@@ -142,7 +146,8 @@ impl World {
     }
 
     pub(super) fn say(&mut self, number: usize, router: usize, body: DownBody) {
-        if self.relays[number].connected {
+        let silent = matches!(body, DownBody::Ack { .. }) && self.liar.tells(Lie::RequestsUnanswered);
+        if self.relays[number].connected && !silent {
             let down = self.down(&self.routers[router].name.clone(), body);
             self.send(Packet::Down(router, down));
         }
@@ -181,6 +186,7 @@ impl World {
             UpBody::Account(_) | UpBody::Expiring(_) | UpBody::Ended(_) => self.say(number, router, DownBody::Ack { of: vec![up.id] }),
             UpBody::ReceiptQuery(query) => self.receipt_asked(number, router, query)?,
             UpBody::VouchersRevoked(_) => return Err("nobody revokes vouchers here".to_owned()),
+            UpBody::Ack { .. } if self.liar.tells(Lie::ResultsUnheard) => {}
             UpBody::Ack { of } => {
                 let (before, after) = self.trouble(number);
                 if before {
@@ -331,6 +337,9 @@ impl World {
             return PushAnswer::InDoubt("lost".to_owned());
         }
         let script = self.scripts.get(&key.order).cloned().unwrap_or(Script { code: "0", after: 0, callback: Fate::Once });
+        if self.liar.tells(Lie::PromptedTwice) {
+            self.safaricom.prompt(key, payment.phone, payment.amount, script.clone(), self.now);
+        }
         let checkout = self.safaricom.prompt(key, payment.phone, payment.amount, script, self.now);
         if answer == Answer::Lost { PushAnswer::InDoubt("lost".to_owned()) } else { PushAnswer::Accepted(checkout) }
     }

@@ -46,6 +46,7 @@ impl World {
         let typed = which.map_or_else(|| code(899, &self.routers[number].name).0, |which| self.vouchers.made[which].code);
         let before = which.and_then(|which| self.voucher(self.vouchers.made[which].router, self.vouchers.made[which].hash).cloned());
         let device = self.routers[number].mac(device);
+        let typed = self.taken_for(number, typed, before.as_ref());
         let answer = self.routers[number].ask(Request::Redeem { device, code: typed }, self.now);
         let here = which.filter(|which| self.vouchers.made[*which].router == number);
         let state = before.filter(|_| here.is_some()).map(|voucher| voucher.state);
