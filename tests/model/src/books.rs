@@ -443,7 +443,7 @@ impl Books {
                 Which::Due => waiting.due <= now.0,
             };
             if wanted {
-                waiting.times += 1;
+                waiting.times = if matches!(which, Which::Of(_)) { 1 } else { waiting.times + 1 };
                 waiting.due = now.0 + if waiting.times < OFTEN { AGAIN } else { SELDOM };
                 claimed.push(waiting.message.clone());
             }

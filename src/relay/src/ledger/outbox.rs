@@ -43,7 +43,8 @@ const BATCH: i64 = 2_000;
 pub enum Which {
     /// Everybody's, sent or not: the broker may have forgotten all of them.
     All,
-    /// One router's: it comes back.
+    /// One router's: it comes back. They are sent often again from here on: it is there, whatever kept it from taking them before (one
+    /// that did not know the time yet takes no vouchers).
     Of(RouterName),
     /// Those whose time has come, and which nobody else has claimed.
     Due,
@@ -162,8 +163,15 @@ impl Ledger {
 // $1 the claim, $2 and $3 when it ends, $4 after how many times it is the later end, $5 how many at most.
 macro_rules! claim {
     ($wanted:literal, $free:literal) => {
+        claim!($wanted, $free, "times")
+    };
+    ($wanted:literal, $free:literal, $times:literal) => {
         concat!(
-            "UPDATE outbox SET claim = $1, times = times + 1, due = CASE WHEN times + 1 < $4 THEN $2 ELSE $3 END ",
+            "UPDATE outbox SET claim = $1, times = ",
+            $times,
+            " + 1, due = CASE WHEN ",
+            $times,
+            " + 1 < $4 THEN $2 ELSE $3 END ",
             // Who has no key any more is told nothing.
             "WHERE id IN (SELECT id FROM outbox WHERE router NOT IN (SELECT name FROM routers WHERE revoked_at IS NOT NULL) AND ",
             $wanted,
@@ -175,8 +183,8 @@ macro_rules! claim {
 }
 const CLAIM_ALL: &str = claim!("due > 0 ORDER BY due", "");
 const CLAIM_ALL_FREE: &str = claim!("due > 0 ORDER BY due", " FOR UPDATE SKIP LOCKED");
-const CLAIM_OF: &str = claim!("router = $6 ORDER BY due", "");
-const CLAIM_OF_FREE: &str = claim!("router = $6 ORDER BY due", " FOR UPDATE SKIP LOCKED");
+const CLAIM_OF: &str = claim!("router = $6 ORDER BY due", "", "CAST(0 AS BIGINT)");
+const CLAIM_OF_FREE: &str = claim!("router = $6 ORDER BY due", " FOR UPDATE SKIP LOCKED", "CAST(0 AS BIGINT)");
 const CLAIM_DUE: &str = claim!("due <= $6 ORDER BY due", "");
 const CLAIM_DUE_FREE: &str = claim!("due <= $6 ORDER BY due", " FOR UPDATE SKIP LOCKED");
 
