@@ -53,6 +53,7 @@ fn records(accounts: u32, boot: &BootId) -> Vec<Record> {
             online: [(mac(n), online)].into(),
             idle_since: None,
             untold: 0,
+            counted_in: None,
         }));
         records.push(Record::Device(Device { mac: mac(n), account: Some(username), waiting: false, idle_since: None }));
     }

@@ -19,6 +19,14 @@ pub const GRACE_TIME: Millis = Millis::from_minutes(10);
 /// The same for data, where what was bought besides has no end of data.
 pub const GRACE_DATA: Bytes = Bytes::from_megabytes(16);
 
+/// So many devices' totals are kept one by one on an account; older ones become one sum ([`Account::fold`]), since a phone that takes a new
+/// address at each visit would make its account grow for ever.
+pub const DEVICES_KEPT: usize = 8;
+
+/// Under this address [`Account::traffic`] has the sum: one for documentation (RFC 7042 section 2.1.2), which no device has. A program
+/// that knows nothing of sums takes it for one.
+pub const FOLDED: Mac = Mac([0x00, 0x00, 0x5e, 0x00, 0x53, 0x00]);
+
 /// An account.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Account {
@@ -36,7 +44,8 @@ pub struct Account {
     pub purchases: VecDeque<Purchase>,
     /// The first purchase's time.
     pub clock: Clock,
-    /// What each device that ever used the account sent and received on it: running totals.
+    /// What each device that used the account sent and received on it: running totals. Of devices of earlier boots that are too many
+    /// there is a sum, under [`FOLDED`].
     pub traffic: FewMap<Mac, Traffic>,
     /// The running total at which the first purchase began to be used: its data ends this much and its own data later.
     pub data_start: Bytes,
@@ -49,6 +58,9 @@ pub struct Account {
     /// is left of the account means nothing as long as there is one.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub untold: u8,
+    /// Where there are more than [`DEVICES_KEPT`] totals: a boot after which none of them was counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counted_in: Option<Box<BootId>>,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref)] // serde's form
@@ -187,6 +199,9 @@ impl Account {
             own.share(boot);
         }
         self.online.values_mut().for_each(|online| online.boot.share(boot));
+        if let Some(counted_in) = &mut self.counted_in {
+            counted_in.share(boot);
+        }
     }
 
     /// Bytes of all its devices, both directions, ever: a running total.
@@ -199,6 +214,42 @@ impl Account {
     #[must_use]
     pub fn traffic_sum(&self) -> Traffic {
         self.traffic.values().fold(Traffic::default(), |sum, t| Traffic { up: sum.up.plus(t.up), down: sum.down.plus(t.down) })
+    }
+
+    /// Notes in which boot it was counted, where there are many totals.
+    pub fn note_counted(&mut self, boot: &BootId) {
+        let many = self.traffic.len() > DEVICES_KEPT;
+        if !many {
+            self.counted_in = None;
+        } else if self.counted_in.as_deref() != Some(boot) {
+            self.counted_in = Some(Box::new(boot.clone()));
+        }
+    }
+
+    /// Makes one sum of the totals that are too many, but for `kept`, which says how much a device is to be kept. Gives back whether
+    /// there were such. It must be in the store before the gate hears of the account.
+    ///
+    /// Only of an earlier boot's totals: the kernel of that boot is gone, with its counters. One that it still had would be counted
+    /// again, from its whole total on.
+    pub fn fold(&mut self, boot: &BootId, kept: impl Fn(&Mac) -> Option<u8>) -> bool {
+        let earlier = self.counted_in.as_deref().is_some_and(|counted| counted != boot);
+        if !earlier || self.traffic.len() <= DEVICES_KEPT {
+            self.note_counted(boot); // a program that knew nothing of sums may have left many
+            return false;
+        }
+        let mut devices: Vec<(Mac, u8)> =
+            self.traffic.keys().filter(|mac| **mac != FOLDED).filter_map(|mac| Some((*mac, kept(mac)?))).collect();
+        devices.sort_by_key(|(_, worth)| *worth);
+        // Room is left, so that not each boot that follows has something to fold.
+        let most = self.traffic.len() - DEVICES_KEPT / 2;
+        let mut sum = self.traffic.remove(&FOLDED).unwrap_or_default();
+        for (mac, _) in devices.iter().take(most) {
+            let traffic = self.traffic.remove(mac).unwrap_or_default();
+            sum = Traffic { up: sum.up.plus(traffic.up), down: sum.down.plus(traffic.down) };
+        }
+        self.traffic.insert(FOLDED, sum);
+        self.note_counted(boot);
+        true
     }
 
     /// What runs now, or would.

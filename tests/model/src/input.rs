@@ -120,6 +120,9 @@ pub enum Input {
     Sell(u8, bool),
     /// The operator has the relay look at the n-th payment again.
     Retry(u8, u8),
+    /// A phone comes to a router so often, each time with an address that nobody has seen, logs in on the n-th account, uses something, and
+    /// goes; or another phone does so.
+    Visits(u8, u8, u8),
 }
 
 /// What becomes of a callback.
@@ -235,6 +238,7 @@ fn one(random: &mut Random, storm: u64) -> Input {
         40 => Input::Revoke(router, random.small(4)),
         41 => Input::Redeem(router, device, random.small(12), random.below(12) == 0),
         39 => Input::LogoutOther(router, device, random.small(4)),
+        43 => Input::Visits(router, random.small(8), 3 + random.small(9)),
         _ => Input::Retry(relay, random.small(8)),
     }
 }

@@ -9,7 +9,7 @@ use lango_core::package::Limits;
 use lango_core::record::{Change, Record};
 use lango_core::request::{OperatorPaymentView, PaymentStatus};
 use lango_core::step::{Effect, Input};
-use lango_core::time::Monotonic;
+use lango_core::time::{BootId, Monotonic};
 use lango_core::units::{Bytes, Mac, Millis, PackageId, Receipt, Shillings, Username};
 use lango_core::voucher::{Voucher, VoucherState};
 use std::cell::Cell;
@@ -77,6 +77,7 @@ pub enum Lie {
     ShownTwice,
     ShownInvented,
     NoOutcome,
+    FoldedTooEarly,
     ShownPending,
     AccountForgotten,
     DepositInvented,
@@ -130,6 +131,7 @@ pub const ALL: &[Row] = &[
     row(Lie::AccountForgotten, "an account is forgotten that is online", "is in the gate, and in no record"),
     row(Lie::MillisecondMore, "an account that stands still gains a millisecond", "and should be"),
     row(Lie::MillisecondLess, "an account that stands still loses a millisecond", "and should be"),
+    row(Lie::FoldedTooEarly, "totals become a sum while the kernel still counts on from them", "and should be"),
     row(Lie::ByteInvented, "one byte more is counted than passed", "and should be"),
     row(Lie::ByteForgotten, "one byte less is counted than passed", "the power cut turned"),
     rare(120, Lie::EndOfTimeLater, "the kernel is given an end a minute late", "of service that nobody paid for"),
@@ -375,6 +377,10 @@ impl Liar {
                 account.buy(account.package.clone(), limits, Monotonic(0));
             }
             Lie::PurchaseDropped => drop(written(changes).find_map(|account| account.purchases.pop_back())?),
+            Lie::FoldedTooEarly => {
+                let many = written(changes).find(|account| account.counted_in.is_some())?;
+                many.counted_in = Some(Box::new(BootId::from("an earlier one")));
+            }
             Lie::AccountForgotten => {
                 let account = accounts(store).find(|account| !account.online.is_empty())?;
                 changes.retain(|change| !is_account(change, &account.username));

@@ -61,6 +61,7 @@ pub struct Router {
     boots: u64,
     booted_at: u64,
     asks: u64,
+    visitors: u16,
     random: Random,
     /// Time that was not written down: the program was dead, or its writes failed.
     unwritten: u64,
@@ -111,6 +112,7 @@ impl Router {
             boots: 1,
             booted_at: now,
             asks: 0,
+            visitors: 0,
             random: Random::new(seed ^ u64::from(number)),
             unwritten: 0,
             dead_since: None,
@@ -124,6 +126,12 @@ impl Router {
     #[must_use]
     pub fn mac(&self, device: u8) -> Mac {
         Mac([2, 0, 0, 0, self.number, device])
+    }
+
+    /// An address that nobody had yet; some come a second time.
+    pub fn visitor(&mut self) -> Mac {
+        self.visitors = (self.visitors + 1) % 30;
+        Mac([2, 0, 0, 0, self.number, 100 + u8::try_from(self.visitors).unwrap_or(0)])
     }
 
     /// Whether the program runs.
@@ -343,7 +351,15 @@ impl Router {
         if !self.powered || !self.here[usize::from(device)] {
             return;
         }
-        let (mac, now) = (self.mac(device), self.monotonic(at));
+        self.forward_of(self.mac(device), up, packets, at);
+    }
+
+    /// The same for any device that is there.
+    pub fn forward_of(&mut self, mac: Mac, up: bool, packets: u64, at: u64) {
+        if !self.powered {
+            return;
+        }
+        let now = self.monotonic(at);
         let Some(Passed { id, bytes, depleted, ended }) = self.kernel.forward(mac, up, packets, now) else { return };
         self.service.bytes_passed(id, bytes, at);
         if depleted || ended {

@@ -2,7 +2,7 @@
 
 use super::Gateway;
 use super::radius::is_remote;
-use crate::account::Account;
+use crate::account::{Account, DEVICES_KEPT};
 use crate::gate::GateId;
 use crate::limiter::Limiter;
 use crate::radius::TerminateCause;
@@ -57,6 +57,24 @@ impl Gateway {
         }
         self.open_session(&username, device, now);
         self.session_of(device, now).map_or(Answer::Refused(Refusal::Expired), Answer::Session)
+    }
+
+    /// Makes sums of what many devices used in earlier boots. Who went offline with the power, and is expected back, is the last to
+    /// go; what a RADIUS server is to be told of a device is reckoned with its total, so that stays.
+    pub(super) fn fold_old_devices(&mut self) {
+        let many = |account: &&Account| account.traffic.len() > DEVICES_KEPT;
+        let names: Vec<Username> = self.accounts.values().filter(many).map(|account| account.username.clone()).collect();
+        for name in names {
+            let (devices, radius, boot) = (&self.devices, &self.radius, &self.boot);
+            let worth = |mac: &Mac| {
+                let last = devices.get(mac).filter(|device| device.account.as_ref() == Some(&name));
+                let worth = last.map_or(0, |device| 1 + u8::from(device.idle_since.is_none()) + u8::from(device.waiting));
+                (!radius.accounts_for(&name, *mac)).then_some(worth)
+            };
+            if self.accounts.change(&name, |account| account.fold(boot, worth)) == Some(true) {
+                self.touch_account(&name);
+            }
+        }
     }
 
     fn was_on(&self, device: Mac, account: &Account) -> bool {

@@ -186,6 +186,7 @@ impl Gateway {
         }
         gateway.wake_up_after_outage(now);
         gateway.radius_loaded(now);
+        gateway.fold_old_devices();
         let written = gateway.accounts.oldest_written(gateway.last_checkpoint.as_ref());
         gateway.next_checkpoint = written.map(|written| written.after(gateway.settings.checkpoint));
         gateway.schedule_checkpoint(now);

@@ -253,6 +253,7 @@ impl Gateway {
             online: FewMap::new(),
             idle_since: None,
             untold: 0,
+            counted_in: None,
         };
         self.counters.next_gate = self.counters.next_gate.wrapping_add(1).max(1);
         self.step.counters = true;

@@ -215,7 +215,9 @@ impl Gateway {
             let count = |account: &mut Account| {
                 let known = account.traffic.get_or_insert_with(*mac, Traffic::default);
                 let newer = known.max(*traffic);
-                (std::mem::replace(known, newer) != newer).then(|| account.online.contains_key(mac))
+                let counted = std::mem::replace(known, newer) != newer;
+                account.note_counted(&self.boot);
+                counted.then(|| account.online.contains_key(mac))
             };
             let counted = self.accounts.change_numbered(*id, count).flatten();
             if counted == Some(true) {

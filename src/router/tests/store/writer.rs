@@ -103,6 +103,7 @@ pub fn account(number: u64, bytes: u64) -> Account {
         online: FewMap::new(),
         idle_since: None,
         untold: 0,
+        counted_in: None,
     }
 }
 

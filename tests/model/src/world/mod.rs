@@ -220,6 +220,7 @@ impl World {
             }
             Input::Reclaim(router, device, n, right) => self.reclaim(router_of(router), device % DEVICES, usize::from(n), right),
             Input::Serve(router, n, package) => self.serve(router_of(router), usize::from(n), package),
+            Input::Visits(router, n, count) => self.visits(router_of(router), usize::from(n), count),
             Input::Sell(router, all) => self.routers[router_of(router)].sells(all, self.now),
             Input::Retry(_, n) => {
                 let keys: Vec<Key> = self.books.payments().map(Payment::key).collect();
@@ -281,6 +282,19 @@ impl World {
         if let Some((username, password)) = accounts.get(n % accounts.len().max(1)).cloned() {
             let device = router.mac(device);
             router.ask(Request::Login { device, username, password, replace }, self.now);
+        }
+    }
+
+    /// A phone that takes a new address each time comes so often, uses two packets on the n-th account, and goes.
+    fn visits(&mut self, router: usize, n: usize, count: u8) {
+        let router = &mut self.routers[router];
+        let accounts: Vec<_> = router.accounts().map(|account| (account.username.clone(), account.password.clone())).collect();
+        let Some((username, password)) = accounts.get(n % accounts.len().max(1)).cloned() else { return };
+        for _ in 0..count {
+            let device = router.visitor();
+            router.ask(Request::Login { device, username: username.clone(), password: password.clone(), replace: true }, self.now);
+            router.forward_of(device, true, 2, self.now);
+            router.ask(Request::Logout { device }, self.now);
         }
     }
 

@@ -66,6 +66,10 @@ impl Radius {
     pub(super) fn load_session(&mut self, session: RadiusSession) {
         self.sessions.insert(session.id.clone(), session);
     }
+    /// Whether a session of that device on that account is to be told of.
+    pub(super) fn accounts_for(&self, account: &Username, device: Mac) -> bool {
+        self.sessions.values().any(|session| session.device == device && session.account == *account)
+    }
     pub(super) fn load_accounting(&mut self, accounting: crate::radius::Accounting) {
         self.queue.load(accounting);
     }

@@ -1,6 +1,7 @@
 //! Several devices on one account: who comes on, who gives way, and what they see of each other.
 
 use super::world::*;
+use crate::account::{Account, DEVICES_KEPT, FOLDED};
 use crate::gate::{Traffic, Usage};
 use crate::request::{Answer, MyAccountView, PaymentView, Refusal, Request};
 use crate::step::Input;
@@ -160,4 +161,107 @@ fn guesses_at_an_account_are_limited_and_its_own_devices_are_not() {
     assert!(matches!(world.login(stranger(21), &other), Answer::Session(_)), "another account");
     world.pass(10 * MINUTE);
     assert_eq!(wrong(&mut world, stranger(22)), Answer::Refused(Refusal::BadCredentials));
+}
+
+/// A phone with a new address at each visit, on one account: `visits` of them, each of which uses 1,000 bytes and goes.
+fn visits(world: &mut World, view: &PaymentView, first: u8, visits: u8) {
+    for n in first..first + visits {
+        let phone = Mac([2, 0, 0, 0, 1, n]);
+        world.arrives(phone, 150 + n);
+        replace(world, phone, view);
+        // The kernel counts on from what it is given to begin with.
+        let begun = world.in_gate(phone).unwrap().devices.get(&phone).unwrap().traffic;
+        world.used(phone, begun.up.0 + 400, begun.down.0 + 600);
+        world.ask(Request::Logout { device: phone });
+        world.leaves(phone, 150 + n);
+    }
+}
+
+fn stored(world: &World) -> Account {
+    let account = world.records().into_iter().find_map(|record| match record {
+        crate::record::Record::Account(account) => Some(account),
+        _ => None,
+    });
+    account.unwrap()
+}
+
+#[test]
+fn what_many_addresses_used_becomes_one_sum_after_a_power_cut_and_never_before() {
+    let mut world = World::ready();
+    let view = world.buys(ALICE, "mega", "NLJ7RT61SV");
+    world.used(ALICE, 5_000, 0);
+    visits(&mut world, &view, 0, 20);
+    assert_eq!((stored(&world).traffic.len(), stored(&world).used()), (21, Bytes(25_000)));
+    // The program dies, and the kernel counts on: each total is needed, because a device that comes back goes on from there.
+    world.killed();
+    world.step(Input::Tick);
+    assert_eq!((stored(&world).traffic.len(), stored(&world).used()), (21, Bytes(25_000)));
+    visits(&mut world, &view, 3, 1);
+    assert_eq!((stored(&world).traffic.len(), stored(&world).used()), (21, Bytes(26_000)));
+    replace(&mut world, ALICE, &view);
+    let left = world.session(ALICE).map(|session| session.bytes_remaining);
+    assert!(left.is_some());
+
+    world.power_cut(60_000, settings());
+    let account = stored(&world);
+    assert_eq!(account.traffic.len(), DEVICES_KEPT / 2 + 1);
+    assert_eq!(account.used(), Bytes(26_000), "nothing is lost of what was used, and nothing counted twice");
+    assert!(account.traffic.contains_key(&FOLDED));
+    world.arrives(ALICE, 100);
+    world.login(ALICE, &view);
+    assert_eq!(world.session(ALICE).map(|session| session.bytes_remaining), left, "what is left is what was left");
+
+    // One whose total is in the sum comes back, and the kernel counts it from nothing.
+    visits(&mut world, &view, 0, 1);
+    assert_eq!(stored(&world).used(), Bytes(27_000));
+    // Again and again: the account does not grow.
+    for round in 0..5 {
+        visits(&mut world, &view, 30 + round * 10, 10);
+        world.power_cut(60_000, settings());
+        assert!(stored(&world).traffic.len() <= DEVICES_KEPT);
+    }
+    assert_eq!(stored(&world).used(), Bytes(77_000));
+}
+
+#[test]
+fn a_program_that_died_in_the_boot_of_the_fold_finds_it_done() {
+    let mut world = World::ready();
+    let view = world.buys(ALICE, "mega", "NLJ7RT61SV");
+    visits(&mut world, &view, 0, 20);
+    world.power_cut(60_000, settings());
+    visits(&mut world, &view, 0, 20);
+    let before = stored(&world);
+    world.killed();
+    world.step(Input::Tick);
+    assert_eq!(stored(&world), before, "counted in this boot: nothing of it is folded in this boot");
+}
+
+#[test]
+fn totals_of_a_program_that_knew_no_sums_are_folded_a_boot_later() {
+    let boot = |text: &str| crate::time::BootId::from(text);
+    let totals = |count: u8| (0..count).map(|n| (Mac([2, 0, 0, 0, 0, n]), Traffic { up: Bytes(1), down: Bytes(2) })).collect();
+    let mut world = World::ready();
+    world.buys(ALICE, "mega", "NLJ7RT61SV");
+    let account = |count| Account { traffic: totals(count), ..stored(&world) };
+    //         totals, counted in, loaded in; totals afterwards, and in which boot they were counted
+    let cases = [
+        (8, None, "b", 8, None),
+        (9, None, "b", 9, Some("b")),
+        (9, Some("b"), "b", 9, Some("b")),
+        (9, Some("a"), "b", 5, None),
+        (200, Some("a"), "b", 5, None),
+        (8, Some("a"), "b", 8, None),
+    ];
+    for (count, counted_in, loaded_in, left, then) in cases {
+        let mut account = Account { counted_in: counted_in.map(|text| Box::new(boot(text))), ..account(count) };
+        let used = account.used();
+        let folded = account.fold(&boot(loaded_in), |_| Some(0));
+        let counted_in = account.counted_in.as_deref().map(|boot| boot.as_str().to_owned());
+        assert_eq!((account.traffic.len(), counted_in.as_deref()), (left, then), "{count} {counted_in:?}");
+        assert_eq!((folded, account.used()), (left < usize::from(count), used));
+    }
+    // Who is worth most stays one by one, and who must stay does.
+    let mut account = Account { counted_in: Some(Box::new(boot("a"))), ..account(20) };
+    account.fold(&boot("b"), |mac| (mac.0[5] != 7).then_some(u8::from(mac.0[5] == 13)));
+    assert!([7, 13].iter().all(|n| account.traffic.contains_key(&Mac([2, 0, 0, 0, 0, *n]))), "{:?}", account.traffic);
 }
