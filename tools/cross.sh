@@ -130,10 +130,11 @@ prepare() {
 build() {
   local target=$1; shift
   prepare "$target"
-  # zig, not rustc's own copy, brings musl's start files and libc: hence link-self-contained=no.
+  # zig, not rustc's own copy, brings musl's start files and libc: hence link-self-contained=no. A function's name says of which
+  # crate it is in the newer form of names alone: src/router/rare.rs goes by it.
   env RUSTC="$compiler" CARGO_ZIGBUILD_ZIG_PATH="$zig" ZIG_GLOBAL_CACHE_DIR="$cache/zig" \
     CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$here/target}/cross" \
-    "$(flags_variable "$target")=--sysroot $sysroot -Clink-self-contained=no $(flags_of_target "$target")" \
+    "$(flags_variable "$target")=--sysroot $sysroot -Clink-self-contained=no -Csymbol-mangling-version=v0 $(flags_of_target "$target")" \
     "$zigbuild" zigbuild --jobs "$jobs" --manifest-path "$here/Cargo.toml" --release --target "$target" "$@"
 }
 

@@ -3,6 +3,10 @@
 //!
 //! The compressed form is raw DEFLATE (RFC 1951) that ends on a byte boundary and is not final: the program appends
 //! the page's own part as stored blocks (`src/portal/gzip.rs`).
+//!
+//! And the linker's script for the routers' programs (`rare.rs`).
+
+mod rare;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -43,6 +47,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     code.push_str("];\n");
     fs::write(out.join("portal_head.rs"), code)?;
+
+    // Static programs alone: those of developers' machines are linked as everything there is.
+    if env::var("CARGO_CFG_TARGET_ENV")? == "musl" {
+        let script = out.join("rare.ld");
+        fs::write(&script, rare::script())?;
+        println!("cargo::rustc-link-arg-bins=-Wl,-T,{}", script.display());
+    }
     Ok(())
 }
 
