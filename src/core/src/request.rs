@@ -44,6 +44,14 @@ pub enum Request {
         /// Which payment.
         order: OrderId,
     },
+    /// Wait for this payment no longer: the number was mistyped, so another prompt may go out for the same package. Nothing is called
+    /// back: a prompt that is answered all the same is money that arrived. A payment that is decided stays as it is.
+    GiveUp {
+        /// Who asks.
+        device: Mac,
+        /// Which payment.
+        order: OrderId,
+    },
     /// The device's newest payment that is pending, or was decided in the last five minutes:
     /// a portal sheet that was closed and comes back finds it by this.
     LatestPayment {
@@ -175,7 +183,7 @@ pub enum Target {
 pub enum Answer {
     /// The price list, in the operator's order.
     Packages(Vec<Package>),
-    /// To [`Request::Pay`], [`Request::PaymentStatus`].
+    /// To [`Request::Pay`], [`Request::PaymentStatus`], [`Request::GiveUp`].
     Payment(PaymentView),
     /// To [`Request::LatestPayment`].
     LatestPayment(Option<PaymentView>),

@@ -72,6 +72,8 @@ pub enum Input {
     Here(u8, u8, bool),
     /// The operator ends a device's session.
     Kick(u8, u8),
+    /// A device waits no longer for its newest payment.
+    GiveUp(u8, u8),
     /// A device logs out.
     Logout(u8, u8),
     /// A device logs in on the n-th account; another gives way, where that is asked for.
@@ -237,6 +239,7 @@ fn one(random: &mut Random, storm: u64) -> Input {
         42 => Input::Serve(router, random.small(4), random.small(5)),
         40 => Input::Revoke(router, random.small(4)),
         41 => Input::Redeem(router, device, random.small(12), random.below(12) == 0),
+        43 => Input::GiveUp(router, device),
         39 => Input::LogoutOther(router, device, random.small(4)),
         43 => Input::Visits(router, random.small(8), 3 + random.small(9)),
         _ => Input::Retry(relay, random.small(8)),

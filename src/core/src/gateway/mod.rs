@@ -287,6 +287,7 @@ impl Gateway {
             Request::Packages => Answer::Packages(self.settings.packages.clone()),
             Request::Pay { device, package, phone, language } => self.pay(device, &package, phone, language, now, entropy),
             Request::PaymentStatus { device, order } => self.payment_status(device, &order, now),
+            Request::GiveUp { device, order } => self.give_up(device, &order, now),
             Request::LatestPayment { device } => Answer::LatestPayment(self.latest_payment(device, now)),
             // They answer by themselves, perhaps later: see `handle`.
             Request::Login { .. } | Request::Reclaim { .. } => Answer::Refused(Refusal::NoAnswer),

@@ -299,15 +299,28 @@ impl Gateway {
 
     pub(super) fn expire_orders(&mut self, now: Now) {
         for id in self.orders.to_give_up(now.monotonic) {
-            // A request that the relay never took must not prompt anybody long after the customer gave up.
-            self.withdraw_request(&id);
-            self.set_order(&id, OrderState::Expired, now);
+            self.wait_no_longer(&id, now);
             self.log(format!("payment {id}: nothing was heard in time"));
         }
         for id in self.orders.to_forget(now.monotonic) {
             self.orders.remove(&id);
             self.step.orders.insert(id);
         }
+    }
+
+    /// Money that still comes for it is served.
+    fn wait_no_longer(&mut self, id: &OrderId, now: Now) {
+        // A request that the relay never took must not prompt anybody long after the customer gave up.
+        self.withdraw_request(id);
+        self.set_order(id, OrderState::Expired, now);
+    }
+
+    pub(super) fn give_up(&mut self, device: Mac, id: &OrderId, now: Now) -> Answer {
+        if self.orders.get(id).is_some_and(|order| order.device == device && order.state == OrderState::Pending) {
+            self.wait_no_longer(id, now);
+            self.log(format!("payment {id}: given up by {device}"));
+        }
+        self.payment_status(device, id, now)
     }
 
     pub(super) fn payment_status(&self, device: Mac, id: &OrderId, now: Now) -> Answer {

@@ -194,6 +194,16 @@ impl Shop {
                 let found = payments.iter().find(|(owner, view)| *owner == device && view.payment == order);
                 found.map_or(Answer::Refused(Refusal::UnknownPayment), |(_, view)| Answer::Payment(view.clone()))
             }
+            Request::GiveUp { device, order } => {
+                let mut payments = self.payments.borrow_mut();
+                let found = payments.iter_mut().find(|(owner, view)| *owner == device && view.payment == order);
+                found.map_or(Answer::Refused(Refusal::UnknownPayment), |(_, view)| {
+                    if view.status == PaymentStatus::Pending {
+                        view.status = PaymentStatus::Expired;
+                    }
+                    Answer::Payment(view.clone())
+                })
+            }
             Request::LatestPayment { device } => {
                 Answer::LatestPayment(self.payments.borrow().iter().rev().find(|(owner, _)| *owner == device).map(|(_, view)| view.clone()))
             }

@@ -191,6 +191,13 @@ impl World {
                 let target = Target::Device(router.mac(device % DEVICES));
                 router.ask(Request::Kick { target }, self.now);
             }
+            Input::GiveUp(router, device) => {
+                let router = &mut self.routers[router_of(router)];
+                let device = router.mac(device % DEVICES);
+                if let Some(request::Answer::LatestPayment(Some(view))) = router.ask(Request::LatestPayment { device }, self.now) {
+                    router.ask(Request::GiveUp { device, order: view.payment }, self.now);
+                }
+            }
             Input::Logout(router, device) => {
                 let router = &mut self.routers[router_of(router)];
                 let device = router.mac(device % DEVICES);

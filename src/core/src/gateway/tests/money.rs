@@ -323,6 +323,29 @@ fn a_paying_device_takes_the_place_of_the_one_that_is_online() {
 }
 
 #[test]
+fn a_mistyped_number_is_given_up_and_its_money_is_served_all_the_same() {
+    let mut world = World::ready();
+    world.arrives(BOB, 101);
+    let mistyped = world.pay(ALICE, "hour");
+    assert_eq!(world.pay(ALICE, "hour"), mistyped, "one prompt at a time");
+    let give_up = |world: &mut World, device, order: &OrderId| world.ask(Request::GiveUp { device, order: order.clone() });
+    assert_eq!(give_up(&mut world, BOB, &mistyped), Answer::Refused(Refusal::UnknownPayment), "nobody gives up another's");
+    assert_eq!(world.status(ALICE, &mistyped).status, PaymentStatus::Pending);
+    for _ in 0..2 {
+        let Answer::Payment(view) = give_up(&mut world, ALICE, &mistyped) else { panic!("refused") };
+        assert_eq!(view.status, PaymentStatus::Expired);
+    }
+    let right = world.pay(ALICE, "hour");
+    assert_ne!(right, mistyped);
+    world.paid(&right, "hour", ALICE, "NLJ7RT61SV", 10);
+    // What is decided is not given up.
+    let Answer::Payment(view) = give_up(&mut world, ALICE, &right) else { panic!("refused") };
+    assert_eq!(view.status, PaymentStatus::Paid);
+    world.paid(&mistyped, "hour", ALICE, "UJ22T8IYOU", 10);
+    assert_eq!(world.status(ALICE, &mistyped).status, PaymentStatus::Paid);
+}
+
+#[test]
 fn a_page_that_comes_back_finds_its_payment() {
     let mut world = World::ready();
     assert_eq!(world.ask(Request::LatestPayment { device: ALICE }), Answer::LatestPayment(None));
