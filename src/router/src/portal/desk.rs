@@ -28,6 +28,8 @@ pub struct Desk<B> {
 pub enum Outcome {
     /// An answer.
     Reply(Reply),
+    /// No answer: the connection is closed.
+    Nothing,
     /// A stream of events.
     Events(Box<events::Watch>),
 }
@@ -68,10 +70,15 @@ impl<B: Backend> Desk<B> {
         self.places.available_permits() < self.all_places / 2
     }
 
-    /// Answers a request from `peer` that arrived at `local`.
-    pub async fn answer(&self, head: &Head, body: &[u8], peer: IpAddr, local: IpAddr) -> Outcome {
+    /// Answers a request from `peer` that arrived at `local`; `late` says that its connection was there for a while before.
+    pub async fn answer(&self, head: &Head, body: &[u8], peer: IpAddr, local: IpAddr, late: bool) -> Outcome {
         let addressee = head.addressee(&self.config().host, local);
         if addressee == Addressee::Elsewhere {
+            // Browsers keep connections, and have spare ones. One that was made before payment still ends here: closed without a word, the request goes
+            // out again on a new one (RFC 9110 section 9.2.2), which the gate lets through.
+            if late && self.is_online(peer).await {
+                return Outcome::Nothing;
+            }
             return Reply::redirect(302, self.config().url()).into();
         }
         match Route::find(&head.method, &head.path) {
@@ -84,6 +91,11 @@ impl<B: Backend> Desk<B> {
             Route::NoCall => Reply::problem(Problem::NOT_FOUND).into(),
             Route::Elsewhere => Reply::redirect(302, self.config().url()).into(),
         }
+    }
+
+    async fn is_online(&self, peer: IpAddr) -> bool {
+        let Ok(device) = self.device(peer).await else { return false };
+        self.session(device).await.is_ok_and(|session| session.is_some())
     }
 
     /// The device at an address.

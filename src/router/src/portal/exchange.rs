@@ -39,7 +39,7 @@ pub async fn converse<B: Backend>(desk: Rc<Desk<B>>, stream: TcpStream, peer: Ip
             () = stopping => {}
         }
     };
-    let app = Router::from_service(Exchange { desk, peer, local, line: line.clone() });
+    let app = Router::from_service(Exchange { desk, peer, local, line: line.clone(), fresh_until: Instant::now() + limits.fresh });
     let socket = Socket { stream, line, drain: limits.drain };
     // What ends a connection early is the client's: it hung up, was too slow, or sent something that is no request.
     let _ = Server::new_tokio(&app, &config, &mut buffer).with_graceful_shutdown(last, length(limits.stop)).serve(socket).await;
@@ -54,6 +54,7 @@ struct Exchange<B> {
     peer: IpAddr,
     local: IpAddr,
     line: Rc<Line>,
+    fresh_until: Instant,
 }
 
 impl<B: Backend> PathRouterService for Exchange<B> {
@@ -67,7 +68,7 @@ impl<B: Backend> PathRouterService for Exchange<B> {
     ) -> Result<ResponseSent, W::Error> {
         let bodiless = request.parts.method() == "HEAD";
         let outcome = match read(&mut request).await {
-            Ok((head, body)) => self.desk.answer(&head, &body, self.peer, self.local).await,
+            Ok((head, body)) => self.desk.answer(&head, &body, self.peer, self.local, Instant::now() >= self.fresh_until).await,
             Err(problem) => {
                 // Where this request ends is not known, so whatever follows must not be taken for the next one.
                 self.line.stop_reading();
@@ -89,6 +90,10 @@ impl<B: Backend> PathRouterService for Exchange<B> {
                     .with_headers(close.then_some(("Connection", "close")))
                     .write_to(connection, writer)
                     .await
+            }
+            Outcome::Nothing => {
+                self.line.cut();
+                std::future::pending().await
             }
             Outcome::Events(watch) => {
                 self.line.ends_at(Instant::now() + self.desk.config().limits.stream);

@@ -88,6 +88,8 @@ pub struct Limits {
     pub read: Duration,
     /// For a request to begin, on a new connection and on a kept one.
     pub idle: Duration,
+    /// A connection that is older than this may have been made before its device was online.
+    pub fresh: Duration,
     /// For a part of an answer to be taken by the client.
     pub write: Duration,
     /// For a whole connection, whatever happens on it.
@@ -109,6 +111,7 @@ impl Default for Limits {
             per_address: 16,
             read: Duration::from_secs(5),
             idle: Duration::from_secs(5),
+            fresh: Duration::from_millis(100),
             write: Duration::from_secs(5),
             connection: Duration::from_secs(60),
             stream: Duration::from_secs(300),
@@ -190,6 +193,7 @@ async fn connection<B: Backend>(desk: Rc<desk::Desk<B>>, stream: TcpStream, peer
     tokio::select! {
         () = exchange::converse(desk, stream, peer.ip().to_canonical(), local.ip().to_canonical(), line.clone(), &limits) => {}
         () = overdue => {}
+        () = line.cutting() => {}
     }
 }
 

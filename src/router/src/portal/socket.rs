@@ -26,13 +26,14 @@ pub struct Line {
     held: Cell<bool>,
     deaf: Cell<bool>,
     last: Notify,
+    cut: Notify,
 }
 
 impl Line {
     /// For a connection that must be over at `end`.
     #[must_use]
     pub fn new(end: Instant) -> Self {
-        Self { end: Cell::new(end), held: Cell::new(false), deaf: Cell::new(false), last: Notify::new() }
+        Self { end: Cell::new(end), held: Cell::new(false), deaf: Cell::new(false), last: Notify::new(), cut: Notify::new() }
     }
     /// When it must be over.
     #[must_use]
@@ -55,6 +56,14 @@ impl Line {
     /// The answer under way is the last one.
     pub fn close_after_this(&self) {
         self.last.notify_one();
+    }
+    /// The connection is over now, with no answer.
+    pub fn cut(&self) {
+        self.cut.notify_one();
+    }
+    /// Waits for [`Line::cut`].
+    pub async fn cutting(&self) {
+        self.cut.notified().await;
     }
     /// Waits for [`Line::close_after_this`].
     pub async fn closing(&self) {

@@ -1,6 +1,6 @@
 //! What every system asks to find out whether it is captive (docs/portal.md): each gets the redirect that makes it show the portal.
 
-use crate::client::{Wire, raw};
+use crate::client::{Wire, get, post_json, raw};
 use crate::world::{PHONE, STRANGER, within};
 use lango::portal::Limits;
 
@@ -107,6 +107,20 @@ fn a_request_without_a_host_is_captive_too() {
         }
         // Its own address is the portal, whatever its name.
         assert_eq!(raw(&world, STRANGER, "GET /api/packages HTTP/1.1\r\nHost: 127.0.0.1:1\r\n\r\n").await.status, 200);
+    });
+}
+
+#[test]
+fn a_connection_from_before_payment_is_closed_without_a_word() {
+    within(Limits { fresh: std::time::Duration::ZERO, ..Limits::default() }, async |world| {
+        let (request, mut wire) = ("GET /generate_204 HTTP/1.1\r\nHost: www.google.com\r\n\r\n", Wire::open(&world, PHONE).await);
+        wire.send(request.as_bytes()).await;
+        assert_eq!(wire.answer(false).await.unwrap().status, 302);
+        post_json(&world, PHONE, "/api/hotspot/login", r#"{"username":"kito42","password":"k7m2p9"}"#).await;
+        wire.send(request.as_bytes()).await;
+        assert!(wire.until_closed().await.is_empty(), "so the browser asks again on a new connection, which passes the gate");
+        // The portal itself stays where it is.
+        assert_eq!(get(&world, PHONE, "/account").await.status, 200);
     });
 }
 
