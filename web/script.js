@@ -3,6 +3,8 @@
 (function () {
 'use strict';
 var d = document;
+// A form is on its way: nothing else leads away from the page.
+var sending = false;
 function all(q, f) { Array.prototype.forEach.call(d.querySelectorAll(q), f); }
 function show(e, on) { if (e) { if (on) { e.removeAttribute('hidden'); } else { e.setAttribute('hidden', ''); } } }
 // Calls back with the parsed answer, or with nothing where there was none.
@@ -21,7 +23,7 @@ function ask(method, url, then) {
 function follow(el) {
   var base = el.getAttribute('data-follow'), tries = 0, done = false, polling = false, source = null;
   function seen(v) {
-    if (done || !v || v.status === 'pending') { return; }
+    if (done || sending || !v || v.status === 'pending') { return; }
     done = true;
     if (source) { source.close(); }
     // A whole navigation, never a change in place: it is what makes a phone look again whether it is online.
@@ -136,13 +138,14 @@ function form(f) {
   }
   f.addEventListener('submit', function (e) {
     if (input && !judge(true)) { e.preventDefault(); input.focus(); return; }
+    sending = true;
     // A second button would say more than the fields do.
     if (f.getAttribute('data-next') && f.elements.length === 3) { e.preventDefault(); login(f); }
     // After the event, or some browsers would not send the form.
     setTimeout(function () { button.disabled = true; button.textContent = button.getAttribute('data-busy') || label; }, 0);
   });
   // The page may come back from the browser's memory, its button still busy.
-  window.addEventListener('pageshow', function () { button.disabled = false; button.textContent = label; });
+  window.addEventListener('pageshow', function () { sending = false; button.disabled = false; button.textContent = label; });
 }
 d.addEventListener('DOMContentLoaded', function () {
   all('[data-follow]', follow);

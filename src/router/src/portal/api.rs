@@ -102,6 +102,11 @@ impl<B: Backend> Desk<B> {
                 let order = order.parse::<OrderId>().map_err(|_| Refusal::UnknownPayment)?;
                 Reply::json(200, &self.payment(device, order).await?).into()
             }
+            Call::GiveUp { order } => {
+                let device = self.device(peer).await?;
+                let order = order.parse::<OrderId>().map_err(|_| Refusal::UnknownPayment)?;
+                Reply::json(200, &self.money(Request::GiveUp { device, order }).await?).into()
+            }
             Call::Events { order } => {
                 let device = self.device(peer).await?;
                 let order = order.parse::<OrderId>().map_err(|_| Refusal::UnknownPayment)?;

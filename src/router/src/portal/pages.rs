@@ -47,6 +47,7 @@ impl<B: Backend> Desk<B> {
         let done = match form {
             Form::Buy { package } => self.buy_form(head, body, peer, &package).await,
             Form::Again { order } => self.again(head, peer, &order).await,
+            Form::GiveUp { order } => self.give_up(head, peer, &order).await,
             Form::Login => self.login_form(head, body, peer).await,
             Form::Receipt => self.receipt_form(head, body, peer).await,
             Form::Voucher => self.voucher_form(head, body, peer).await,
@@ -160,6 +161,17 @@ impl<B: Backend> Desk<B> {
         })
     }
 
+    /// Back to the form for the number; to the payment, where it was decided in the meantime.
+    async fn give_up(&self, head: &Head, peer: IpAddr, order: &str) -> Result<Reply, Problem> {
+        let (device, order) = (self.device(peer).await?, order.parse::<OrderId>().map_err(|_| Refusal::UnknownPayment)?);
+        let payment = self.money(Request::GiveUp { device, order }).await?;
+        let path = match &payment.package {
+            Some(package) if payment.status == PaymentStatus::Expired => format!("/buy/{}", package.id),
+            _ => format!("/pay/{}", payment.payment),
+        };
+        Ok(after_form(self.visit(head, "/").link(&path)))
+    }
+
     async fn own_payment(&self, peer: IpAddr, order: &str) -> Result<(Mac, PaymentView), Problem> {
         let device = self.device(peer).await?;
         let order = order.parse::<OrderId>().map_err(|_| Refusal::UnknownPayment)?;
@@ -182,7 +194,13 @@ impl<B: Backend> Desk<B> {
                     Some(phone) => language.fill("wait_prompt", &[("phone", &view::phone(phone))]),
                     None => language.text("wait_prompt_any").to_owned(),
                 };
-                let values = json!({"refresh": true, "id": payment.payment, "what": what, "step_prompt": prompt});
+                let values = json!({
+                    "refresh": true,
+                    "id": payment.payment,
+                    "what": what,
+                    "step_prompt": prompt,
+                    "action": visit.link(&format!("/pay/{}/wrong-number", payment.payment)),
+                });
                 self.site.page(&visit, 200, "wait", language.text("wait_title"), values)
             }
             PaymentStatus::Paid => {
@@ -208,6 +226,10 @@ impl<B: Backend> Desk<B> {
                 } else {
                     view::reason(language, payment.reason)
                 };
+                let other_number = payment
+                    .package
+                    .as_ref()
+                    .map(|package| view::package(language, package, Some(visit.link(&format!("/buy/{}", package.id)))));
                 let heading = language.text(if expired { "expired_title" } else { "failed_title" });
                 let values = json!({
                     "heading": heading,
@@ -216,7 +238,7 @@ impl<B: Backend> Desk<B> {
                     "check_first": expired,
                     "reason": reason,
                     "advice": advice,
-                    "package": package,
+                    "package": other_number,
                     "action": visit.link(&format!("/pay/{}/again", payment.payment)),
                     "login_link": true,
                 });

@@ -55,6 +55,11 @@ pub enum Form {
         /// The payment that failed.
         order: String,
     },
+    /// To wait for a payment no longer, because its number was mistyped.
+    GiveUp {
+        /// The payment that waits.
+        order: String,
+    },
     /// To go online.
     Login,
     /// To go online with a receipt.
@@ -78,6 +83,11 @@ pub enum Call {
     Reclaim,
     /// `GET /api/payments/ID/status`
     Status {
+        /// The id as the path names it.
+        order: String,
+    },
+    /// `POST /api/payments/ID/give-up`
+    GiveUp {
         /// The id as the path names it.
         order: String,
     },
@@ -124,10 +134,12 @@ impl Route {
             }
             ["pay", order] => (Some(Self::Page(Page::Payment { order: order.to_owned() })), None, READ),
             ["pay", order, "again"] => (None, Some(Self::Form(Form::Again { order: order.to_owned() })), WRITE),
+            ["pay", order, "wrong-number"] => (None, Some(Self::Form(Form::GiveUp { order: order.to_owned() })), WRITE),
             ["api", "packages"] => (Some(Self::Call(Call::Packages)), None, READ),
             ["api", "payments"] => (None, Some(Self::Call(Call::Pay)), WRITE),
             ["api", "payments", "reclaim"] => (None, Some(Self::Call(Call::Reclaim)), WRITE),
             ["api", "payments", order, "status"] => (Some(Self::Call(Call::Status { order: order.to_owned() })), None, READ),
+            ["api", "payments", order, "give-up"] => (None, Some(Self::Call(Call::GiveUp { order: order.to_owned() })), WRITE),
             ["api", "payments", order, "events"] => (Some(Self::Call(Call::Events { order: order.to_owned() })), None, READ),
             ["api", "hotspot", "login"] => (None, Some(Self::Call(Call::Login)), WRITE),
             ["api", "hotspot", "logout"] => (None, Some(Self::Call(Call::Logout)), WRITE),
@@ -165,6 +177,9 @@ mod tests {
             ("GET", "/pay/0a1b", Route::Page(Page::Payment { order: order() })),
             ("GET", "/pay/0a1b/again", Route::WrongMethod("POST")),
             ("POST", "/pay/0a1b/again", Route::Form(Form::Again { order: order() })),
+            ("GET", "/pay/0a1b/wrong-number", Route::WrongMethod("POST")),
+            ("POST", "/pay/0a1b/wrong-number", Route::Form(Form::GiveUp { order: order() })),
+            ("POST", "/api/payments/0a1b/give-up", Route::Call(Call::GiveUp { order: order() })),
             ("POST", "/login", Route::Form(Form::Login)),
             ("GET", "/receipt", Route::Page(Page::Receipt)),
             ("POST", "/receipt", Route::Form(Form::Receipt)),

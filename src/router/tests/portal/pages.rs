@@ -1,6 +1,6 @@
 //! The pages as a phone without script walks them.
 
-use crate::client::{Answer, get, get_with, post_form};
+use crate::client::{Answer, get, get_with, post_form, post_json};
 use crate::world::{OTHER_PHONE, PHONE, STRANGER, World, phone, within};
 use lango::portal::Limits;
 use lango_core::message::Reason;
@@ -184,9 +184,31 @@ fn failures_say_why_and_are_one_tap_from_another_try() {
             shows(&page, &["Look at your phone", "0712\u{a0}345\u{a0}678"]);
             let again: OrderId = location.strip_prefix("/pay/").unwrap().parse().unwrap();
             world.shop.change(&again, |view| view.status = PaymentStatus::Expired);
-            shows(&get(&world, PHONE, &location).await, &["No answer from M-Pesa", "do not pay again"]);
+            shows(&get(&world, PHONE, &location).await, &["M-Pesa did not answer", "do not pay again", "Use another number"]);
         }
         assert_eq!(post_form(&world, OTHER_PHONE, "/pay/00000000000000000000000001/again", "").await.status, 404);
+    });
+}
+
+#[test]
+fn a_mistyped_number_is_put_right_at_once() {
+    within(Limits::default(), async |world| {
+        let order = bought(&world).await;
+        let wrong = format!("/pay/{order}/wrong-number");
+        shows(&get(&world, PHONE, &format!("/pay/{order}")).await, &[&format!("action=\"{wrong}\""), "Wrong number?"]);
+        assert_eq!(post_form(&world, OTHER_PHONE, &wrong, "").await.status, 404);
+        let (location, page) = landed(&world, post_form(&world, PHONE, &wrong, "").await).await;
+        assert_eq!(location, "/buy/hour");
+        shows(&page, &["M-Pesa phone number"]);
+        hides(&page, &["712345678"]);
+        // Once it is paid there is nothing to put right, and the page says so by showing the payment.
+        let paid = bought(&world).await;
+        assert_ne!(paid, order);
+        world.shop.pay(&paid);
+        let (location, _) = landed(&world, post_form(&world, PHONE, &format!("/pay/{paid}/wrong-number"), "").await).await;
+        assert_eq!(location, format!("/pay/{paid}"));
+        let answer = post_json(&world, PHONE, &format!("/api/payments/{paid}/give-up"), "").await;
+        assert_eq!((answer.status, answer.json()["status"].as_str()), (200, Some("paid")));
     });
 }
 
