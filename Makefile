@@ -3,6 +3,8 @@
 TARGETS ?= armv7-unknown-linux-musleabihf aarch64-unknown-linux-musl
 target_folder := $(abspath $(or $(CARGO_TARGET_DIR),target))
 programs := $(target_folder)/lab
+# What examines the portal's pages: root may have another home than who runs this.
+axe = $(shell . tools/paths.sh && echo "$$LANGO_AXE")
 # As the routers' programs, for this machine's processor.
 own_target = $(shell uname -m)-unknown-linux-musl
 
@@ -12,7 +14,7 @@ build_programs = cargo build --profile lab -p lango -p lango-relay
 cargo_test = cargo --config "target.'cfg(unix)'.runner = ['$(CURDIR)/tools/as-root.sh']" test
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test chaos test-kernel bench fuzz lint router sizes clean setup
+.PHONY: help demo gallery test chaos test-kernel bench fuzz lint router sizes clean setup
 
 help: ## what there is
 	@echo 'Lango, the software inside a prepaid Wi-Fi router.'
@@ -25,11 +27,17 @@ demo: ## one customer's way through the real parts; AUTO=1: ends by itself, 0 on
 	@$(build_programs) -p lango-lab
 	@LANGO_BIN_DIR=$(programs) $(programs)/lango-demo $(if $(filter-out 0,$(AUTO)),--auto)
 
-test: ## all tests: units, the rules, and the whole path in the lab
-	@tools/setup.sh build lab
-	$(cargo_test) --workspace --exclude lango-lab
+gallery: ## a picture of every page of the portal, in each language, light and dark, into out/gallery
+	@tools/setup.sh build lab browser
+	@$(build_programs) -p lango-portal-tests
+	@LANGO_BIN_DIR=$(programs) tools/as-root.sh $(programs)/lango-gallery out/gallery
+
+test: ## all tests: units, the rules, the whole path in the lab, and the portal in a real browser
+	@tools/setup.sh build lab browser
+	$(cargo_test) --workspace --exclude lango-lab --exclude lango-portal-tests
 	$(build_programs)
 	LANGO_BIN_DIR=$(programs) $(cargo_test) -p lango-lab
+	LANGO_BIN_DIR=$(programs) LANGO_AXE=$(axe) $(cargo_test) -p lango-portal-tests
 
 chaos: ## hundreds of payments while everything is killed, cut off and slowed, then the books; QUICK=1: a short one; SEED=… PAYMENTS=…; PAGE=1: writes its figures to docs/chaos.md
 	@tools/setup.sh build lab
@@ -73,7 +81,7 @@ sizes: ## sizes of the routers' programs that are built
 	@tools/sizes.sh
 
 setup: ## only installs what is missing, for all of these
-	@tools/setup.sh build lab lint cross kernel fuzz
+	@tools/setup.sh build lab browser lint cross kernel fuzz
 
 clean: ## removes what was built here; what is kept outside the repository stays (tools/paths.sh)
 	cargo clean

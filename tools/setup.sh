@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Installs what is missing on this machine, and nothing that is there. Quick when nothing is missing.
 #
-#   tools/setup.sh [build] [lab] [lint] [cross] [kernel] [fuzz]     (none: build and lab)
+#   tools/setup.sh [build] [lab] [browser] [lint] [cross] [kernel] [fuzz]     (none: build and lab)
 #
 #   build   what compiles Lango          lab     what the demo and the end-to-end tests run: real DHCP, DNS, MQTT, RADIUS, nftables
+#   browser what walks through the portal: Chromium, and axe-core (in no product)
 #   lint    formatter, clippy, deny      cross   what builds for the routers' processors (tools/cross.sh)
 #   kernel  what emulates a router (tools/test-kernel.sh)          fuzz   libFuzzer's compiler (tools/fuzz.sh)
 #
@@ -13,6 +14,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 MINIMUM_RUST=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
 CARGO_DENY_VERSION=0.20.2
+AXE_VERSION=4.14.1
+AXE_SHA256=29348999450cdf2849a8e70b7912fc2da85a849da39c0d0d5394f51d4a9ed95c # of its axe.min.js
 # shellcheck source=tools/paths.sh
 . tools/paths.sh
 
@@ -53,6 +56,15 @@ find_lab() {
   # Debian keeps the server's programs off everybody's PATH.
   compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || missing+=(postgresql)
 }
+
+find_browser() {
+  want chromium chromium
+  # Without a font there is nothing to read on a picture, and nothing to measure.
+  want fontconfig fc-list
+  [ -n "$(fc-list 2>/dev/null)" ] || missing+=(fonts-dejavu-core)
+  axe_is_right || want npm npm
+}
+axe_is_right() { [ -f "$LANGO_AXE" ] && sha256sum --status -c <<<"$AXE_SHA256  $LANGO_AXE"; }
 
 find_lint() {
   want shellcheck shellcheck
@@ -166,6 +178,18 @@ check_lint() {
   [ -x "$LANGO_TOOLS/bin/cargo-deny" ] || command -v cargo-deny >/dev/null || install_deny
 }
 
+install_axe() {
+  axe_is_right && return
+  say "getting axe-core $AXE_VERSION into $LANGO_TOOLS"
+  local folder; folder=$(mktemp -d)
+  (cd "$folder" && npm pack --silent "axe-core@$AXE_VERSION" >&2 && tar -xzf axe-core-*.tgz package/axe.min.js) ||
+    die "npm could not get axe-core $AXE_VERSION"
+  mkdir -p "${LANGO_AXE%/*}"
+  mv "$folder/package/axe.min.js" "$LANGO_AXE"
+  rm -rf "$folder"
+  axe_is_right || die "what came as axe-core $AXE_VERSION is not what was examined: its SHA-256 is another one"
+}
+
 install_deny() {
   say "building cargo-deny $CARGO_DENY_VERSION into $LANGO_TOOLS (once; some minutes)"
   # Out of this folder: the project's toolchain and target directory are not its business.
@@ -177,8 +201,8 @@ install_deny() {
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 for part in "$@"; do
   case $part in
-    build | lab | lint | cross | kernel | fuzz) "find_$part" ;;
-    *) die "there is no part '$part': build, lab, lint, cross, kernel and fuzz are known" ;;
+    build | lab | browser | lint | cross | kernel | fuzz) "find_$part" ;;
+    *) die "there is no part '$part': build, lab, browser, lint, cross, kernel and fuzz are known" ;;
   esac
 done
 install_missing
@@ -186,6 +210,7 @@ hash -r
 check_rust
 for part in "$@"; do
   case $part in
+    browser) install_axe ;;
     lint) check_lint ;;
     cross) tools/cross.sh check ;;
   esac

@@ -1,0 +1,132 @@
+//! What is asked of every page: axe-core finds nothing in light and dark, nothing is cut off, nothing scrolls sideways, the
+//! console is silent, one request brings it, and it is light.
+
+use crate::tab::{PHONE, Tab};
+use anyhow::{Context, Result, bail};
+use serde_json::{Value, json};
+use std::path::PathBuf;
+use std::sync::OnceLock;
+
+/// Names axe-core's script; where it is not set, the script is looked for where tools/setup.sh puts it.
+const VARIABLE: &str = "LANGO_AXE";
+/// The rules: the Web Content Accessibility Guidelines 2.2, levels A and AA, and all that came before.
+const RULES: [&str; 5] = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"];
+/// What a page may weigh as it comes over the air, in bytes: one window of TCP.
+const PAGE: u64 = 14 * 1024;
+
+/// axe-core's script.
+///
+/// # Errors
+/// When it is not installed: the message says what to do.
+pub fn axe() -> Result<&'static str> {
+    static SCRIPT: OnceLock<std::result::Result<String, String>> = OnceLock::new();
+    let script = SCRIPT.get_or_init(|| {
+        let usual = || PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache/lango/tools/axe-core/axe.min.js");
+        let path = std::env::var_os(VARIABLE).map_or_else(usual, PathBuf::from);
+        std::fs::read_to_string(&path)
+            .map_err(|e| format!("{}: {e}; run tools/setup.sh browser, and name it by {VARIABLE}", path.display()))
+    });
+    script.as_deref().map_err(|e| anyhow::anyhow!("{e}"))
+}
+
+/// Everything that is asked of a page. `name` is for the messages. Gives back what the page weighed as it came, headers and all, in bytes; 0
+/// where it was looked at before.
+pub fn audit(name: &str, tab: &Tab<'_>) -> u64 {
+    let page = format!("{name} ({})", tab.path());
+    check(tab).with_context(|| page).unwrap_or_else(|e| panic!("{e:#}\n{}", tab.shown()))
+}
+
+fn check(tab: &Tab<'_>) -> Result<u64> {
+    let weight = light(tab)?;
+    for dark in [false, true] {
+        tab.dark(dark);
+        accessible(tab).with_context(|| if dark { "dark" } else { "light" })?;
+    }
+    tab.dark(false);
+    for (width, height, text) in [(320, 480, 100), (PHONE.0, PHONE.1, 200), (PHONE.0, PHONE.1, 100)] {
+        tab.screen(width, height);
+        tab.try_eval(&format!("document.documentElement.style.fontSize = '{text}%'"))?;
+        fits(tab).with_context(|| format!("{width} pixels wide, text at {text} %"))?;
+    }
+    tab.try_eval("document.documentElement.removeAttribute('style')")?;
+    Ok(weight)
+}
+
+/// axe-core's findings. Its timers need script: on a page without it is not asked.
+fn accessible(tab: &Tab<'_>) -> Result<()> {
+    if !tab.script {
+        return Ok(());
+    }
+    if tab.try_eval("typeof axe === 'undefined'")? == true {
+        tab.try_eval(&format!("{}; true", axe()?))?;
+    }
+    let rules = json!({"runOnly": {"type": "tag", "values": RULES}, "resultTypes": ["violations"]});
+    let found =
+        tab.try_eval(&format!("axe.run(document, {rules}).then((r) => ({{violations: r.violations, passes: r.passes.length}}))"))?;
+    if found["passes"].as_u64().is_none_or(|passes| passes < 10) {
+        bail!("axe-core looked at nothing: {found}");
+    }
+    let violations = found["violations"].as_array().context("axe-core said nothing")?;
+    if !violations.is_empty() {
+        let lines: Vec<String> = violations.iter().map(|v| format!("{}: {}\n  {}", v["id"], v["help"], nodes(v))).collect();
+        bail!("axe-core found:\n{}", lines.join("\n"));
+    }
+    Ok(())
+}
+
+fn nodes(violation: &Value) -> String {
+    let all = violation["nodes"].as_array().map(Vec::as_slice).unwrap_or_default();
+    all.iter().map(|node| format!("{} {}", node["html"], node["failureSummary"])).collect::<Vec<_>>().join("\n  ")
+}
+
+/// Nothing scrolls sideways, and no text is cut off by what it is in.
+fn fits(tab: &Tab<'_>) -> Result<()> {
+    let wide = tab.try_eval(
+        "(() => { const w = document.documentElement.clientWidth;
+          return [...document.querySelectorAll('body *')].filter((e) => !e.closest('.skip, svg')).map((e) => [e, e.getBoundingClientRect()])
+            .filter(([e, box]) => box.width && (box.right > w + 0.5 || box.left < -0.5 || e.scrollWidth > e.clientWidth + 1 && e.clientWidth && getComputedStyle(e).overflowX !== 'visible' && e.tagName !== 'INPUT'))
+            .map(([e, box]) => e.outerHTML.slice(0, 120) + ' ' + box.left + '..' + box.right); })()",
+    )?;
+    let scrolls = tab.try_eval("Math.max(document.documentElement.scrollWidth, document.body.scrollWidth)")?;
+    if wide.as_array().is_none_or(|wide| !wide.is_empty()) || scrolls.as_u64().is_none_or(|width| width > u64::from(tab.width())) {
+        bail!("it scrolls sideways: {scrolls} pixels wide: {wide}");
+    }
+    Ok(())
+}
+
+/// One request brought the page, light enough; and nothing was refused by its own policy or by the network. Calls of the script
+/// to the portal are not part of it.
+fn light(tab: &Tab<'_>) -> Result<u64> {
+    let (mut document, mut weight) = (None, 0);
+    for event in tab.events() {
+        let params = &event.params;
+        match event.method.as_str() {
+            "Network.requestWillBeSent" => {
+                let url = params["request"]["url"].as_str().unwrap_or_default().to_owned();
+                match params["type"].as_str().unwrap_or_default() {
+                    "Document" => document = Some((params["requestId"].clone(), url)),
+                    "XHR" | "EventSource" | "Fetch" => {}
+                    // Another site's pages are that site's business.
+                    _ if !url.starts_with(lango_lab::world::PORTAL) => {}
+                    other => bail!("the page asks for more: {other} {url}"),
+                }
+            }
+            "Network.loadingFinished" if document.as_ref().is_some_and(|(id, _)| *id == params["requestId"]) => {
+                let bytes = params["encodedDataLength"].as_f64().unwrap_or(f64::MAX) as u64;
+                if bytes > PAGE {
+                    bail!("{bytes} bytes come for {document:?}: more than {PAGE}");
+                }
+                weight = bytes;
+            }
+            "Log.entryAdded" => {
+                let entry = &params["entry"];
+                // What a page answers to a mistake of the customer's has a status that says so.
+                if entry["level"] == "error" && entry["source"] != "network" {
+                    bail!("the console: {entry}");
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(weight)
+}

@@ -1,0 +1,258 @@
+//! A tab: what a customer does on a page, and what the page looks like. Everything is waited for by what is to be seen.
+
+use crate::browser::Browser;
+use crate::pipe::Event;
+use anyhow::{Context, Result, bail};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use lango_lab::wait::{until, until_true};
+use serde_json::{Value, json};
+use std::cell::Cell;
+use std::time::Duration;
+
+/// How long a customer of the tests waits for what should be seen. Machines that build at the same time are slow.
+const SOON: Duration = Duration::from_secs(40);
+/// The size of a cheap phone's screen, in CSS pixels.
+pub const PHONE: (u32, u32) = (360, 640);
+
+/// What a press meets: where the thing is, or why it cannot be pressed.
+const FIND: &str = "(label) => {
+  const clean = (text) => text.trim().replace(/\\s+/g, ' ');
+  const all = [...document.querySelectorAll('a, button, summary')].filter((e) => clean(e.innerText) === clean(label) && e.getClientRects().length);
+  if (!all.length) { return null; }
+  const element = all[0];
+  if (element.disabled) { return null; }
+  element.scrollIntoView({block: 'center', behavior: 'instant'});
+  const box = element.getClientRects()[0], x = box.x + box.width / 2, y = box.y + box.height / 2;
+  const hit = document.elementFromPoint(x, y);
+  return {x, y, covered: !(hit && element.contains(hit)), width: box.width, height: box.height};
+}";
+
+/// A tab.
+pub struct Tab<'a> {
+    browser: &'a Browser,
+    session: String,
+    target: String,
+    width: Cell<u32>,
+    /// Whether its pages' scripts run.
+    pub script: bool,
+}
+
+impl<'a> Tab<'a> {
+    pub(crate) fn open(browser: &'a Browser, language: &str, script: bool) -> Result<Self> {
+        let target = text(&browser.pipe().call(None, "Target.createTarget", json!({"url": "about:blank"}))?["targetId"])?;
+        let attached = browser.pipe().call(None, "Target.attachToTarget", json!({"targetId": target, "flatten": true}))?;
+        let tab = Self { browser, session: text(&attached["sessionId"])?, target, width: Cell::new(PHONE.0), script };
+        tab.call("Page.enable", json!({}))?;
+        tab.call("Network.enable", json!({}))?;
+        tab.call("Log.enable", json!({}))?;
+        let agent = "Mozilla/5.0 (Linux; Android 14; K) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/120.0.0.0 Mobile Safari/537.36";
+        let languages = if language == "en" { "en-KE,en".to_owned() } else { format!("{language}-KE,{language},en") };
+        tab.call("Emulation.setUserAgentOverride", json!({"userAgent": agent, "acceptLanguage": languages}))?;
+        tab.call("Emulation.setTouchEmulationEnabled", json!({"enabled": true}))?;
+        tab.call("Emulation.setScriptExecutionDisabled", json!({"value": !script}))?;
+        tab.screen(PHONE.0, PHONE.1);
+        Ok(tab)
+    }
+
+    fn call(&self, method: &str, params: Value) -> Result<Value> {
+        self.browser.pipe().call(Some(&self.session), method, params)
+    }
+
+    /// As [`Tab::call`]; stops the test where it fails.
+    fn must(&self, method: &str, params: Value) -> Value {
+        self.call(method, params).unwrap_or_else(|e| panic!("{e:#}"))
+    }
+
+    /// What an expression gives.
+    ///
+    /// # Errors
+    /// When it throws, or the page goes away meanwhile.
+    pub fn try_eval(&self, expression: &str) -> Result<Value> {
+        let params = json!({"expression": expression, "returnByValue": true, "awaitPromise": true});
+        let mut answer = self.call("Runtime.evaluate", params)?;
+        if !answer["exceptionDetails"].is_null() {
+            bail!("{expression}: {}", answer["exceptionDetails"]);
+        }
+        Ok(answer["result"]["value"].take())
+    }
+
+    /// The same; stops the test where it fails.
+    #[must_use]
+    pub fn eval(&self, expression: &str) -> Value {
+        self.try_eval(expression).unwrap_or_else(|e| panic!("{e:#}"))
+    }
+
+    /// Waits until an expression is true.
+    pub fn wait(&self, what: &str, expression: &str) {
+        let held = until_true(what, SOON, || self.try_eval(expression).is_ok_and(|value| value == true));
+        held.with_context(|| self.shown()).unwrap_or_else(|e| panic!("{e:#}"));
+    }
+
+    /// What is on the screen, for a failure's message.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        let text = self.try_eval("location.href + '\\n' + document.body.innerText").unwrap_or_default();
+        let asked: Vec<String> = self.events().iter().filter_map(requested).collect();
+        format!("--- the page ---\n{}\n--- what it asked for ---\n{}\n", text.as_str().unwrap_or("(none)"), asked.join("\n"))
+    }
+
+    /// The text that a customer sees.
+    #[must_use]
+    pub fn text(&self) -> String {
+        self.eval("document.body.innerText").as_str().unwrap_or_default().to_owned()
+    }
+
+    /// Where it is: path and query.
+    #[must_use]
+    pub fn path(&self) -> String {
+        self.eval("location.pathname + location.search").as_str().unwrap_or_default().to_owned()
+    }
+
+    /// Types an address and waits for a page.
+    pub fn go(&self, url: &str) {
+        self.must("Page.navigate", json!({"url": url}));
+        self.wait("the page to be there", "document.readyState === 'complete' && location.href !== 'about:blank'");
+    }
+
+    /// Goes to a page of the portal.
+    pub fn portal(&self, path: &str) {
+        self.go(&format!("{}{path}", lango_lab::world::PORTAL));
+    }
+
+    /// Waits until this text is to be seen.
+    pub fn see(&self, text: &str) {
+        self.see_one_of(&[text]);
+    }
+
+    /// Waits until one of these texts is to be seen, and says which.
+    pub fn see_one_of(&self, texts: &[&str]) -> usize {
+        const SEEN: &str = "(texts) => {
+          const clean = (text) => text.replace(/\\s+/g, ' '), page = clean(document.body.innerText);
+          return document.readyState === 'complete' ? texts.findIndex((text) => page.includes(clean(text))) : -1;
+        }";
+        let seen = format!("({SEEN})({})", json!(texts));
+        let which = until(&format!("{texts:?} to be seen"), SOON, || {
+            self.try_eval(&seen).ok()?.as_u64().and_then(|which| usize::try_from(which).ok())
+        });
+        which.with_context(|| self.shown()).unwrap_or_else(|e| panic!("{e:#}"))
+    }
+
+    /// Waits for a page with this path, whatever is behind it.
+    pub fn arrive(&self, path: &str) {
+        let quoted = json!(path);
+        self.wait(&format!("the page {path}"), &format!("document.readyState === 'complete' && location.pathname.startsWith({quoted})"));
+    }
+
+    /// Whether something is on the page, visible or not.
+    #[must_use]
+    pub fn has(&self, selector: &str) -> bool {
+        self.eval(&format!("document.querySelector({}) !== null", json!(selector))) == true
+    }
+
+    /// Taps on the link or the button with this text.
+    pub fn press(&self, label: &str) {
+        let find = format!("({FIND})({})", json!(label));
+        let place = until(&format!("{label:?} to be there to press"), SOON, || self.try_eval(&find).ok().filter(|place| !place.is_null()));
+        let place = place.with_context(|| self.shown()).unwrap_or_else(|e| panic!("{e:#}"));
+        assert_eq!(place["covered"], false, "{label:?} cannot be touched: something lies over it\n{}", self.shown());
+        let (x, y) = (&place["x"], &place["y"]);
+        self.must("Input.dispatchTouchEvent", json!({"type": "touchStart", "touchPoints": [{"x": x, "y": y}]}));
+        self.must("Input.dispatchTouchEvent", json!({"type": "touchEnd", "touchPoints": []}));
+    }
+
+    /// Taps, and waits until another page is there.
+    pub fn follow(&self, label: &str) {
+        self.leaving(|| self.press(label));
+    }
+
+    /// Does something that leads to another page, and waits for that.
+    pub fn leaving(&self, act: impl FnOnce()) {
+        let _ = self.eval("window.before = true");
+        act();
+        self.wait("another page", "!window.before && document.readyState === 'complete'");
+    }
+
+    /// Types into a field, in place of what is there.
+    pub fn fill(&self, field: &str, text: &str) {
+        let quoted = json!(field);
+        self.wait(&format!("the field {field}"), &format!("document.getElementById({quoted}) !== null"));
+        let _ = self.eval(&format!("(() => {{ const e = document.getElementById({quoted}); e.focus(); e.select(); }})()"));
+        self.must("Input.insertText", json!({"text": text}));
+    }
+
+    /// What is in a field.
+    #[must_use]
+    pub fn field(&self, field: &str) -> String {
+        self.eval(&format!("document.getElementById({}).value", json!(field))).as_str().unwrap_or_default().to_owned()
+    }
+
+    /// Presses Enter.
+    pub fn enter(&self) {
+        for kind in ["keyDown", "keyUp"] {
+            self.must(
+                "Input.dispatchKeyEvent",
+                json!({"type": kind, "key": "Enter", "code": "Enter", "windowsVirtualKeyCode": 13, "text": "\r"}),
+            );
+        }
+    }
+
+    /// Another size of the screen, in CSS pixels.
+    pub fn screen(&self, width: u32, height: u32) {
+        self.width.set(width);
+        self.must("Emulation.setDeviceMetricsOverride", json!({"width": width, "height": height, "deviceScaleFactor": 2, "mobile": true}));
+    }
+
+    /// How wide the screen is, in CSS pixels.
+    #[must_use]
+    pub fn width(&self) -> u32 {
+        self.width.get()
+    }
+
+    /// Light, or dark as many phones are.
+    pub fn dark(&self, dark: bool) {
+        let value = if dark { "dark" } else { "light" };
+        // Reduced motion: a picture of a wheel that turns is never the same twice.
+        let features = json!([{"name": "prefers-color-scheme", "value": value}, {"name": "prefers-reduced-motion", "value": "reduce"}]);
+        self.must("Emulation.setEmulatedMedia", json!({"media": "screen", "features": features}));
+    }
+
+    /// What the network and the console told since it was asked last.
+    #[must_use]
+    pub fn events(&self) -> Vec<Event> {
+        self.browser.pipe().events(&self.session)
+    }
+
+    /// A picture (PNG) of the whole page.
+    #[must_use]
+    pub fn picture(&self) -> Vec<u8> {
+        let height = self.eval("Math.max(document.documentElement.scrollHeight, window.innerHeight)");
+        let clip = json!({"x": 0, "y": 0, "width": self.width(), "height": height, "scale": 1});
+        let shot = self.must("Page.captureScreenshot", json!({"format": "png", "captureBeyondViewport": true, "clip": clip}));
+        STANDARD.decode(shot["data"].as_str().unwrap_or_default()).expect("a picture in base64")
+    }
+
+    /// Closes it, as a phone's sheet is closed.
+    pub fn close(self) {}
+}
+
+impl Drop for Tab<'_> {
+    fn drop(&mut self) {
+        let _ = self.browser.pipe().call(None, "Target.closeTarget", json!({"targetId": self.target}));
+    }
+}
+
+/// A line about a request that was answered.
+fn requested(event: &Event) -> Option<String> {
+    let answer = match event.method.as_str() {
+        "Network.responseReceived" => &event.params["response"],
+        "Network.requestWillBeSent" => &event.params["redirectResponse"],
+        _ => return None,
+    };
+    let reused = if answer["connectionReused"] == true { ", on a connection that was there" } else { "" };
+    Some(format!("{} {} from {}{reused}", answer["status"].as_u64()?, answer["url"].as_str()?, answer["remoteIPAddress"]))
+}
+
+fn text(value: &Value) -> Result<String> {
+    value.as_str().map(str::to_owned).context("the browser did not say what it was asked")
+}

@@ -1,0 +1,385 @@
+//! The ways that customers go through the portal. `look` is called at every page on the way: the tests examine it, the gallery
+//! takes its picture. Without script the same pages come by themselves or are asked for again.
+
+use crate::browser::Browser;
+use crate::tab::Tab;
+use crate::texts::Texts;
+use lango_lab::Lab;
+use lango_lab::phone::Phone;
+use lango_lab::safaricom::customer::{Answer, Customer};
+use lango_lab::wait::until_true;
+use serde_json::Value;
+use std::time::Duration;
+
+/// What the router sells: one package of each kind.
+pub const PACKAGES: &str = "
+config package 'hour'
+	option label '1 hour'
+	option price '10'
+	option minutes '60'
+	option megabytes '500'
+	option down_kbps '5000'
+	option up_kbps '2000'
+
+config package 'day'
+	option label '1 day'
+	option price '50'
+	option minutes '1440'
+
+config package 'family'
+	option label 'Family day'
+	option price '80'
+	option minutes '1440'
+	option megabytes '3000'
+	option devices '3'
+";
+
+const SOON: Duration = Duration::from_secs(40);
+/// A site that is not the portal.
+const SITE: &str = "http://internet.test/";
+
+/// Called at each page, with the page's name.
+pub type Look<'a> = &'a mut dyn FnMut(&str, &Tab<'_>);
+
+/// Two customers of one language, with script or without.
+pub struct Walk<'a> {
+    lab: &'a Lab,
+    texts: &'a Texts,
+    script: bool,
+    /// Their M-Pesa numbers: those with this digit.
+    digit: u8,
+}
+
+impl<'a> Walk<'a> {
+    /// Customers whose numbers have this digit, so that several walks go beside each other in one lab.
+    #[must_use]
+    pub fn new(lab: &'a Lab, texts: &'a Texts, script: bool, digit: u8) -> Self {
+        Self { lab, texts, script, digit }
+    }
+
+    fn t(&self, key: &str) -> &'a str {
+        self.texts.of(key)
+    }
+
+    fn number(&self, n: u8) -> String {
+        format!("07120{}000{n}", self.digit)
+    }
+
+    /// As pages write it.
+    fn written(number: &str) -> String {
+        format!("{}\u{a0}{}\u{a0}{}", &number[..4], &number[4..7], &number[7..])
+    }
+
+    fn phone(&self) -> (Phone, Browser) {
+        let phone = self.lab.joined_phone();
+        let browser = Browser::start(&phone, &self.lab.world.folder).unwrap_or_else(|e| panic!("{e:#}"));
+        (phone, browser)
+    }
+
+    fn tab<'b>(&self, browser: &'b Browser) -> Tab<'b> {
+        browser.tab(self.texts.language, self.script).unwrap_or_else(|e| panic!("{e:#}"))
+    }
+
+    fn answers(&self, number: &str, answer: Answer) {
+        self.lab.safaricom.await_prompt(number, SOON).unwrap_or_else(|e| panic!("{e:#}"));
+        self.lab.safaricom.answer(number, answer).unwrap_or_else(|e| panic!("{e:#}"));
+    }
+
+    /// All of it, but what needs the broker to be dead.
+    pub fn all(&self, look: Look<'_>) {
+        let (first_phone, first_browser) = self.phone();
+        let (second_phone, second_browser) = self.phone();
+        let first = self.tab(&first_browser);
+        self.fails(&first, &first_phone, look);
+        let (first, receipt) = self.wrong_number(first, &first_browser, &first_phone, look);
+        let second = self.tab(&second_browser);
+        self.voucher(&second, &second_phone, look);
+        self.receipts(&second, look);
+        self.full(&first, &first_phone, &second, &second_phone, &receipt, look);
+        self.family(&first, &first_phone, &second, &second_phone, look);
+        self.errors(&first, look);
+    }
+
+    /// Any site leads to the portal; then everything goes wrong that can, each with its reason and one tap to try again.
+    fn fails(&self, tab: &Tab<'_>, phone: &Phone, look: Look<'_>) {
+        tab.go(SITE);
+        tab.arrive("/");
+        tab.see(self.t("packages_title"));
+        assert_eq!(tab.eval("location.host"), "portal.lan:8088");
+        assert_eq!(tab.eval("document.documentElement.lang"), self.texts.language);
+        look("packages", tab);
+        tab.follow(&self.texts.pay(10));
+        tab.arrive("/buy/hour");
+        look("buy", tab);
+
+        let number = self.number(1);
+        tab.fill("phone", "0712 34");
+        if self.script {
+            tab.press(&self.texts.pay(10));
+        } else {
+            tab.follow(&self.texts.pay(10));
+        }
+        tab.see(self.t("bad_phone"));
+        assert_eq!(tab.field("phone"), "0712 34", "what was typed is there to be put right");
+        look("buy-bad-number", tab);
+
+        self.lab.safaricom.customer(&number, Customer::manual());
+        tab.fill("phone", &number);
+        tab.follow(&self.texts.pay(10));
+        tab.arrive("/pay/");
+        tab.see(self.t("wait_title"));
+        tab.see(&Self::written(&number));
+        look("wait", tab);
+        if self.script {
+            let _ = tab.eval("document.querySelector('[data-late]').hidden = false");
+            look("wait-late", tab);
+        }
+        self.answers(&number, Answer::Cancels);
+        self.failed(tab, "cancelled", look);
+
+        tab.portal("/");
+        tab.see(&self.texts.with("payment_failed", "reason", self.t("reason_cancelled")));
+        look("packages-after-failure", tab);
+        tab.follow(self.t("payment_failed_link"));
+        tab.arrive("/pay/");
+        for (answer, reason) in [(Answer::WrongPin, "wrong_pin"), (Answer::Code(1037), "no_response")] {
+            self.lab.safaricom.customer(&number, Customer::who(answer));
+            tab.follow(self.t("try_again"));
+            self.failed(tab, reason, look);
+        }
+        assert!(phone.session().is_none(), "nobody has paid");
+    }
+
+    fn failed(&self, tab: &Tab<'_>, reason: &str, look: Look<'_>) {
+        tab.see(self.t(&format!("reason_{reason}")));
+        tab.see(self.t(&format!("advice_{reason}")));
+        look(&format!("failed-{}", reason.replace('_', "-")), tab);
+    }
+
+    /// A mistyped number is put right at once. The page is closed at the PIN prompt, opened again, closed again; the payment comes; the phone
+    /// finds itself online. Gives back the tab that is open then, and the receipt.
+    fn wrong_number<'b>(&self, tab: Tab<'b>, browser: &'b Browser, phone: &Phone, look: Look<'_>) -> (Tab<'b>, String) {
+        let (wrong, right) = (self.number(8), self.number(1));
+        self.lab.safaricom.customer(&wrong, Customer::manual());
+        self.lab.safaricom.customer(&right, Customer::manual());
+        tab.follow(self.t("other_package"));
+        tab.arrive("/");
+        tab.follow(&self.texts.pay(50));
+        tab.fill("phone", &wrong);
+        tab.follow(&self.texts.pay(50));
+        tab.see(&Self::written(&wrong));
+        let mistyped = tab.path();
+        tab.follow(self.t("wrong_number"));
+        tab.arrive("/buy/day");
+        look("buy-after-wrong-number", &tab);
+        tab.fill("phone", &right);
+        tab.follow(&self.texts.pay(50));
+        tab.see(&Self::written(&right));
+        tab.portal(&mistyped);
+        tab.see(self.t("expired_title"));
+        look("expired", &tab);
+        tab.close();
+
+        let tab = self.tab(browser);
+        tab.go(SITE);
+        tab.arrive("/pay/");
+        tab.see(&Self::written(&right));
+        tab.close();
+
+        self.answers(&right, Answer::Pays);
+        until_true("the phone to be online", SOON, || phone.session().is_some()).unwrap_or_else(|e| panic!("{e:#}"));
+        let tab = self.tab(browser);
+        tab.go(SITE);
+        tab.see("You are on the internet");
+        tab.portal("/");
+        tab.see(self.t("online_title"));
+        look("packages-online", &tab);
+        tab.follow(self.t("payment_paid_link"));
+        tab.see(self.t("done_online"));
+        let receipt = self.receipt_of(&right);
+        tab.see(&receipt);
+        look("done-again", &tab);
+
+        // Who owns the mistyped number pays all the same: it is money that arrived.
+        let before = seconds(phone);
+        self.answers(&wrong, Answer::Pays);
+        until_true("the late money to be service", SOON, || seconds(phone) > before + 80_000).unwrap_or_else(|e| panic!("{e:#}"));
+        (tab, receipt)
+    }
+
+    fn receipt_of(&self, number: &str) -> String {
+        let digits = format!("254{}", &number[1..]);
+        let money = self.lab.safaricom.money();
+        money.iter().rev().find(|paid| paid.phone == digits).unwrap_or_else(|| panic!("{digits} has paid nothing")).receipt.clone()
+    }
+
+    /// Vouchers: wrong, right, used; what is left counts down.
+    fn voucher(&self, tab: &Tab<'_>, phone: &Phone, look: Look<'_>) {
+        let printed = self.lab.lango.command(&["vouchers", "create", "hour", "1", "--json"]).unwrap_or_else(|e| panic!("{e:#}"));
+        let batch: Value = serde_json::from_str(&printed).unwrap_or_else(|e| panic!("{e}: {printed}"));
+        let code = batch["vouchers"][0]["code"].as_str().expect("a code").to_owned();
+        tab.portal("/");
+        tab.follow(self.t("have_voucher"));
+        tab.arrive("/login");
+        look("login", tab);
+        tab.fill("code", "ABCD-EFGH-JKMN");
+        tab.follow(self.t("voucher_go"));
+        tab.see(self.t("error_unknown_voucher"));
+        look("voucher-wrong", tab);
+        tab.fill("code", &code.to_lowercase());
+        tab.follow(self.t("voucher_go"));
+        tab.arrive("/account");
+        tab.see(self.t("keys_title"));
+        look("account-keys", tab);
+        let left = || tab.eval("document.querySelector('[data-time]').innerText");
+        let (before, data) = (left(), tab.eval("document.querySelector('[data-data]').innerText"));
+        phone.download(2_500_000, SOON).unwrap_or_else(|e| panic!("{e:#}"));
+        if !self.script {
+            tab.portal("/account");
+        }
+        tab.wait("the time to go down", &format!("document.querySelector('[data-time]').innerText !== {before}"));
+        tab.wait("the data to go down", &format!("document.querySelector('[data-data]').innerText !== {data}"));
+        tab.follow(self.t("log_out"));
+        tab.arrive("/");
+        tab.see(self.t("packages_title"));
+        assert!(phone.session().is_none());
+        tab.portal("/login");
+        tab.fill("code", &code);
+        tab.enter();
+        tab.see(self.t("error_voucher_used"));
+        look("voucher-used", tab);
+    }
+
+    fn receipts(&self, tab: &Tab<'_>, look: Look<'_>) {
+        tab.follow(self.t("receipt_link"));
+        tab.arrive("/receipt");
+        look("receipt", tab);
+        // Safaricom may take longer to say so than a page waits: then the page says what to do, and the customer does it.
+        let (unknown, no_answer) = (self.t("error_unknown_receipt"), self.t("error_no_answer"));
+        for _ in 0..4 {
+            self.reclaim(tab, &format!("NLJ7RT6{}SV", self.digit), &self.number(1));
+            if tab.see_one_of(&[unknown, no_answer]) == 0 {
+                break;
+            }
+        }
+        tab.see(unknown);
+        look("receipt-wrong", tab);
+    }
+
+    fn reclaim(&self, tab: &Tab<'_>, receipt: &str, number: &str) {
+        tab.fill("receipt", receipt);
+        tab.fill("phone", number);
+        tab.follow(self.t("receipt_go"));
+    }
+
+    fn log_in(&self, tab: &Tab<'_>, username: &str, password: &str, button: &str) {
+        tab.fill("username", username);
+        tab.fill("password", password);
+        tab.follow(button);
+    }
+
+    /// Credentials of a full account: another phone gives way; with the receipt it comes back.
+    fn full(&self, first: &Tab<'_>, first_phone: &Phone, second: &Tab<'_>, second_phone: &Phone, receipt: &str, look: Look<'_>) {
+        first.portal("/");
+        first.follow(self.t("payment_paid_link"));
+        let keys = first.eval("[...document.querySelectorAll('.keys')].map((e) => e.innerText)");
+        let (username, password) = (keys[0].as_str().expect("a user name"), keys[1].as_str().expect("a password"));
+        first.follow(self.t("my_account"));
+        first.arrive("/account");
+        look("account", first);
+
+        second.portal("/login");
+        self.log_in(second, username, "nothing1", self.t("log_in"));
+        second.see(self.t("error_bad_credentials"));
+        assert_eq!((second.field("username").as_str(), second.field("password").as_str()), (username, ""));
+        look("login-wrong", second);
+        self.log_in(second, username, password, self.t("log_in"));
+        second.see(self.t("error_device_limit"));
+        look("login-full", second);
+        self.log_in(second, username, password, self.t("login_replace"));
+        second.arrive("/account");
+        assert!(second_phone.session().is_some() && first_phone.session().is_none());
+        if !self.script {
+            first.portal("/account");
+        }
+        first.arrive("/");
+        first.see(self.t("packages_title"));
+
+        first.portal("/receipt");
+        self.reclaim(first, receipt, &self.number(1));
+        first.arrive("/account");
+        assert!(first_phone.session().is_some() && second_phone.session().is_none());
+    }
+
+    /// A package for three: paid with the page open, which follows by itself; two phones on it; one puts the other offline.
+    fn family(&self, first: &Tab<'_>, first_phone: &Phone, second: &Tab<'_>, second_phone: &Phone, look: Look<'_>) {
+        let number = self.number(2);
+        self.lab.safaricom.customer(&number, Customer::manual());
+        second.portal("/");
+        second.follow(&self.texts.pay(80));
+        second.fill("phone", &format!("+254 {}", &number[1..]));
+        second.follow(&self.texts.pay(80));
+        second.see(self.t("wait_title"));
+        self.answers(&number, Answer::Pays);
+        second.see(self.t("done_online"));
+        look("done", second);
+        assert!(second_phone.udp_echo((lango_lab::internet::HOST4, lango_lab::internet::ECHO).into(), SOON));
+        let keys = second.eval("[...document.querySelectorAll('.keys')].map((e) => e.innerText)");
+
+        first.portal("/account");
+        first.follow(self.t("log_out"));
+        first.see(self.t("packages_title"));
+        look("packages-logged-out", first);
+        first.portal("/login");
+        self.log_in(first, keys[0].as_str().unwrap_or_default(), keys[1].as_str().unwrap_or_default(), self.t("log_in"));
+        first.arrive("/account");
+        first.see(self.t("others_title"));
+        look("account-others", first);
+        first.follow(self.t("log_out_other"));
+        first.arrive("/account");
+        first.see(self.t("online_title"));
+        assert!(!first.text().contains(self.t("others_title")));
+        assert!(second_phone.session().is_none() && first_phone.session().is_some());
+        first.follow(self.t("buy_more"));
+        first.arrive("/");
+        first.see(&self.texts.pay(10));
+        first.portal("/account");
+        first.follow(self.t("log_out"));
+    }
+
+    fn errors(&self, tab: &Tab<'_>, look: Look<'_>) {
+        tab.portal("/pay/00000000000000000000000001");
+        tab.see(self.t("error_unknown_payment"));
+        look("error", tab);
+        tab.follow(self.t("to_start"));
+        tab.see(self.t("packages_title"));
+        tab.portal("/buy/nothing");
+        tab.see(self.t("error_unknown_package"));
+        look("error-package", tab);
+        // The other language is one tap away, and stays.
+        let [english, swahili] = Texts::all();
+        let other = if self.texts.language == "en" { swahili } else { english };
+        tab.follow(self.t("to_start"));
+        tab.follow(other.of("language_name"));
+        tab.see(other.of("packages_title"));
+        tab.follow(&other.pay(10));
+        tab.see(other.of("phone_hint"));
+    }
+
+    /// With the broker dead: no payment can be had, and the pages say so before anybody tries.
+    pub fn offline(&self, look: Look<'_>) {
+        let (_phone, browser) = self.phone();
+        let tab = self.tab(&browser);
+        tab.go(SITE);
+        tab.see(self.t("offline_title"));
+        assert!(!tab.text().contains(&self.texts.pay(10)), "there is nothing to press that cannot work");
+        look("packages-offline", &tab);
+        tab.portal("/buy/hour");
+        tab.see(self.t("offline_title"));
+        look("buy-offline", &tab);
+    }
+}
+
+fn seconds(phone: &Phone) -> u64 {
+    phone.session().and_then(|session| session["seconds_remaining"].as_u64()).unwrap_or_default()
+}
