@@ -214,7 +214,7 @@ fn one(random: &mut Random, storm: u64) -> Input {
     if random.below(4) > storm {
         return Input::Flow(1);
     }
-    match random.below(44) {
+    match random.below(45) {
         0 | 1 => Input::Lose(random.small(8)),
         2 | 3 => Input::Double(random.small(8)),
         4 | 5 => Input::Replay(random.small(255).into()),
@@ -241,7 +241,7 @@ fn one(random: &mut Random, storm: u64) -> Input {
         41 => Input::Redeem(router, device, random.small(12), random.below(12) == 0),
         43 => Input::GiveUp(router, device),
         39 => Input::LogoutOther(router, device, random.small(4)),
-        43 => Input::Visits(router, random.small(8), 3 + random.small(9)),
+        44 => Input::Visits(router, random.small(8), 3 + random.small(9)),
         _ => Input::Retry(relay, random.small(8)),
     }
 }

@@ -4,7 +4,7 @@ use super::world::*;
 use crate::message::{DownBody, Reason, UpBody};
 use crate::request::{Answer, PaymentStatus, Refusal, Request};
 use crate::step::{Effect, Input};
-use crate::units::{Bytes, Seconds};
+use crate::units::{Bytes, OrderId, Seconds};
 
 #[test]
 fn a_phone_pays_and_is_online() {
