@@ -210,6 +210,13 @@ fn the_router_s_beginning_and_end() {
 fn what_is_too_long_is_refused_and_not_cut() {
     let mut long = session();
     long.class = vec![vec![1; 253]; 20];
-    let told = Accounting { seq: 1, boot: BootId::from("b"), at: Monotonic(0), at_wall: None, refused: false, event: AccountingEvent::Start(long) };
+    let told = Accounting {
+        seq: 1,
+        boot: BootId::from("b"),
+        at: Monotonic(0),
+        at_wall: None,
+        refused: false,
+        event: AccountingEvent::Start(long),
+    };
     assert!(accounting(&nas(), &told, None, sending()).is_err());
 }

@@ -34,11 +34,13 @@ const MACS: usize = 2_048;
 /// Whoever waits for a server.
 #[derive(Debug, Clone)]
 pub(super) struct Asked {
-    device: Mac,
+    pub(super) device: Mac,
     user: Username,
     credential: Credential,
     session: SessionId,
     why: Why,
+    /// What was sold on the account, where it is one of this router, when the server was asked.
+    sold: Option<Limits>,
     pub(super) until: Monotonic,
 }
 
@@ -103,6 +105,16 @@ impl Gateway {
         self.accounts.get(username).filter(|account| account.purchases.len() == 1 && account.untold == 0)
     }
 
+    fn sold_as_servers_know(&self, username: &Username) -> Option<Limits> {
+        self.known_to_servers(username)?.limits()
+    }
+
+    /// Whether what a server says is about all that was sold on an account of this router: money that came after the question is not
+    /// in the answer, even if servers know of it by now.
+    pub(super) fn speaks_of_all(&self, asked: &Asked) -> bool {
+        asked.sold.is_some() && asked.sold == self.sold_as_servers_know(&asked.user)
+    }
+
     fn ask_server(&mut self, why: Why, device: Mac, user: Username, credential: Credential, now: Now) -> Result<(), Refusal> {
         if why.is_a_customer() && self.takes_the_place(&why, device, &user, &credential, now) {
             return Ok(());
@@ -119,7 +131,8 @@ impl Gateway {
         let request = AccessRequest { id, session: session.clone(), device, address, user: user.clone(), credential: credential.clone() };
         self.step.radius.push(RadiusOrder::Access(request));
         let until = now.monotonic.after(ANSWERED_WITHIN);
-        self.radius.asked.insert(id, Asked { device, user, credential, session, why, until });
+        let sold = self.sold_as_servers_know(&user);
+        self.radius.asked.insert(id, Asked { device, user, credential, session, why, sold, until });
         Ok(())
     }
 
@@ -187,7 +200,7 @@ impl Gateway {
         let (device, why) = (asked.device, asked.why.clone());
         let answer = match (outcome, &why) {
             (AccessOutcome::Accept(granted), Why::Roaming { replace, .. }) => self.roam(asked, *replace, *granted, now),
-            (outcome, Why::Walked(account)) => return self.walked(account, device, outcome, now),
+            (outcome, Why::Walked(account)) => return self.walked(&asked, account, outcome, now),
             // It paid meanwhile, or logged in.
             (_, Why::Back(account)) if self.account_online(device).is_some_and(|online| online != *account) => {
                 self.forget_waiting(account);
@@ -199,9 +212,10 @@ impl Gateway {
             }
             (AccessOutcome::Accept(_), Why::Came) if self.account_online(device).is_some() => return, // it paid meanwhile
             (AccessOutcome::Accept(granted), Why::Login(_) | Why::Came) => self.let_in(asked, *granted, now, entropy),
-            // It knows nothing of what was bought here, and here the password was right. Words are its word on the account.
-            (AccessOutcome::Reject { message: None }, Why::Roaming { replace, .. }) => self.login_here(&asked, *replace, now),
-            (AccessOutcome::Reject { message: Some(words) }, Why::Roaming { .. }) => Answer::Denied(words),
+            // Words are its word on the account.
+            (AccessOutcome::Reject { message: Some(words) }, Why::Roaming { .. }) if self.speaks_of_all(&asked) => Answer::Denied(words),
+            // It knows nothing of what was bought here, or not all, and here the password was right.
+            (AccessOutcome::Reject { .. }, Why::Roaming { replace, .. }) => self.login_here(&asked, *replace, now),
             (AccessOutcome::Reject { message }, Why::Login(_)) => {
                 self.login_tries.count(device, now.monotonic);
                 self.log(format!("radius: the server refused a login of {device}"));
@@ -318,8 +332,7 @@ impl Gateway {
     fn roam(&mut self, asked: Asked, replace: bool, granted: Authorization, now: Now) -> Answer {
         let Credential::Password(password) = &asked.credential else { return Answer::Refused(Refusal::BadCredentials) };
         let password = password.clone();
-        // Bought meanwhile: the server spoke of less than there is.
-        if self.may_roam(asked.device, &asked.user, &password, now) {
+        if self.may_roam(asked.device, &asked.user, &password, now) && self.speaks_of_all(&asked) {
             self.take_what_others_used(&asked.user, &granted, now);
         }
         self.prepare(&asked, asked.user.clone(), None, granted, now);

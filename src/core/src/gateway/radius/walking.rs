@@ -1,7 +1,7 @@
 //! Devices that walk: one that left this router's Wi-Fi may be online at another router that asks the same servers. Back here, what it
 //! used there is asked for and taken off. One that does not come back gives its place up (docs/decisions/0032).
 
-use super::access::Why;
+use super::access::{Asked, Why};
 use super::{Timer, is_remote};
 use crate::gateway::Gateway;
 use crate::radius::{AccessOutcome, Authorization, Credential, RadiusSession, SessionId, TerminateCause};
@@ -75,8 +75,9 @@ impl Gateway {
     }
 
     /// What a server said of a device that is back.
-    pub(super) fn walked(&mut self, account: &Username, device: Mac, outcome: AccessOutcome, now: Now) {
-        if self.account_online(device).as_ref() != Some(account) {
+    pub(super) fn walked(&mut self, asked: &Asked, account: &Username, outcome: AccessOutcome, now: Now) {
+        let device = asked.device;
+        if self.account_online(device).as_ref() != Some(account) || !(is_remote(account) || self.speaks_of_all(asked)) {
             return;
         }
         match outcome {

@@ -129,6 +129,27 @@ fn what_another_router_used_up_or_another_device_holds_ends_here() {
 }
 
 #[test]
+fn what_is_bought_while_a_server_is_asked_is_not_in_its_answer() {
+    for outcome in [left(60, 1_000_000), no(Some("Your data is used up."))] {
+        for heard in [false, true] {
+            let (mut world, ..) = bought("both");
+            let before = shown(&mut world, ALICE).unwrap();
+            world.leaves(ALICE, 100);
+            world.arrives(ALICE, 100);
+            let question = asked(&mut world).pop().unwrap();
+            world.buys(ALICE, "both", "UJ22T8IYOU");
+            if heard {
+                let of = world.sent.iter().filter(|up| matches!(up.body, UpBody::Account(_))).map(|up| up.id.clone()).collect();
+                world.relay(DownBody::Ack { of });
+            }
+            answer(&mut world, &question, outcome.clone());
+            let after = shown(&mut world, ALICE);
+            assert!(after.is_some_and(|after| after.0 > before.0 && after.1 > before.1), "{after:?}, {outcome:?}, heard of: {heard}");
+        }
+    }
+}
+
+#[test]
 fn one_that_does_not_come_back_gives_its_place_up_and_comes_back_by_itself() {
     let (mut world, ..) = bought("both");
     world.leaves(ALICE, 100);
