@@ -17,8 +17,8 @@ use std::time::Duration;
 /// Its name in the fleet.
 pub const NAME: &str = "kibera-8";
 
-/// The kernel asks three times, a second apart, before it says that nobody is there.
-const GIVEN_UP: Duration = Duration::from_secs(30);
+/// The kernel asks three times, a second apart, after some seconds of doubt, before it says that nobody is there.
+const GIVEN_UP: Duration = Duration::from_secs(60);
 
 /// The router. Drop it before the lab.
 pub struct Second {
@@ -64,19 +64,24 @@ pub fn walk(phone: &Phone, from: &Namespace, to: &Namespace) {
 fn try_walk(phone: &Phone, from: &Namespace, to: &Namespace) -> Result<()> {
     phone.leave();
     from.ip(&["link", "set", &phone.name, "netns", to.name()])?;
-    until("the router that it left to notice", GIVEN_UP, || {
+    let mut here = String::new();
+    let noticed = until("the router that it left to notice", GIVEN_UP, || {
         let known = from.ip(&["neigh", "show", "dev", LAN]).ok()?;
-        let mut here = known.lines().filter(|line| line.contains(&phone.mac) && !line.contains("FAILED")).peekable();
-        if here.peek().is_none() {
+        let still: Vec<&str> = known.lines().filter(|line| line.contains(&phone.mac) && !line.contains("FAILED")).collect();
+        here = still.join("; ");
+        if still.is_empty() {
             return Some(());
         }
         // Nobody answers: that is the point of it.
-        for address in here.filter_map(|line| line.split(' ').next()) {
-            let scope = if address.starts_with("fe80:") { format!("%{LAN}") } else { String::new() };
-            let _ = from.exec("ping", &["-c", "1", "-W", "1", &format!("{address}{scope}")]);
-        }
+        std::thread::scope(|scope| {
+            for address in still.iter().filter_map(|line| line.split(' ').next()) {
+                let zone = if address.starts_with("fe80:") { format!("%{LAN}") } else { String::new() };
+                scope.spawn(move || from.exec("ping", &["-c", "1", "-W", "1", &format!("{address}{zone}")]));
+            }
+        });
         None
-    })?;
+    });
+    noticed.with_context(|| format!("it holds these for present: {here}"))?;
     world::plug(to, &phone.name)?;
     phone.try_join().map(drop)
 }
