@@ -77,6 +77,7 @@ struct Line {
     served: u64,
     served_shillings: u64,
     waits: u64,
+    waiting_shillings: u64,
     open: u64,
     lost: u64,
     twice: u64,
@@ -143,6 +144,40 @@ impl Books {
         }
     }
 
+    /// Where an operator finds a number's money that waits.
+    fn waits_where(&self, number: &str, place: Place) -> &'static str {
+        if place == Place::Unserved {
+            return "unserved, in `lango payments`";
+        }
+        let states: BTreeSet<_> = self.cloud_of(number).iter().filter_map(|row| row["state"].as_str()).collect();
+        match () {
+            () if states.contains("needs_review") => "under review, in `lango-relay payments`",
+            () if states.contains("prompting") => "in doubt until its window ends, in `lango-relay payments`",
+            () if states.contains("waiting") => "by hand, until its receipt comes, in `lango-relay payments`",
+            () => "by hand and never told, in M-Pesa's statement alone",
+        }
+    }
+
+    /// Money that is in a book, and is no customer's of this run: everything in the books has a line in the table.
+    fn nobodys_money(&self, seen: &[Seen], lines: &[Line], complain: &mut dyn FnMut(&str, String)) {
+        let prompted = self.prompts.iter().filter_map(|prompt| prompt.paid.as_ref());
+        let all = prompted.chain(self.by_hand.iter().filter_map(|one| one.paid.as_ref()));
+        let taken = all.fold((0, 0), |(count, sum), paid| (count + 1, sum + paid.amount));
+        let told = lines.iter().fold((0, 0), |(count, sum), line| (count + line.taken, sum + line.shillings));
+        if taken != told {
+            complain(
+                "-",
+                format!("Safaricom took KSh {} in {} payments, and the customers' are KSh {} in {}", taken.1, taken.0, told.1, told.0),
+            );
+        }
+        let numbers: Vec<String> = seen.iter().map(|seen| seen.wish.msisdn()).collect();
+        for row in self.rows.iter().filter(|row| row.has_money()) {
+            if !row.text("phone").is_some_and(|phone| numbers.iter().any(|number| same(number, phone))) {
+                complain("-", format!("router {} has money of nobody's: {}", row.router + 1, row.json));
+            }
+        }
+    }
+
     /// Whether everything that Safaricom took has found its place, and no customer waits for a prompt.
     #[must_use]
     pub fn is_settled(&self) -> bool {
@@ -161,6 +196,7 @@ impl Books {
         let mut wrong = Vec::new();
         let mut complain = |whose: &str, what: String| wrong.push(Wrong { whose: whose.to_owned(), what });
         let mut lines = vec![Line::default(); KINDS.len()];
+        let mut waits: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
         for seen in seen {
             let line = &mut lines[seen.wish.kind];
             line.wishes += 1;
@@ -180,9 +216,16 @@ impl Books {
             }
             if !paid.is_empty() {
                 let missing = (paid.len().saturating_sub(served.len())) as u64;
+                let sum: u64 = paid.iter().map(|paid| paid.amount).sum();
+                let unserved = sum.saturating_sub(served.iter().filter_map(|row| row.json["amount"].as_u64()).sum());
                 match self.place(&number, paid.len()) {
                     Place::Served => {}
-                    Place::Unserved | Place::Waits => line.waits += missing,
+                    place @ (Place::Unserved | Place::Waits) => {
+                        line.waits += missing;
+                        line.waiting_shillings += unserved;
+                        let there = waits.entry(self.waits_where(&number, place)).or_default();
+                        (there.0, there.1) = (there.0 + missing, there.1 + unserved);
+                    }
                     Place::Open => {
                         line.open += missing;
                         complain(&number, "Safaricom took its money, and nobody has decided what to do with it".to_owned());
@@ -203,11 +246,13 @@ impl Books {
                 }
             }
         }
+        self.nobodys_money(seen, &lines, &mut complain);
         self.prompted_twice(&mut complain);
         self.vouchers_serve_once(seen, &mut lines, &mut complain);
         self.time_is_money(ran_for, &mut complain);
         self.nobody_else_is_online(&mut complain);
-        (table(&lines), wrong)
+        let waits: String = waits.iter().map(|(place, (count, sum))| format!("{count:>4} wait, KSh {sum}: {place}\n")).collect();
+        (format!("{}\n{}", table(&lines), if waits.is_empty() { "none waits\n" } else { &waits }), wrong)
     }
 
     fn used_vouchers(&self) -> impl Iterator<Item = (usize, &Value)> {
@@ -337,20 +382,25 @@ pub fn same(a: &str, b: &str) -> bool {
     tail(a) == tail(b)
 }
 
+/// Payments, their sum, and below it the vouchers, which are service without money of Safaricom's.
 fn table(lines: &[Line]) -> String {
-    let mut text = format!(
-        "{:38} {:>6} {:>7} {:>6} {:>8} {:>7} {:>8} {:>6} {:>5} {:>5} {:>6}\n",
-        "what was scripted", "wishes", "prompts", "taken", "KSh", "served", "KSh", "waits", "open", "lost", "twice"
+    let head = format!(
+        "{:38} {:>6} {:>7} {:>6} {:>8} {:>7} {:>8} {:>6} {:>8} {:>5} {:>5} {:>6}\n",
+        "what was scripted", "wishes", "prompts", "taken", "KSh", "served", "KSh", "waits", "KSh", "open", "lost", "twice"
     );
-    let mut all = Line::default();
     let row = |name: &str, l: &Line| {
         format!(
-            "{name:38} {:>6} {:>7} {:>6} {:>8} {:>7} {:>8} {:>6} {:>5} {:>5} {:>6}\n",
-            l.wishes, l.prompts, l.taken, l.shillings, l.served, l.served_shillings, l.waits, l.open, l.lost, l.twice
+            "{name:38} {:>6} {:>7} {:>6} {:>8} {:>7} {:>8} {:>6} {:>8} {:>5} {:>5} {:>6}\n",
+            l.wishes, l.prompts, l.taken, l.shillings, l.served, l.served_shillings, l.waits, l.waiting_shillings, l.open, l.lost, l.twice
         )
     };
+    let (mut money, mut vouchers, mut all) = (String::new(), String::new(), Line::default());
     for (kind, line) in KINDS.iter().zip(lines).filter(|(_, line)| line.wishes > 0) {
-        text += &row(kind.name, line);
+        if matches!(kind.way, Way::Voucher | Way::CloudVoucher) {
+            vouchers += &format!("{:38} {:>6} {:>31}\n", kind.name, line.wishes, line.served);
+            continue;
+        }
+        money += &row(kind.name, line);
         all = Line {
             wishes: all.wishes + line.wishes,
             prompts: all.prompts + line.prompts,
@@ -359,10 +409,48 @@ fn table(lines: &[Line]) -> String {
             served: all.served + line.served,
             served_shillings: all.served_shillings + line.served_shillings,
             waits: all.waits + line.waits,
+            waiting_shillings: all.waiting_shillings + line.waiting_shillings,
             open: all.open + line.open,
             lost: all.lost + line.lost,
             twice: all.twice + line.twice,
         };
     }
-    text + &row("all", &all)
+    head + &money + &row("all payments", &all) + &vouchers
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sum_is_of_money_alone_and_says_what_waits() {
+        let mut lines = vec![Line::default(); KINDS.len()];
+        let (money, voucher): (Vec<usize>, Vec<usize>) =
+            (0..KINDS.len()).partition(|kind| !matches!(KINDS[*kind].way, Way::Voucher | Way::CloudVoucher));
+        let one = Line {
+            wishes: 3,
+            prompts: 3,
+            taken: 3,
+            shillings: 60,
+            served: 2,
+            served_shillings: 40,
+            waits: 1,
+            waiting_shillings: 20,
+            ..Line::default()
+        };
+        (lines[money[0]], lines[money[1]]) = (one, one);
+        lines[voucher[0]] = Line { wishes: 5, served: 4, ..Line::default() };
+        let text = table(&lines);
+        let words =
+            |line: usize| text.lines().nth(line).map(|line| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>()).unwrap();
+        assert_eq!(words(3)[2..], ["6", "6", "6", "120", "4", "80", "2", "40", "0", "0", "0"], "{text}");
+        assert!(text.lines().nth(4).unwrap().starts_with(KINDS[voucher[0]].name), "{text}");
+        assert_eq!(words(4).last().map(String::as_str), Some("4"), "{text}");
+        // What vouchers gave stands under what payments gave.
+        assert_eq!(
+            text.lines().nth(4).map(str::len),
+            text.lines().next().and_then(|head| Some(head.find("served")? + "served".len())),
+            "{text}"
+        );
+    }
 }
