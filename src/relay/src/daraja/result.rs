@@ -58,6 +58,8 @@ pub fn push_refusal(http: u16, code: &str, message: &str) -> PushAnswer {
         "" if http == 429 => PushAnswer::Busy(told),
         // A gateway's own error page: the request may have passed it.
         "" if !(400..500).contains(&http) => PushAnswer::InDoubt(told),
+        // Words that nobody knows, of an error on their side: neither a success nor a failure. 500.001.1001 says what is wrong.
+        _ if http >= 500 && code != "500.001.1001" => PushAnswer::InDoubt(told),
         _ => PushAnswer::Refused(Reason::Other, told),
     }
 }
@@ -146,6 +148,8 @@ mod tests {
             (405, "405.001", "Method Not Allowed", PushAnswer::Refused(Reason::Other, told("405.001"))),
             (403, "", "", PushAnswer::Refused(Reason::Other, told("HTTP 403"))),
             (500, "500.003.1001", "Internal Server Error", PushAnswer::InDoubt(told("500.003.1001"))),
+            (500, "500.009.4711", "Something new", PushAnswer::InDoubt(told("500.009.4711"))),
+            (400, "400.009.4711", "Something new", PushAnswer::Refused(Reason::Other, told("400.009.4711"))),
             (502, "", "<html>", PushAnswer::InDoubt(told("HTTP 502"))),
             (200, "", "", PushAnswer::InDoubt(told("HTTP 200"))),
         ] {
