@@ -96,9 +96,6 @@ pub enum Clock {
         ends: Monotonic,
         /// When it began to run: what a power cut may forget begins here or at the last [`Checkpoint`], whichever is later.
         as_of: Monotonic,
-        /// The same by the wall clock, right or wrong. Nothing reads it; it stays because a program of an earlier day does not read
-        /// an account without it, and going back to one must not cost a customer the account.
-        as_of_wall: Option<Wall>,
     },
 }
 
@@ -150,9 +147,9 @@ impl Clock {
     }
 
     /// Lets it run from `at` on.
-    pub fn start(&mut self, at: Monotonic, wall: Option<Wall>, boot: &BootId) {
+    pub fn start(&mut self, at: Monotonic, boot: &BootId) {
         if let Self::Stopped { left } = *self {
-            *self = Self::Running { boot: boot.clone(), ends: at.after(left), as_of: at, as_of_wall: wall };
+            *self = Self::Running { boot: boot.clone(), ends: at.after(left), as_of: at };
         }
     }
 

@@ -289,7 +289,7 @@ impl Gateway {
             account.phone = phone.or(account.phone);
             // A purchase may have taken the place of one that was just used up, whose clock stands still.
             if !account.online.is_empty() {
-                account.clock.start(now.monotonic, now.wall, boot);
+                account.clock.start(now.monotonic, boot);
             }
         });
         self.bought_after_outage(username, package.limits.time);

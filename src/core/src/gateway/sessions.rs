@@ -106,7 +106,7 @@ impl Gateway {
         let boot = &self.boot;
         let opened = self.accounts.change(username, |account| {
             account.drop_used_up(now.monotonic, false);
-            account.clock.start(now.monotonic, now.wall, boot);
+            account.clock.start(now.monotonic, boot);
             account.online.get_or_insert_with(device, || Online { boot: boot.clone(), since: now.monotonic, since_wall: now.wall });
         });
         if opened.is_none() {
@@ -277,7 +277,7 @@ impl Gateway {
             account.drop_used_up(now.monotonic, depleted);
             let goes_on = !account.purchases.is_empty();
             if goes_on {
-                account.clock.start(now.monotonic, now.wall, boot);
+                account.clock.start(now.monotonic, boot);
             }
             goes_on
         });

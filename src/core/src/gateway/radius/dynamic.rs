@@ -99,7 +99,7 @@ impl Gateway {
             if let Some(left) = left {
                 first.limits.time = Some(lasted.plus(left));
                 account.clock = crate::account::Clock::stopped(Some(left));
-                account.clock.start(now.monotonic, now.wall, boot);
+                account.clock.start(now.monotonic, boot);
             }
         });
         self.touch_account(&account);
