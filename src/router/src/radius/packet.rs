@@ -50,12 +50,25 @@ pub enum Unbelievable {
     NoMessageAuthenticator,
 }
 
-/// A packet with Message-Authenticator as its first attribute, to be filled by [`seal`].
-#[must_use]
-pub fn signed(code: Code, identifier: u8, secret: &[u8]) -> Packet {
-    let mut packet = Packet::new_with_identifier(code, secret, identifier);
+/// A request without attributes. The library's own way would bring a generator of random numbers of its own into the program, for
+/// the authenticator.
+///
+/// # Errors
+/// Never: a header is a packet.
+pub fn bare(code: Code, identifier: u8, secret: &[u8], authenticator: &[u8; 16]) -> Result<Packet, Unencodable> {
+    const LENGTH: [u8; 2] = [0, HEADER as u8];
+    let header = [&[code as u8, identifier][..], &LENGTH, authenticator].concat();
+    Packet::decode(&header, secret).map_err(|cause| Unencodable::of(&cause))
+}
+
+/// The same with Message-Authenticator as its first attribute, to be filled by [`seal`].
+///
+/// # Errors
+/// As [`bare`].
+pub fn signed(code: Code, identifier: u8, secret: &[u8], authenticator: &[u8; 16]) -> Result<Packet, Unencodable> {
+    let mut packet = bare(code, identifier, secret, authenticator)?;
     packet.add(AVP::from_bytes(MESSAGE_AUTHENTICATOR, &[0; 16]));
-    packet
+    Ok(packet)
 }
 
 /// A request's bytes.

@@ -2,7 +2,7 @@
 
 use super::dictionary::*;
 use super::mschap;
-use super::packet::{Unencodable, seal, signed};
+use super::packet::{Unencodable, bare, seal, signed};
 use lango_core::radius::{AccessRequest, AccountedSession, Accounting, AccountingEvent, Credential, StationFormat};
 use lango_core::time::{Now, Wall};
 use lango_core::units::Bytes;
@@ -47,13 +47,15 @@ pub struct Sending<'a> {
     pub identifier: u8,
     /// The secret shared with this server.
     pub secret: &'a [u8],
+    /// Request Authenticator (RFC 2865 section 3): random, and never used twice. An Accounting-Request reckons its own.
+    pub authenticator: [u8; 16],
     /// The address that it is sent from.
     pub from: Option<IpAddr>,
     /// When.
     pub now: Now,
 }
 
-/// The randomness of one Access-Request beyond its authenticator.
+/// The randomness of one Access-Request's method.
 #[derive(Debug, Clone, Copy)]
 pub struct Challenge {
     /// The router's challenge.
@@ -88,7 +90,7 @@ pub fn access(
     sending: Sending<'_>,
     challenge: &Challenge,
 ) -> Result<Question, Unencodable> {
-    let mut packet = signed(Code::AccessRequest, sending.identifier, sending.secret);
+    let mut packet = signed(Code::AccessRequest, sending.identifier, sending.secret, &sending.authenticator)?;
     let user = request.user.as_str();
     packet.add(text(USER_NAME, user));
     let (password, service) = match &request.credential {
@@ -129,7 +131,7 @@ pub fn access(
 /// # Errors
 /// When it does not fit into a packet.
 pub fn accounting(nas: &Nas, told: &Accounting, delay: Option<u32>, sending: Sending<'_>) -> Result<Vec<u8>, Unencodable> {
-    let mut packet = Packet::new_with_identifier(Code::AccountingRequest, sending.secret, sending.identifier);
+    let mut packet = bare(Code::AccountingRequest, sending.identifier, sending.secret, &sending.authenticator)?;
     let (status, cause) = match &told.event {
         AccountingEvent::Start(_) => (1, None),
         AccountingEvent::Stop { cause, .. } => (2, Some(*cause)),
@@ -164,7 +166,7 @@ pub fn accounting(nas: &Nas, told: &Accounting, delay: Option<u32>, sending: Sen
 /// # Errors
 /// When it does not fit into a packet.
 pub fn status(nas: &Nas, sending: Sending<'_>) -> Result<Vec<u8>, Unencodable> {
-    let mut packet = signed(Code::StatusServer, sending.identifier, sending.secret);
+    let mut packet = signed(Code::StatusServer, sending.identifier, sending.secret, &sending.authenticator)?;
     packet.add(text(NAS_IDENTIFIER, &nas.identifier));
     seal(&packet)
 }

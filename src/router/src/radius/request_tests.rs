@@ -22,7 +22,7 @@ fn nas() -> Nas {
 
 fn sending() -> Sending<'static> {
     let now = Now { monotonic: Monotonic(90_000), wall: Some(Wall(1_795_340_999_000)) };
-    Sending { identifier: 42, secret: SECRET, from: Some("198.51.100.9".parse().unwrap()), now }
+    Sending { identifier: 42, secret: SECRET, authenticator: [5; 16], from: Some("198.51.100.9".parse().unwrap()), now }
 }
 
 fn question(credential: Credential) -> AccessRequest {

@@ -8,6 +8,7 @@ use super::packet::{Unencodable, open_reply};
 use super::request::{self, Nas, Sending};
 use crate::clock;
 use radius::core::packet::Packet;
+use ring::rand::{SecureRandom as _, SystemRandom};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -49,6 +50,9 @@ pub enum Silence {
     /// The question cannot be asked at all.
     #[error(transparent)]
     Unencodable(#[from] Unencodable),
+    /// It cannot be asked so that only the server can answer.
+    #[error(transparent)]
+    NoEntropy(#[from] clock::NoEntropy),
 }
 
 /// Whom it is held against when there is no answer.
@@ -171,7 +175,9 @@ impl Server {
             return Err(Silence::NotConnected);
         }
         let identifier = self.free_identifier();
-        let bytes = build(Sending { identifier, secret: &self.secret, from: self.from.get(), now: clock::now() })?;
+        let mut authenticator = [0; 16];
+        SystemRandom::new().fill(&mut authenticator).map_err(|_| clock::NoEntropy)?;
+        let bytes = build(Sending { identifier, secret: &self.secret, authenticator, from: self.from.get(), now: clock::now() })?;
         let (reply, mut answer) = oneshot::channel();
         self.pending.borrow_mut().insert(identifier, Pending { request: bytes.clone(), reply });
         let _given_up = GivenUp { server: self, identifier };

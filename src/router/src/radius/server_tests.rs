@@ -59,6 +59,19 @@ async fn one_question_without_an_answer_is_not_the_server_s_fault_where_others_a
 }
 
 #[tokio::test]
+async fn each_question_has_an_authenticator_of_its_own_and_its_repetition_the_same() {
+    let (server, mut packets) = server(false);
+    let nas = nas();
+    for _ in 0..2 {
+        let asked = server.ask(&[WAIT, WAIT], Blame::Server, |sending| request::status(&nas, sending)).await;
+        assert_eq!(asked.err(), Some(Silence::NoAnswer));
+    }
+    let mut next = || packets.try_recv().unwrap()[4..20].to_vec();
+    let [first, again, second, _] = [next(), next(), next(), next()];
+    assert!(first == again && first != second && first != [0; 16]);
+}
+
+#[tokio::test]
 async fn two_that_time_out_at_once_end_one_connection_and_not_the_next() {
     let (server, _packets) = server(true);
     let (one, two) = tokio::join!(ask(&server), ask(&server));
