@@ -147,7 +147,7 @@ impl Kernel {
             for element in self.elements(set)? {
                 let Some(key) = Key::from_bytes(&element.key) else { continue };
                 let quota = element.object.and_then(|name| name.parse().ok());
-                view.insert_pass(key, Pass { quota, until: element.until });
+                view.insert_pass(key, Pass { quota, end: element.until.into() });
             }
         }
         for set in [Set::UpCounter, Set::DownCounter4, Set::DownCounter6] {
@@ -165,7 +165,7 @@ impl Kernel {
         }
         for element in self.elements(Set::Paid)? {
             if let Some(Key::Mac(mac)) = Key::from_bytes(&element.key) {
-                view.paid.insert(mac, element.until);
+                view.paid.insert(mac, element.until.into());
             }
         }
         Ok(Accounts { view, quotas, counted })

@@ -157,7 +157,7 @@ impl Gate {
         for (key, pass) in &self.view.passes {
             let Some(quota) = pass.quota else { continue };
             let account = accounts.entry(quota.id).or_default();
-            account.until = match (account.until, pass.until) {
+            account.until = match (account.until, pass.end.at()) {
                 (Some(a), Some(b)) => Some(a.min(b)),
                 (a, b) => a.or(b),
             };

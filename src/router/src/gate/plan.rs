@@ -198,8 +198,8 @@ fn element(view: &View, key: Key, wanted: Option<&Wanted>, now: Monotonic, ops: 
             ops.push(Op::AddCount { key, counter: wanted.counter });
         }
     }
-    let pass = view.passes.get(&key).filter(|pass| alive(pass.until));
-    let stays = |pass: &Pass, wanted: &Wanted| pass.quota == Some(wanted.quota) && near(pass.until, wanted.until);
+    let pass = view.passes.get(&key).filter(|pass| alive(pass.end.at()));
+    let stays = |pass: &Pass, wanted: &Wanted| pass.quota == Some(wanted.quota) && near(pass.end.at(), wanted.until);
     match (pass, wanted) {
         (Some(pass), Some(wanted)) if stays(pass, wanted) => {}
         (pass, wanted) => {
@@ -223,7 +223,7 @@ fn element(view: &View, key: Key, wanted: Option<&Wanted>, now: Monotonic, ops: 
         }
     }
     let Key::Mac(mac) = key else { return };
-    let paid = view.paid.get(&mac).copied().filter(|until| alive(*until));
+    let paid = view.paid.get(&mac).map(|end| end.at()).filter(|until| alive(*until));
     match (paid, wanted) {
         (Some(until), Some(wanted)) if near(until, wanted.until) => {}
         (paid, wanted) => {

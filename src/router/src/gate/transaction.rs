@@ -257,10 +257,10 @@ impl Gate {
             (Op::AddClass { key, .. }, Errno::EEXIST) => {
                 self.view.classes.insert(key, Class::UNKNOWN);
             }
-            (Op::AddPass { key, .. }, Errno::EEXIST) => self.view.insert_pass(key, Pass { quota: None, until: unknown }),
+            (Op::AddPass { key, .. }, Errno::EEXIST) => self.view.insert_pass(key, Pass { quota: None, end: unknown.into() }),
             (Op::AddCount { key, .. }, Errno::EEXIST) => self.view.insert_count(key, None),
             (Op::AddPaid { mac, .. }, Errno::EEXIST) => {
-                self.view.paid.insert(mac, unknown);
+                self.view.paid.insert(mac, unknown.into());
             }
             (Op::AddCounter { name, .. }, Errno::EEXIST) => {
                 self.view.counters.insert(name);

@@ -10,6 +10,39 @@ use lango_core::gate::GateId;
 use lango_core::time::Monotonic;
 use lango_core::units::Mac;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+/// When an element ends, if it does: in eight bytes wherever they lie, where an `Option<Monotonic>` takes sixteen, and there are four
+/// of these for each device.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct End([u32; 2]);
+
+impl End {
+    /// An element that does not end: no clock goes so far. The last moment of all is another thing: an end that nobody knows.
+    const NEVER: u64 = u64::MAX - 1;
+
+    /// When it ends.
+    #[must_use]
+    pub fn at(self) -> Option<Monotonic> {
+        let Self([high, low]) = self;
+        let at = u64::from(high) << 32 | u64::from(low);
+        (at != Self::NEVER).then_some(Monotonic(at))
+    }
+}
+
+impl From<Option<Monotonic>> for End {
+    fn from(until: Option<Monotonic>) -> Self {
+        let at = until.map_or(Self::NEVER, |until| until.0);
+        let half = |bits: u64| u32::try_from(bits & u64::from(u32::MAX)).unwrap_or_default();
+        Self([half(at >> 32), half(at)])
+    }
+}
+
+impl fmt::Debug for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.at().fmt(f)
+    }
+}
 
 /// An element that leads to a quota, and ends by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,7 +50,7 @@ pub struct Pass {
     /// The quota; nothing where it is none of ours.
     pub quota: Option<QuotaName>,
     /// When it ends.
-    pub until: Option<Monotonic>,
+    pub end: End,
 }
 
 /// What the kernel has.
@@ -28,7 +61,7 @@ pub struct View {
     /// Elements of the maps to counters: to which; nothing where it is none of ours.
     pub counts: BTreeMap<Key, Option<CounterName>>,
     /// Elements of the set of those who may pass: when each ends.
-    pub paid: BTreeMap<Mac, Option<Monotonic>>,
+    pub paid: BTreeMap<Mac, End>,
     /// Elements of the maps to classes: to which.
     pub classes: BTreeMap<Key, Class>,
     /// Quotas and their limits in bytes.
@@ -148,13 +181,13 @@ impl View {
 
     /// Forgets the elements under these keys that ended before `now`: the kernel does not find them any more.
     pub fn forget_ended(&mut self, keys: impl IntoIterator<Item = Key>, now: Monotonic) {
-        let ended = |until: Option<Monotonic>| until.is_some_and(|until| until <= now);
+        let ended = |end: End| end.at().is_some_and(|at| at <= now);
         for key in keys {
-            if self.passes.get(&key).is_some_and(|pass| ended(pass.until)) {
+            if self.passes.get(&key).is_some_and(|pass| ended(pass.end)) {
                 self.remove_pass(key);
             }
             if let Key::Mac(mac) = key
-                && self.paid.get(&mac).is_some_and(|until| ended(*until))
+                && self.paid.get(&mac).is_some_and(|end| ended(*end))
             {
                 self.paid.remove(&mac);
             }
@@ -176,7 +209,7 @@ impl View {
             Op::DeleteCounter(name) => {
                 self.counters.remove(&name);
             }
-            Op::AddPass { key, quota, until } => self.insert_pass(key, Pass { quota: Some(quota), until }),
+            Op::AddPass { key, quota, until } => self.insert_pass(key, Pass { quota: Some(quota), end: until.into() }),
             Op::DeletePass(key) => self.remove_pass(key),
             Op::AddCount { key, counter } => self.insert_count(key, Some(counter)),
             Op::DeleteCount(key) => self.remove_count(key),
@@ -187,11 +220,25 @@ impl View {
                 self.classes.remove(&key);
             }
             Op::AddPaid { mac, until } => {
-                self.paid.insert(mac, until);
+                self.paid.insert(mac, until.into());
             }
             Op::DeletePaid(mac) => {
                 self.paid.remove(&mac);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ends_come_back_and_take_eight_bytes() {
+        for until in [None, Some(0), Some(1 << 32), Some(u64::from(u32::MAX)), Some(0x0123_4567_89ab_cdef), Some(u64::MAX)] {
+            let until = until.map(Monotonic);
+            assert_eq!(End::from(until).at(), until);
+        }
+        assert_eq!((size_of::<End>(), align_of::<End>(), size_of::<Pass>()), (8, 4, 20));
     }
 }

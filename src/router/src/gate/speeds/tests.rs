@@ -208,7 +208,7 @@ impl Router {
             let [_, a, b, c] = id.to_be_bytes();
             let key = Key::Mac(Mac([2, 0, 0, a, b, c]));
             let quota = Some(format!("q{id}.0").parse().unwrap());
-            view.insert_pass(key, Pass { quota, until: None });
+            view.insert_pass(key, Pass { quota, end: None.into() });
             view.classes.insert(key, self.speeds.book.class(account.id).unwrap());
         }
         view
