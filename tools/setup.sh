@@ -182,7 +182,7 @@ install_axe() {
   axe_is_right && return
   say "getting axe-core $AXE_VERSION into $LANGO_TOOLS"
   local folder; folder=$(mktemp -d)
-  (cd "$folder" && npm pack --silent "axe-core@$AXE_VERSION" >&2 && tar -xzf axe-core-*.tgz package/axe.min.js) ||
+  (cd "$folder" && npm pack --silent "axe-core@$AXE_VERSION" >/dev/null && tar -xzf axe-core-*.tgz package/axe.min.js) ||
     die "npm could not get axe-core $AXE_VERSION"
   mkdir -p "${LANGO_AXE%/*}"
   mv "$folder/package/axe.min.js" "$LANGO_AXE"

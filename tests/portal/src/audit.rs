@@ -29,8 +29,8 @@ pub fn axe() -> Result<&'static str> {
     script.as_deref().map_err(|e| anyhow::anyhow!("{e}"))
 }
 
-/// Everything that is asked of a page. `name` is for the messages. Gives back what the page weighed as it came, headers and all, in bytes; 0
-/// where it was looked at before.
+/// Everything that is asked of a page. `name` is for the messages. Gives back what the page weighed as it came, compressed and without
+/// its headers, in bytes; 0 where it was looked at before.
 pub fn audit(name: &str, tab: &Tab<'_>) -> u64 {
     let page = format!("{name} ({})", tab.path());
     check(tab).with_context(|| page).unwrap_or_else(|e| panic!("{e:#}\n{}", tab.shown()))
@@ -97,7 +97,7 @@ fn fits(tab: &Tab<'_>) -> Result<()> {
 /// One request brought the page, light enough; and nothing was refused by its own policy or by the network. Calls of the script
 /// to the portal are not part of it.
 fn light(tab: &Tab<'_>) -> Result<u64> {
-    let (mut document, mut weight) = (None, 0);
+    let (mut document, mut headers, mut weight) = (None, 0, 0);
     for event in tab.events() {
         let params = &event.params;
         match event.method.as_str() {
@@ -111,12 +111,15 @@ fn light(tab: &Tab<'_>) -> Result<u64> {
                     other => bail!("the page asks for more: {other} {url}"),
                 }
             }
+            "Network.responseReceived" if document.as_ref().is_some_and(|(id, _)| *id == params["requestId"]) => {
+                headers = params["response"]["encodedDataLength"].as_f64().unwrap_or_default() as u64;
+            }
             "Network.loadingFinished" if document.as_ref().is_some_and(|(id, _)| *id == params["requestId"]) => {
                 let bytes = params["encodedDataLength"].as_f64().unwrap_or(f64::MAX) as u64;
                 if bytes > PAGE {
                     bail!("{bytes} bytes come for {document:?}: more than {PAGE}");
                 }
-                weight = bytes;
+                weight = bytes.saturating_sub(headers);
             }
             "Log.entryAdded" => {
                 let entry = &params["entry"];
