@@ -1,5 +1,6 @@
 //! The router's own DHCP, DNS and router advertisements: Debian's dnsmasq, as OpenWrt configures it.
 
+use crate::checks::CHECKS;
 use crate::dns::{self, Kind};
 use crate::internet::{HOST4, HOST6, NAME};
 use crate::net::Namespace;
@@ -7,13 +8,10 @@ use crate::process::Program;
 use crate::tool;
 use crate::world::{CLOUD4, PORTAL, ROUTER4};
 use anyhow::Result;
+use std::collections::BTreeSet;
 use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-
-/// Hosts that phones ask whether they are online: all of them are the internet host here.
-const PROBES: [&str; 5] =
-    ["connectivitycheck.gstatic.com", "captive.apple.com", "www.msftconnecttest.com", "detectportal.firefox.com", "example.com"];
 
 /// dnsmasq's lease file in the lab's folder.
 #[must_use]
@@ -54,7 +52,9 @@ pub fn start(router: &Namespace, folder: &Path) -> Result<Program> {
         leases(folder).display(),
         more(folder).display(),
     );
-    for name in PROBES {
+    // Hosts that phones ask whether they are online: all of them are the internet host here.
+    let checked: BTreeSet<&str> = CHECKS.iter().map(|check| check.host).chain(["example.com"]).collect();
+    for name in checked {
         config += &format!("host-record={name},{HOST4},{HOST6}\n");
     }
     let file = folder.join("dnsmasq.conf");

@@ -3,6 +3,7 @@
 
 pub mod authority;
 pub mod broker;
+pub mod checks;
 pub mod crowd;
 pub mod dns;
 pub mod dnsmasq;
