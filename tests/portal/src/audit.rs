@@ -33,10 +33,14 @@ pub fn axe() -> Result<&'static str> {
 /// its headers, in bytes; 0 where it was looked at before.
 pub fn audit(name: &str, tab: &Tab<'_>) -> u64 {
     let page = format!("{name} ({})", tab.path());
-    check(tab).with_context(|| page).unwrap_or_else(|e| panic!("{e:#}\n{}", tab.shown()))
+    try_audit(tab).with_context(|| page).unwrap_or_else(|e| panic!("{e:#}\n{}", tab.shown()))
 }
 
-fn check(tab: &Tab<'_>) -> Result<u64> {
+/// The same, for a page of which something is wrong.
+///
+/// # Errors
+/// When something is wrong.
+pub fn try_audit(tab: &Tab<'_>) -> Result<u64> {
     let weight = light(tab)?;
     for dark in [false, true] {
         tab.dark(dark);
