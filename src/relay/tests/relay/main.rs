@@ -22,6 +22,7 @@ use program::Program;
 use router::Router;
 use serde_json::Value;
 use std::net::TcpListener;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -35,7 +36,11 @@ fn on_postgres() -> bool {
 
 /// A port that is free now.
 pub(crate) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    // Below those that the kernel hands out by itself: one of these would be somebody's own end of a connection before it is used.
+    let begin = 10_000 + u16::try_from(std::process::id() % 20).unwrap() * 1_000;
+    let next = || begin + NEXT.fetch_add(1, Ordering::Relaxed) % 1_000;
+    std::iter::repeat_with(next).take(1_000).find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).expect("a free port")
 }
 
 /// Waits until `what` gives something.

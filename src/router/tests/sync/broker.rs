@@ -4,6 +4,7 @@ use super::router::soon;
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 
 /// The router's and the relay's passwords there.
 pub const PASSWORD: &str = "a-password";
@@ -39,7 +40,7 @@ impl Broker {
              topic read lango/v1/kibera-7/down/#\ntopic read lango/v1/relay/presence\n",
         )
         .unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let tls = tls.map_or(String::new(), |tls| format!("certfile {}\nkeyfile {}\n", tls.certificate.display(), tls.key.display()));
         std::fs::write(
             file("conf"),
@@ -82,6 +83,15 @@ impl Broker {
         self.child = spawn(self.place.path());
         self.ready().await;
     }
+}
+
+/// A port that is free now, and below those that the kernel hands out by itself: one of these would be somebody's own end of a
+/// connection before the broker has it.
+fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let begin = 10_000 + u16::try_from(std::process::id() % 20).unwrap() * 1_000;
+    let next = || begin + NEXT.fetch_add(1, Ordering::Relaxed) % 1_000;
+    std::iter::repeat_with(next).take(1_000).find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).expect("a free port")
 }
 
 fn spawn(place: &Path) -> Child {
