@@ -293,6 +293,7 @@ impl Gateway {
             }
         });
         self.bought_after_outage(username, package.limits.time);
+        self.bought_meanwhile(username);
         self.touch_account(username);
         self.touch_gate(username);
     }

@@ -142,8 +142,16 @@ impl Gateway {
     }
 
     pub(super) fn neighbour(&mut self, mac: Mac, address: IpAddr, present: bool, now: Now) {
+        // A device has many addresses, and makes new ones: only the first one says that it came.
+        let came = present && !self.neighbours.is_here(mac);
+        self.sighted(mac, address, present, now);
+        if came {
+            self.came_back(mac, now);
+        }
+    }
+
+    fn sighted(&mut self, mac: Mac, address: IpAddr, present: bool, now: Now) {
         let paid = self.account_online(mac).is_some();
-        let was_here = self.neighbours.present_of(mac).any(|known| known == address);
         let followed = self.neighbours.seen(mac, address, present, paid, now.monotonic);
         self.follow(mac, address, followed, now);
         if paid && present {
@@ -156,15 +164,12 @@ impl Gateway {
             None if present && !paid => self.device_came(mac, now),
             None => {}
         }
-        if present && !was_here {
-            self.came_back(mac, now);
-        }
     }
 
-    /// What the kernel knew before the rules did.
+    /// What the kernel knew before the rules did: nobody of these came just now.
     pub(super) fn lan(&mut self, here: Vec<(Mac, IpAddr)>, served: Vec<(Mac, IpAddr)>, now: Now) {
         for Sight { mac, address, present } in sights(here, served) {
-            self.neighbour(mac, address, present, now);
+            self.sighted(mac, address, present, now);
         }
     }
 

@@ -39,8 +39,9 @@ pub(super) struct Asked {
     credential: Credential,
     session: SessionId,
     why: Why,
-    /// What was sold on the account, where it is one of this router, when the server was asked.
-    sold: Option<Limits>,
+    /// Whether what the server says is about all that was sold on the account, where it is one of this router: money that comes after
+    /// the question is not in the answer, even if servers know of it by then.
+    pub(super) of_all: bool,
     pub(super) until: Monotonic,
 }
 
@@ -96,7 +97,7 @@ impl Gateway {
     /// Whether a server knows everything that was bought on the account, in the way in which it is used here, and it is the customer
     /// who asks: only then may what the server says take away what was used elsewhere.
     fn may_roam(&self, device: Mac, username: &Username, password: &Password, now: Now) -> bool {
-        self.known_to_servers(username).is_some_and(|account| account.password.matches(password))
+        self.known_to_servers(username).is_some_and(|account| account.password.matches(password) && !self.full_here(device, account))
             && self.login_tries.check(device, now.monotonic).is_ok()
     }
 
@@ -105,14 +106,14 @@ impl Gateway {
         self.accounts.get(username).filter(|account| account.purchases.len() == 1 && account.untold == 0)
     }
 
-    fn sold_as_servers_know(&self, username: &Username) -> Option<Limits> {
-        self.known_to_servers(username)?.limits()
+    /// Something was bought on the account.
+    pub(in crate::gateway) fn bought_meanwhile(&mut self, username: &Username) {
+        self.radius.asked.values_mut().filter(|asked| asked.user == *username).for_each(|asked| asked.of_all = false);
     }
 
-    /// Whether what a server says is about all that was sold on an account of this router: money that came after the question is not
-    /// in the answer, even if servers know of it by now.
-    pub(super) fn speaks_of_all(&self, asked: &Asked) -> bool {
-        asked.sold.is_some() && asked.sold == self.sold_as_servers_know(&asked.user)
+    /// Whether others here have all places of an account of this router: then no server needs to say so, and a device may be replaced.
+    fn full_here(&self, device: Mac, account: &Account) -> bool {
+        account.online.keys().filter(|mac| **mac != device).count() >= usize::from(account.device_limit())
     }
 
     fn ask_server(&mut self, why: Why, device: Mac, user: Username, credential: Credential, now: Now) -> Result<(), Refusal> {
@@ -131,8 +132,8 @@ impl Gateway {
         let request = AccessRequest { id, session: session.clone(), device, address, user: user.clone(), credential: credential.clone() };
         self.step.radius.push(RadiusOrder::Access(request));
         let until = now.monotonic.after(ANSWERED_WITHIN);
-        let sold = self.sold_as_servers_know(&user);
-        self.radius.asked.insert(id, Asked { device, user, credential, session, why, sold, until });
+        let of_all = self.known_to_servers(&user).is_some();
+        self.radius.asked.insert(id, Asked { device, user, credential, session, why, of_all, until });
         Ok(())
     }
 
@@ -212,8 +213,10 @@ impl Gateway {
             }
             (AccessOutcome::Accept(_), Why::Came) if self.account_online(device).is_some() => return, // it paid meanwhile
             (AccessOutcome::Accept(granted), Why::Login(_) | Why::Came) => self.let_in(asked, *granted, now, entropy),
-            // Words are its word on the account.
-            (AccessOutcome::Reject { message: Some(words) }, Why::Roaming { .. }) if self.speaks_of_all(&asked) => Answer::Denied(words),
+            // Words are its word on the account, if it has heard of everything.
+            (AccessOutcome::Reject { message: Some(words) }, Why::Roaming { .. }) if asked.of_all && !self.ended_unheard(&asked.user) => {
+                Answer::Denied(words)
+            }
             // It knows nothing of what was bought here, or not all, and here the password was right.
             (AccessOutcome::Reject { .. }, Why::Roaming { replace, .. }) => self.login_here(&asked, *replace, now),
             (AccessOutcome::Reject { message }, Why::Login(_)) => {
@@ -332,7 +335,7 @@ impl Gateway {
     fn roam(&mut self, asked: Asked, replace: bool, granted: Authorization, now: Now) -> Answer {
         let Credential::Password(password) = &asked.credential else { return Answer::Refused(Refusal::BadCredentials) };
         let password = password.clone();
-        if self.may_roam(asked.device, &asked.user, &password, now) && self.speaks_of_all(&asked) {
+        if self.may_roam(asked.device, &asked.user, &password, now) && asked.of_all {
             self.take_what_others_used(&asked.user, &granted, now);
         }
         self.prepare(&asked, asked.user.clone(), None, granted, now);

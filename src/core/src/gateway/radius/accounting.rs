@@ -1,7 +1,7 @@
 //! Sessions as accounting servers know them: each one's start, what it used so far, and its end (RFC 2866).
 
 use super::queue::is_kept;
-use super::walking::QUIET;
+use super::walking::next_look;
 use super::{Timer, is_remote};
 use crate::gate::{Traffic, Usage};
 use crate::gateway::Gateway;
@@ -258,7 +258,7 @@ impl Gateway {
             self.radius.timers.insert((moved.after(Millis::from_seconds(idle.0)), id.clone(), Timer::Idle));
         }
         if walks {
-            self.radius.timers.insert((now.monotonic.after(QUIET), id.clone(), Timer::Gone));
+            self.radius.timers.insert((next_look(now.monotonic), id.clone(), Timer::Gone));
         }
     }
 

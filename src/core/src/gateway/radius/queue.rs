@@ -9,7 +9,7 @@
 
 use crate::radius::{AccountedSession, Accounting, AccountingEvent, SessionId};
 use crate::time::Monotonic;
-use crate::units::Millis;
+use crate::units::{Millis, Username};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// On their way at once.
@@ -78,6 +78,11 @@ impl Queue {
     /// How much of it servers refuse.
     pub(super) fn refused_len(&self) -> usize {
         self.told.values().filter(|told| told.refused).count()
+    }
+
+    /// Whether the end of a session of this user waits to be told.
+    pub(super) fn has_an_end_of(&self, user: &Username) -> bool {
+        self.told.values().any(|told| matches!(&told.event, AccountingEvent::Stop { session, .. } if session.user == *user))
     }
 
     pub(super) fn get(&self, seq: u64) -> Option<&Accounting> {

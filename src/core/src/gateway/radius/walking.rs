@@ -5,7 +5,8 @@ use super::access::{Asked, Why};
 use super::{Timer, is_remote};
 use crate::gateway::Gateway;
 use crate::radius::{AccessOutcome, Authorization, Credential, RadiusSession, SessionId, TerminateCause};
-use crate::time::Now;
+use crate::record::Device;
+use crate::time::{Monotonic, Now};
 use crate::units::{Bytes, Mac, Millis, Username};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -16,6 +17,11 @@ pub(super) const QUIET: Millis = Millis::from_seconds(60);
 
 /// A device that is not on the Wi-Fi and sent nothing for so long is gone.
 const GONE: Millis = Millis::from_minutes(10);
+
+/// When devices are looked for next: all of them in the same moment, because the counters are read for each look.
+pub(super) const fn next_look(now: Monotonic) -> Monotonic {
+    Monotonic(now.after(QUIET).0.div_ceil(QUIET.0) * QUIET.0)
+}
 
 impl Gateway {
     /// Whether another router may serve the session's device meanwhile, or a server waits for its end.
@@ -45,7 +51,7 @@ impl Gateway {
         if quiet_for >= GONE && here.is_empty() {
             self.close_session(account, device, TerminateCause::LostCarrier, now);
             if !is_remote(account) {
-                self.bind(device, Some(account), true);
+                self.wait_for(device, account);
             }
             self.log(format!("session: {device} on {} is gone", self.shown_name(account)));
             return;
@@ -53,7 +59,17 @@ impl Gateway {
         if quiet_for >= QUIET {
             self.step.probe.extend(here.into_iter().map(|address| (device, address)));
         }
-        self.radius.timers.insert((now.monotonic.after(QUIET), id.clone(), Timer::Gone));
+        self.radius.timers.insert((next_look(now.monotonic), id.clone(), Timer::Gone));
+    }
+
+    /// The account is the device's again when it is seen. Phones that have another address at each visit never come back with the old
+    /// one: no more devices are waited for than may be online.
+    fn wait_for(&mut self, device: Mac, account: &Username) {
+        let places = self.accounts.get(account).map_or(1, |account| usize::from(account.device_limit()));
+        let waits = |other: &&Device| other.waiting && other.mac != device && other.account.as_ref() == Some(account);
+        let too_many: Vec<Mac> = self.devices.values().filter(waits).skip(places.saturating_sub(1)).map(|other| other.mac).collect();
+        too_many.into_iter().for_each(|other| self.bind(other, Some(account), false));
+        self.bind(device, Some(account), true);
     }
 
     /// A device that is online is on the Wi-Fi again. It is served at once; a server is asked what other routers left of it.
@@ -77,18 +93,25 @@ impl Gateway {
     /// What a server said of a device that is back.
     pub(super) fn walked(&mut self, asked: &Asked, account: &Username, outcome: AccessOutcome, now: Now) {
         let device = asked.device;
-        if self.account_online(device).as_ref() != Some(account) || !(is_remote(account) || self.speaks_of_all(asked)) {
+        if self.account_online(device).as_ref() != Some(account) || !(is_remote(account) || asked.of_all) {
             return;
         }
         match outcome {
             AccessOutcome::Accept(granted) => self.take_what_others_used(account, &granted, now),
-            // A server that does not know what was sold here judges nothing; its words are its word on the account.
-            AccessOutcome::Reject { message } if message.is_some() || is_remote(account) => {
+            // A server that does not know the account judges nothing, and what a server granted before it granted; its words are its
+            // word. While it may still hold a device for online that ended here, it counts one too many.
+            AccessOutcome::Reject { message: Some(_) } if !self.ended_unheard(account) => {
                 self.close_session(account, device, TerminateCause::AdminReset, now);
                 self.log(format!("radius: {device} was away, and the server does not let {} go on", self.shown_name(account)));
             }
             AccessOutcome::Reject { .. } | AccessOutcome::NoAnswer => {}
         }
+    }
+
+    /// Whether a session on the account ended of which servers have not heard yet.
+    pub(super) fn ended_unheard(&self, account: &Username) -> bool {
+        let of_account = |id: &SessionId| self.radius.sessions.get(id).is_some_and(|session| session.account == *account);
+        self.radius.ending.iter().any(of_account) || self.radius.queue.has_an_end_of(account)
     }
 
     /// No more is left of an account than a server says, whoever is online on it. A server that has not heard yet what was used

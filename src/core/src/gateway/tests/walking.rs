@@ -5,7 +5,8 @@ use crate::message::{DownBody, UpBody};
 use crate::radius::{
     AccessOutcome, AccessRequest, AccountingEvent, Authorization, RadiusEvent, RadiusOrder, RadiusSettings, StationFormat, TerminateCause,
 };
-use crate::request::{Answer, AskId, Request};
+use crate::record::Record;
+use crate::request::{Answer, AskId, Refusal, Request};
 use crate::settings::Settings;
 use crate::step::{Effect, Input};
 use crate::units::{Bytes, Mac, Password, Seconds, Username};
@@ -173,9 +174,8 @@ fn a_quiet_device_is_looked_for_and_one_that_does_not_roam_is_left_alone() {
         let (mut world, ..) = bought("both");
         world.settings = roaming(roams);
         world.step(Input::Reconfigured(world.settings.clone()));
-        let mut effects = Vec::new();
-        world.at += MINUTE + SOON;
-        effects.extend(world.step(Input::Tick));
+        world.at += 2 * MINUTE;
+        let mut effects = world.step(Input::Tick);
         effects.extend(world.step(Input::Usage(Vec::new())));
         assert_eq!(probes(&effects), looked_for, "roaming: {roams}");
         world.leaves(ALICE, 100);
@@ -202,8 +202,95 @@ fn the_limit_of_devices_holds_over_all_routers() {
 }
 
 #[test]
+fn a_place_that_is_taken_here_is_replaced_here_without_any_server() {
+    let (mut world, username, password) = bought("both");
+    let mut login = |replace| {
+        let login = Request::Login { device: BOB, username: username.clone(), password: password.clone(), replace };
+        let answer = world.ask(login);
+        (answer, asked(&mut world).len(), world.in_gate(BOB).is_some(), world.in_gate(ALICE).is_some())
+    };
+    assert_eq!(login(false), (Answer::Refused(Refusal::DeviceLimit), 0, false, true));
+    let (answer, questions, bob, alice) = login(true);
+    assert!(matches!(answer, Answer::Session(_)), "{answer:?}");
+    assert_eq!((questions, bob, alice), (0, true, false));
+}
+
+#[test]
+fn only_who_was_away_is_asked_for() {
+    let (mut world, ..) = bought("both");
+    let other: std::net::IpAddr = "fd77::100".parse().unwrap();
+    world.step(Input::Neighbour { mac: ALICE, address: other, present: true });
+    assert!(asked(&mut world).is_empty(), "another address of a device that is there");
+    world.killed();
+    assert!(asked(&mut world).is_empty(), "a daemon that begins again finds them where they were");
+    world.step(Input::Neighbour { mac: ALICE, address: other, present: false });
+    world.leaves(ALICE, 100);
+    world.arrives(ALICE, 100);
+    assert_eq!(asked(&mut world).len(), 1);
+}
+
+#[test]
+fn who_takes_a_place_is_not_put_out_because_of_the_one_that_had_it() {
+    let (mut world, username, password) = bought("both");
+    assert!(matches!(world.ask(Request::Login { device: BOB, username, password, replace: true }), Answer::Session(_)));
+    for heard in [false, true] {
+        world.leaves(BOB, 101);
+        world.pass(2 * MINUTE);
+        world.arrives(BOB, 101);
+        let question = |order: &RadiusOrder| if let RadiusOrder::Access(request) = order { Some(request.clone()) } else { None };
+        let question = world.radius.iter().find_map(question).unwrap();
+        if heard {
+            ended(&mut world);
+        } else {
+            world.radius.retain(|order| !matches!(order, RadiusOrder::Access(_)));
+        }
+        answer(&mut world, &question, no(Some("As many devices are online.")));
+        assert_eq!(world.in_gate(BOB).is_some(), !heard, "its end is heard of: {heard}");
+    }
+}
+
+#[test]
+fn an_answer_about_an_hour_that_is_over_is_no_answer_about_the_next() {
+    for outcome in [left(1, 100_000_000), no(Some("Your time is used up."))] {
+        let (mut world, ..) = bought("hour");
+        world.pass(HOUR - 3_000);
+        world.leaves(ALICE, 100);
+        world.arrives(ALICE, 100);
+        let question = asked(&mut world).pop().unwrap();
+        world.pass(4_000);
+        assert!(world.in_gate(ALICE).is_none());
+        world.buys(ALICE, "hour", "UJ22T8IYOU");
+        let of = world.sent.iter().filter(|up| matches!(up.body, UpBody::Account(_))).map(|up| up.id.clone()).collect();
+        world.relay(DownBody::Ack { of });
+        answer(&mut world, &question, outcome.clone());
+        assert_eq!(world.session(ALICE).and_then(|session| session.seconds_remaining), Some(Seconds(3_600)), "{outcome:?}");
+    }
+}
+
+#[test]
+fn phones_with_a_new_address_at_each_visit_are_not_all_waited_for() {
+    let (mut world, username, password) = bought("both");
+    for visit in 1..=5 {
+        let device = Mac([2, 0, 0, 0, 1, visit]);
+        world.arrives(device, 110 + visit);
+        let login = Request::Login { device, username: username.clone(), password: password.clone(), replace: true };
+        let effects = world.step(Input::Ask(AskId(9_000), login));
+        if !effects.iter().any(|effect| matches!(effect, Effect::Reply(..))) {
+            let question = asked(&mut world).pop().unwrap();
+            answer(&mut world, &question, AccessOutcome::NoAnswer);
+        }
+        assert!(world.in_gate(device).is_some());
+        world.leaves(device, 110 + visit);
+        world.pass(12 * MINUTE);
+        assert!(world.in_gate(device).is_none());
+        let waits = world.records().iter().filter(|record| matches!(record, Record::Device(device) if device.waiting)).count();
+        assert_eq!(waits, 1, "visit {visit}");
+    }
+}
+
+#[test]
 fn who_was_let_in_by_a_server_is_asked_for_likewise() {
-    for (outcome, stays) in [(left(600, 1_000_000), true), (AccessOutcome::NoAnswer, true), (no(None), false), (no(Some("No.")), false)] {
+    for (outcome, stays) in [(left(600, 1_000_000), true), (AccessOutcome::NoAnswer, true), (no(None), true), (no(Some("No.")), false)] {
         let (mut world, ..) = bought("both");
         let password = Password::new("secret").unwrap();
         let login = Request::Login { device: BOB, username: "ann@isp".parse().unwrap(), password, replace: false };
