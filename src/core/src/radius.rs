@@ -43,6 +43,12 @@ pub enum RadiusEvent {
         /// Which: [`Accounting::seq`].
         seq: u64,
     },
+    /// This is tried in vain for long, and servers took nothing else meanwhile: they are away, or do not answer for just this. It is
+    /// told once of each thing, which is tried on.
+    InVain {
+        /// Which: [`Accounting::seq`].
+        seq: u64,
+    },
     /// A server orders something; its secret and its time are checked already. Every one is answered by [`RadiusOrder::Answer`].
     Dynamic(DynamicId, DynamicRequest),
 }

@@ -1,7 +1,7 @@
 //! What is told of sessions: each thing until a server has it.
 //!
-//! The order is the rules': of one device they give nothing before they hear that the last thing arrived, and what concerns the
-//! whole router alone. So what is here at once may go at once.
+//! The order is the rules': of one device they give nothing before they hear that the last thing arrived, or is long in vain, and what
+//! concerns the whole router alone. So what is here at once may go at once.
 
 use super::client::Pool;
 use super::request::{self, Nas};
@@ -22,7 +22,8 @@ const AT_ONCE: usize = 8;
 
 /// After so many rounds, each while other things were acknowledged, it is the thing that servers do not take (a row that cannot be
 /// stored) and not the servers that are away: some five minutes. Nothing goes beside the router's own words, so of those each round
-/// counts, and the rules find out which it was.
+/// counts, and the rules find out which it was. Of all else they are told after as many rounds that it is tried in vain: it may be the
+/// only thing that they have given, and its servers may never answer for it.
 const REFUSED_AFTER: u32 = 10;
 
 /// How long things are tried, and how often.
@@ -61,16 +62,19 @@ struct Work {
 struct Doubt {
     acknowledged: u64,
     rounds: u32,
+    /// All rounds that were in vain.
+    in_vain: u32,
 }
 
 impl Doubt {
     const fn new(acknowledged: u64) -> Self {
-        Self { acknowledged, rounds: 0 }
+        Self { acknowledged, rounds: 0, in_vain: 0 }
     }
 
     /// A round was in vain, in which it was alone or not, and so many things are acknowledged by now. Gives back whether the thing is
     /// refused.
     fn failed(&mut self, acknowledged: u64, alone: bool) -> bool {
+        self.in_vain = self.in_vain.saturating_add(1);
         if alone || acknowledged != self.acknowledged {
             self.acknowledged = acknowledged;
             self.rounds = self.rounds.saturating_add(1);
@@ -127,7 +131,13 @@ async fn tell(work: Rc<Work>, told: Accounting) -> (u64, RadiusEvent) {
             Round::Acknowledged => return (seq, RadiusEvent::Accounted { seq }),
             Round::Impossible => break,
             Round::InVain if told.refused || doubt.failed(work.acknowledged.get(), alone) => break,
-            Round::InVain => sleep(retry.failed(Duration::ZERO, dice(seq))).await,
+            Round::InVain => {
+                if doubt.in_vain == REFUSED_AFTER {
+                    // Nobody takes it: the daemon stops.
+                    let _ = work.teller.events.send(RadiusEvent::InVain { seq }).await;
+                }
+                sleep(retry.failed(Duration::ZERO, dice(seq))).await;
+            }
         }
     }
     if !told.refused {
@@ -249,6 +259,8 @@ mod tests {
                     event = done.recv() => match event {
                         Some(RadiusEvent::Accounted { seq }) => accounted.push(seq),
                         Some(RadiusEvent::Refused { seq }) => refused.push(seq),
+                        // It may be one round later that others were taken.
+                        Some(RadiusEvent::InVain { seq: 0 }) => {}
                         other => panic!("{other:?}"),
                     },
                 }
@@ -278,6 +290,48 @@ mod tests {
                 assert_eq!(asked, 1);
                 assert_eq!(event, if takes { RadiusEvent::Accounted { seq: 0 } } else { RadiusEvent::Refused { seq: 0 } });
             }
+            running.abort();
+        };
+        tokio::task::LocalSet::new().run_until(work).await;
+    }
+
+    #[tokio::test]
+    async fn the_only_thing_there_is_tried_on_and_the_rules_hear_that_it_is_in_vain() {
+        let millis = Duration::from_millis;
+        let pace = Pace { round: millis(50), retry: Retry::new(millis(1), millis(2), Duration::MAX) };
+        let work = async {
+            let (server, mut packets) = server(false);
+            let (events, mut done) = mpsc::channel(64);
+            let teller = Teller { pool: Pool(vec![Rc::clone(&server)]), nas: Rc::new(nas()), boot: BootId::from("this"), events };
+            let (orders, received) = mpsc::unbounded_channel();
+            let running = tokio::task::spawn_local(run_at(pace, teller, received));
+            let acknowledge = |request: &[u8]| {
+                let response = Packet::decode(request, b"secret").unwrap().make_response_packet(Code::AccountingResponse);
+                server.received(&response.encode().unwrap(), None);
+            };
+            orders.send(told(0, "unknown")).unwrap();
+            assert_eq!(done.recv().await, Some(RadiusEvent::InVain { seq: 0 }));
+            // Something else goes beside it and is taken, while it is tried on.
+            orders.send(told(1, "known")).unwrap();
+            let (mut after, mut asked) = (Vec::new(), 0);
+            while after.is_empty() || asked == 0 {
+                tokio::select! {
+                    request = packets.recv() => match request.unwrap() {
+                        request if session_of(&request) == "known" => acknowledge(&request),
+                        _ => asked += usize::from(!after.is_empty()),
+                    },
+                    event = done.recv() => after.push(event.unwrap()),
+                }
+            }
+            assert_eq!(after, [RadiusEvent::Accounted { seq: 1 }]);
+            // And a server that answers for it after all has it. It is told once that it is in vain.
+            while after.len() < 2 {
+                tokio::select! {
+                    request = packets.recv() => acknowledge(&request.unwrap()),
+                    event = done.recv() => after.push(event.unwrap()),
+                }
+            }
+            assert_eq!(after[1], RadiusEvent::Accounted { seq: 0 });
             running.abort();
         };
         tokio::task::LocalSet::new().run_until(work).await;

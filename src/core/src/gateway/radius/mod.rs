@@ -136,6 +136,10 @@ impl Gateway {
             RadiusEvent::Access(id, outcome) => self.access_answered(id, outcome, now, entropy),
             RadiusEvent::Accounted { seq } => self.has_arrived(seq, now),
             RadiusEvent::Refused { seq } => self.is_refused(seq, now),
+            RadiusEvent::InVain { seq } => {
+                self.radius.queue.tried_in_vain(seq);
+                self.account_next();
+            }
             RadiusEvent::Dynamic(id, request) => self.ordered(id, request, now),
         }
     }

@@ -5,7 +5,9 @@
 //!
 //! What servers refuse while they take others holds nothing up (docs/decisions/0031). A session's word stays and is tried now and then,
 //! unless a later one says all that it says. The router's own word is passed by: first by one thing alone, which shows whether
-//! servers are there at all; and only where they are, before and after, it is told no more.
+//! servers are there at all; and only where they are, before and after, it is told no more. What is tried in vain for long, while
+//! nothing else shows whether servers are there, is tried on, and neither keeps the router's own word from going nor is the only one to
+//! go ahead of it: it may be of somebody whom servers never answer for.
 
 use crate::radius::{AccountedSession, Accounting, AccountingEvent, SessionId};
 use crate::time::Monotonic;
@@ -25,6 +27,8 @@ const REFUSED_AGAIN: Millis = Millis::from_minutes(30);
 pub(super) struct Queue {
     told: BTreeMap<u64, Accounting>,
     flying: BTreeSet<u64>,
+    /// What of that is on its way for long, and nothing else arrived meanwhile; and whether it holds up its own session alone.
+    in_vain: BTreeMap<u64, bool>,
     /// What is told no more, and is still in the store: it is deleted with the next write that is due anyway.
     pub(super) stale: BTreeSet<u64>,
     /// When what was refused is tried again; what is not here, at once.
@@ -107,8 +111,14 @@ impl Queue {
         (seq, gone)
     }
 
+    /// It is on its way no more. Gives back whether it was.
+    fn landed(&mut self, seq: u64) -> bool {
+        self.in_vain.remove(&seq);
+        self.flying.remove(&seq)
+    }
+
     fn forget(&mut self, seq: u64) -> Option<Accounting> {
-        self.flying.remove(&seq);
+        self.landed(seq);
         self.again.remove(&seq);
         self.own.remove(&seq);
         self.told.remove(&seq)
@@ -139,7 +149,7 @@ impl Queue {
 
     /// Servers do not take it. Gives back its session where it stays, and is to be stored as refused.
     pub(super) fn refused(&mut self, seq: u64, now: Monotonic) -> Option<SessionId> {
-        if !self.flying.remove(&seq) {
+        if !self.landed(seq) {
             return None;
         }
         let event = self.told.get(&seq)?.event.clone();
@@ -157,9 +167,22 @@ impl Queue {
         (!std::mem::replace(&mut told.refused, true)).then(|| session.clone())
     }
 
+    /// It is tried in vain for long, and is tried on; nothing else arrived meanwhile.
+    pub(super) fn tried_in_vain(&mut self, seq: u64) {
+        if self.flying.contains(&seq) {
+            self.in_vain.insert(seq, false);
+        }
+    }
+
+    /// Whether nothing is on its way but what is tried in vain.
+    fn is_free(&self) -> bool {
+        self.flying.len() == self.in_vain.len()
+    }
+
     /// Whoever sent it before is gone: all of it begins anew.
     pub(super) fn begin_anew(&mut self) {
         self.flying.clear();
+        self.in_vain.clear();
         self.again.clear();
         self.own.clear();
     }
@@ -167,7 +190,7 @@ impl Queue {
     /// What may go on its way now, of all that was not refused.
     pub(super) fn next_to_send(&mut self) -> Vec<Accounting> {
         let send = self.look();
-        let idle = send.is_empty() && self.flying.is_empty();
+        let idle = send.is_empty() && self.is_free();
         if idle && self.own.values().any(|own| own.passed) {
             // Nothing is behind it that could go first.
             self.own.values_mut().for_each(|own| own.passed = false);
@@ -177,19 +200,18 @@ impl Queue {
     }
 
     fn look(&mut self) -> Vec<Accounting> {
-        let (mut busy, mut send, mut alone) = (BTreeSet::new(), Vec::new(), false);
+        let (mut busy, mut held, mut send, mut alone) = (BTreeSet::new(), BTreeSet::new(), Vec::new(), false);
+        // A word of the router's own waits: what is tried in vain takes no place.
+        let waits = self.own_waits();
         // Of its session nothing else goes beside it.
         let tried = self.refused_flying().and_then(|told| id(&told.event)).cloned();
         for (seq, told) in &self.told {
-            if self.flying.len() >= WINDOW {
-                break;
-            }
             let flies = self.flying.contains(seq);
             match session(&told.event) {
                 None if self.own.get(seq).is_some_and(|own| own.passed) => alone = true,
                 None => {
                     // It goes alone, and nothing overtakes it.
-                    if !flies && self.flying.is_empty() {
+                    if !flies && self.is_free() {
                         self.flying.insert(*seq);
                         send.push(told.clone());
                     }
@@ -197,10 +219,20 @@ impl Queue {
                 }
                 Some(_) if told.refused => {}
                 Some(session) => {
-                    if alone && !self.flying.is_empty() {
+                    // There may be no other device. From then on it stays so: others of it are on their way.
+                    if let Some(passed) = self.in_vain.get_mut(seq) {
+                        *passed |= waits;
+                        if *passed {
+                            held.insert(&session.id);
+                            continue;
+                        }
+                    }
+                    let beside = self.flying.len() - if waits { self.in_vain.len() } else { 0 };
+                    if beside >= if alone { 1 } else { WINDOW } {
                         break;
                     }
-                    if tried.as_ref() != Some(&session.id) && busy.insert(session.device) && !flies {
+                    let may_go = tried.as_ref() != Some(&session.id) && !held.contains(&session.id);
+                    if may_go && busy.insert(session.device) && !flies {
                         self.flying.insert(*seq);
                         send.push(told.clone());
                     }
@@ -214,9 +246,14 @@ impl Queue {
         self.flying.iter().filter_map(|seq| self.told.get(seq)).find(|told| told.refused)
     }
 
+    /// Whether a word of the router's own is to be told.
+    fn own_waits(&self) -> bool {
+        self.told.values().any(|told| session(&told.event).is_none())
+    }
+
     /// Whether what was refused waits for something else than the time.
     fn held_back(&self) -> bool {
-        self.refused_flying().is_some() || self.told.values().any(|told| session(&told.event).is_none())
+        self.refused_flying().is_some() || self.own_waits()
     }
 
     /// The one thing of what was refused that is tried now, where accounting servers are told at all.

@@ -408,3 +408,88 @@ fn servers_that_were_only_away_hear_the_router_s_own_word_before_all_but_one() {
     takes(&mut world, on);
     assert_eq!(heard(&mut world), ["start Ann@isp"]);
 }
+
+/// Ten rounds, and nothing else was taken meanwhile: the adapter tries on.
+fn in_vain(world: &mut World, seq: u64) {
+    world.step(Input::Radius(RadiusEvent::InVain { seq }));
+}
+
+#[test]
+fn where_a_server_ignores_the_router_s_own_word_one_that_it_never_answers_for_holds_nobody_up() {
+    // The one whom it does not know, and another one: on another device, or on the same one later.
+    for other in [BOB, ALICE] {
+        let mut world = ready(|_| {});
+        let on = only(&mut world, "on");
+        let_in(&mut world, ALICE, seconds(600));
+        if other == ALICE {
+            world.ask(Request::Logout { device: ALICE });
+            world.pass(2_000);
+        }
+        let_in(&mut world, other, Authorization { interim: Some(Seconds(60)), ..seconds(86_400) });
+        refuses(&mut world, on);
+        let unknown = only(&mut world, "start Ann@isp");
+        in_vain(&mut world, unknown);
+        let start = only(&mut world, "start Ann@isp");
+        assert_ne!(start, unknown);
+        takes(&mut world, start);
+        assert_eq!(only(&mut world, "on"), on, "a server is there, and it goes, though one is still tried in vain");
+        refuses(&mut world, on);
+        assert!(flying(&mut world).iter().all(|(seq, _)| *seq == on), "there is nothing else to tell");
+        world.pass(60_000);
+        refuses(&mut world, on);
+        let update = only(&mut world, "interim Ann@isp 60 s 0/0");
+        takes(&mut world, update);
+        world.pass(60_000);
+        only(&mut world, "interim Ann@isp 120 s 0/0");
+        // The router's own word is told no more. What is tried in vain can be refused now that others are taken, and is kept.
+        refuses(&mut world, unknown);
+        assert!(!flying(&mut world).iter().any(|(seq, _)| *seq == on));
+        let left =
+            world.records().into_iter().filter(|record| matches!(record, crate::record::Record::Accounting(told) if told.refused)).count();
+        // A start gives way to its stop, which is the next that is told.
+        assert_eq!(left, usize::from(other == BOB));
+    }
+}
+
+#[test]
+fn a_stop_that_a_server_never_answers_for_does_not_keep_the_router_from_being_announced() {
+    let mut world = ready(|_| {});
+    let_in(&mut world, ALICE, seconds(86_400));
+    let_in(&mut world, BOB, seconds(86_400));
+    heard(&mut world);
+    world.pass(61_000);
+    world.power_cut(30_000, world.settings.clone());
+    let [first, second] = flying(&mut world).try_into().unwrap();
+    assert!(first.1.starts_with("stop") && second.1.starts_with("stop"), "{first:?} {second:?}");
+    in_vain(&mut world, first.0);
+    assert_eq!(flying(&mut world), [], "ends go before it, as long as there is hope");
+    takes(&mut world, second.0);
+    let on = only(&mut world, "on");
+    takes(&mut world, on);
+    let_in(&mut world, BOB, seconds(600));
+    assert_eq!(heard(&mut world), ["start Ann@isp"]);
+    // It is not lost: a server that answers for it some time has it.
+    assert_eq!(refused(&mut world), (Some(1), 0));
+    takes(&mut world, first.0);
+    assert_eq!(refused(&mut world), (Some(0), 0));
+}
+
+#[test]
+fn however_many_are_tried_in_vain_the_router_s_own_word_goes_on() {
+    let mut world = ready(|_| {});
+    let on = only(&mut world, "on");
+    for n in 0..40 {
+        let device = Mac([2, 0, 0, 0, 1, n]);
+        world.arrives(device, 110 + n);
+        let_in(&mut world, device, seconds(86_400));
+    }
+    refuses(&mut world, on);
+    for _ in 0..40 {
+        let start = only(&mut world, "start Ann@isp");
+        in_vain(&mut world, start);
+    }
+    // Nobody is left who could show that a server is there: the word itself is tried again.
+    assert_eq!(only(&mut world, "on"), on);
+    takes(&mut world, on);
+    assert_eq!(flying(&mut world), [], "all are on their way already, each once");
+}
