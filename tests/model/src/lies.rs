@@ -47,6 +47,8 @@ pub enum Lie {
     EndOfTimeSooner,
     EndOfDataLater,
     EndOfDataSooner,
+    EndOfTimeInvented,
+    EndOfDataInvented,
     EndOfDataUnnoticed,
     EndOfTimeUnnoticed,
     NobodyWakes,
@@ -138,6 +140,8 @@ pub const ALL: &[Row] = &[
     row(Lie::EndOfTimeSooner, "the kernel is given an end half an hour early", "was stopped at its end of time"),
     rare(180, Lie::EndOfDataLater, "the kernel is given ten packets more than were paid for", "of service that nobody paid for"),
     rare(180, Lie::EndOfDataSooner, "the kernel is given ten packets less than were paid for", "was stopped at its end of data"),
+    row(Lie::EndOfTimeInvented, "the kernel is given an end of time where there is none", "at its end of time with no limit"),
+    row(Lie::EndOfDataInvented, "the kernel is given an end of data where there is none", "at its end of data with no limit"),
     rare(180, Lie::EndOfDataUnnoticed, "nobody hears that a quota is used up", "and nobody noticed"),
     row(Lie::EndOfTimeUnnoticed, "the rules are woken when the kernel's end comes, not at the purchase's", "and nobody noticed"),
     row(Lie::NobodyWakes, "the rules are never woken", "somebody passes who has nothing left"),
@@ -237,6 +241,8 @@ impl Liar {
             }
             Some(Lie::EndOfDataLater) => account.data_end = account.data_end.map(|end| self.told_as(end.plus(Bytes(10 * PACKET)))),
             Some(Lie::EndOfDataSooner) => account.data_end = account.data_end.map(|end| self.told_as(end.minus(Bytes(10 * PACKET)))),
+            Some(Lie::EndOfTimeInvented) if account.until.is_none() => account.until = Some(self.told_as(Monotonic(30 * 60_000))),
+            Some(Lie::EndOfDataInvented) if account.data_end.is_none() => account.data_end = Some(self.told_as(Bytes(10 * PACKET))),
             Some(Lie::GateStranger) => drop(account.devices.insert(self.told_as(Mac([2, 0, 0, 0, 9, 9])), GateDevice::default())),
             Some(Lie::GateLosesDevice) => {
                 let last = account.devices.keys().next_back().copied();

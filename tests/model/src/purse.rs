@@ -52,6 +52,24 @@ pub struct Loose {
     pub bytes: u64,
 }
 
+/// What was left when the kernel said that nothing was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Left {
+    /// Milliseconds or bytes.
+    So(u64),
+    /// There was no limit.
+    All,
+}
+
+impl std::fmt::Display for Left {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::So(left) => write!(f, "{left}"),
+            Self::All => f.write_str("no limit, and all"),
+        }
+    }
+}
+
 /// An account's pots.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Purse {
@@ -104,11 +122,13 @@ impl Purse {
         self.pots.front().is_some_and(|pot| pot.time_left() == Some(0) || pot.data_left() == Some(0))
     }
 
-    /// The kernel lets nothing more pass. Nothing where that is right: the first pot is used up, a packet short of it or less.
-    pub fn stop(&mut self, by_data: bool, at: u64) -> Option<u64> {
+    /// The kernel lets nothing more pass. Nothing where that is right: the first pot is used up, a packet short of it or less. What has no
+    /// limit is never used up.
+    pub fn stop(&mut self, by_data: bool, at: u64) -> Option<Left> {
         self.stopped_since.get_or_insert(at);
         let first = self.pots.front()?;
-        if by_data { first.data_left().filter(|left| *left > SHORT) } else { first.time_left().filter(|left| *left > 0) }
+        let (left, short) = if by_data { (first.data_left(), SHORT) } else { (first.time_left(), 0) };
+        left.map_or(Some(Left::All), |left| (left > short).then_some(Left::So(left)))
     }
 
     /// Milliseconds in all pots that limit them.
