@@ -39,7 +39,8 @@ lango-relay vouchers create ROUTER PACKAGE COUNT
 lango-relay vouchers revoke ROUTER BATCH[/NUMBER]
                                 takes back what is not used of them; says how many were
 lango-relay radius list         the accounts that roam, what is left of them, and what waits to be written
-lango-relay radius off          accounts are to roam no more: without a relay that has [radius_sql] nothing waits for one
+lango-relay radius off          accounts are to roam no more: without a relay that has [radius_sql] nothing waits for one;
+                                --yes: even if accounts stand in the tables, when no router's accounts roam any more
 lango-relay radius sync         writes all that was bought into the RADIUS server's tables again (a new database)
 lango-relay key accept          has the ledger take this machine's signing key, after the old one was lost
 
@@ -103,7 +104,10 @@ pub enum Command {
     /// Write them again.
     RadiusSync(Option<RouterName>),
     /// Accounts roam no more.
-    RadiusOff,
+    RadiusOff {
+        /// Whether it is meant even if accounts stand in the tables.
+        yes: bool,
+    },
     /// Have the ledger take this machine's signing key.
     KeyAccept,
     /// Ask about a payment now: `ORDER` or `ROUTER/ORDER`; or send a text again: `sms-…`.
@@ -180,9 +184,10 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Args, Stri
     };
     match &mut command {
         Command::Reverse { yes: meant, served: even, word, .. } => (*meant, *even, *word) = (yes, served, ended),
+        Command::RadiusOff { yes: meant } if !served && ended.is_none() => *meant = yes,
         Command::Help | Command::Version => {}
         _ if ended.is_some() => return Err("--done and --forget are for `reverse`".to_owned()),
-        _ if yes || served => return Err("--yes and --served are for `reverse`".to_owned()),
+        _ if yes || served => return Err("--yes is for `reverse` and `radius off`, --served for `reverse`".to_owned()),
         _ => {}
     }
     let asked = matches!(command, Command::Help | Command::Version);
@@ -254,7 +259,7 @@ fn command(words: &[&str]) -> Result<Command, String> {
         }
         ["radius", "list"] => Command::RadiusList(None),
         ["radius", "sync"] => Command::RadiusSync(None),
-        ["radius", "off"] => Command::RadiusOff,
+        ["radius", "off"] => Command::RadiusOff { yes: false },
         ["key", "accept"] => Command::KeyAccept,
         ["retry", payment] => Command::Retry((*payment).to_owned()),
         ["sms"] => Command::Sms,
@@ -319,7 +324,8 @@ mod tests {
             ("payments --sums --json", Command::Payments),
             ("reconcile a.csv --day 2026-11-22", Command::Reconcile("a.csv".into())),
             ("radius list --json", Command::RadiusList(None)),
-            ("radius off", Command::RadiusOff),
+            ("radius off", Command::RadiusOff { yes: false }),
+            ("radius off --yes", Command::RadiusOff { yes: true }),
             ("radius sync --router kibera-7", Command::RadiusSync(Some("kibera-7".parse().unwrap()))),
             ("key accept", Command::KeyAccept),
             ("vouchers create kibera-7 hour 20 --json", vouchers(365)),
@@ -357,7 +363,10 @@ mod tests {
             ("reverse", "reverse RECEIPT"),
             ("assign NLJ7RT61SV", "assign RECEIPT ROUTER"),
             ("c2b", "c2b register"),
-            ("payments --yes", "are for `reverse`"),
+            ("payments --yes", "for `reverse` and `radius off`"),
+            ("radius sync --yes", "for `reverse` and `radius off`"),
+            ("radius off --yes --served", "--served for `reverse`"),
+            ("radius off --forget", "are for `reverse`"),
             ("payments --forget", "are for `reverse`"),
             ("posts gone", "posts done ID"),
             ("vouchers", "vouchers create ROUTER PACKAGE COUNT"),

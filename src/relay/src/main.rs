@@ -103,7 +103,7 @@ async fn execute(args: Args, config: Config) -> anyhow::Result<bool> {
         Command::VouchersRevoke(router, which) => vouchers::revoke(&config, &router, which).await?,
         Command::RadiusList(router) => radius::commands::list(&config, router.as_ref(), json).await?,
         Command::RadiusSync(router) => radius::commands::sync(&config, router.as_ref()).await?,
-        Command::RadiusOff => radius::commands::off(&config).await?,
+        Command::RadiusOff { yes } => radius::commands::off(&config, yes).await?,
         Command::KeyAccept => commands::key_accept(&config).await?,
         Command::Sms => lango_relay::sms::commands::list(&config, json).await?,
         Command::SmsReports => lango_relay::sms::commands::reports(&config)?,

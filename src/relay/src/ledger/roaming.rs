@@ -2,6 +2,7 @@
 
 use super::{Ledger, to_db, wall};
 use lango_core::time::Wall;
+use sqlx::Row;
 
 impl Ledger {
     /// Since when accounts roam; nothing where they do not.
@@ -22,6 +23,15 @@ impl Ledger {
         let insert = sqlx::query("INSERT INTO radius_since (key, since) VALUES (1, $1) ON CONFLICT (key) DO NOTHING");
         insert.bind(to_db(now)).execute(&mut *change.tx).await?;
         change.commit().await
+    }
+
+    /// How many accounts were written into the RADIUS server's tables and are not forgotten there.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub async fn roaming_accounts(&self) -> anyhow::Result<i64> {
+        let count = "SELECT COUNT(DISTINCT username) AS accounts FROM radius_purchases WHERE state = 'written' AND notice IS NOT NULL";
+        Ok(sqlx::query(count).fetch_one(&self.pool).await?.try_get("accounts")?)
     }
 
     /// Accounts do not roam any more. Gives back whether they did.

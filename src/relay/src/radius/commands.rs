@@ -37,19 +37,35 @@ pub async fn check(config: &Config) -> anyhow::Result<Option<Mistake>> {
     }
 }
 
-/// `lango-relay radius off`: nothing waits any more for a relay that has `[radius_sql]`.
+/// `lango-relay radius off`: nothing waits any more for a relay that has `[radius_sql]`. Not while accounts stand in the tables, unless that
+/// is meant: routers whose accounts roam judge by those tables, in which nothing new would stand.
 ///
 /// # Errors
-/// When this relay has it itself, or the ledger cannot be used.
-pub async fn off(config: &Config) -> anyhow::Result<()> {
+/// When this relay has it itself, accounts stand in the tables and it is not said to be meant, or the ledger cannot be used.
+pub async fn off(config: &Config, yes: bool) -> anyhow::Result<()> {
     if config.radius.is_some() {
         return Err(Misused("accounts roam: the config has [radius_sql]. Take that out of every relay's config first".to_owned()).into());
     }
-    match existing(config).await?.accounts_stay().await? {
+    let ledger = existing(config).await?;
+    if ledger.accounts_roam_since().await?.is_some() && !yes {
+        let accounts = ledger.roaming_accounts().await?;
+        if accounts > 0 {
+            return Err(Misused(still_there(accounts)).into());
+        }
+    }
+    match ledger.accounts_stay().await? {
         true => println!("accounts roam no more. What waited is acknowledged when its router tells of it again, within minutes"),
         false => println!("accounts do not roam: there was nothing to end"),
     }
     Ok(())
+}
+
+fn still_there(accounts: i64) -> String {
+    format!(
+        "accounts in the RADIUS server's tables: {accounts}. A router with `option roaming '1'` goes by them, and what is bought from now on would \
+         not be in: who buys on would be used up there, and lose what was paid. First `option roaming '0'` on every router; then \
+         `lango-relay radius off --yes`"
+    )
 }
 
 async fn all(tables: &Tables) -> anyhow::Result<Vec<Listed>> {

@@ -101,7 +101,8 @@ pub async fn announce(ledger: &Ledger, has_tables: bool) -> anyhow::Result<()> {
 fn without_tables(since: Wall) -> String {
     format!(
         "radius: accounts of this ledger roam since {}, and this relay has no [radius_sql]: what routers tell it of purchases waits for a relay \
-         that has. Give it the section that the others have; or, if accounts are to roam no more: `lango-relay radius off`",
+         that has. Give it the section that the others have; or, if accounts are to roam no more: `option roaming '0'` on every router, then \
+         `lango-relay radius off`",
         since.to_rfc3339()
     )
 }

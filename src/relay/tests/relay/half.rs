@@ -41,7 +41,14 @@ async fn a_relay_without_the_tables_leaves_what_roams_to_one_that_has_them() {
     let refused = fleet.relays[1].command(&["radius", "off"]);
     assert!(refused.code == 64 && refused.stderr.contains("has [radius_sql]"), "{} {}", refused.code, refused.stderr);
     assert_eq!(fleet.relays[1].stop().await, 0);
-    assert_eq!(fleet.relays[0].command(&["radius", "off"]).code, 0);
+    // Routers may go by the tables still: what is to be done first is said, and nothing is changed.
+    let refused = fleet.relays[0].command(&["radius", "off"]);
+    assert!(refused.code == 64 && refused.stderr.contains("tables: 21."), "{} {}", refused.code, refused.stderr);
+    assert!(refused.stderr.contains("`option roaming '0'` on every router"), "{}", refused.stderr);
+    assert_eq!(fleet.relays[0].command(&["check"]).code, 78, "it was refused, and done");
+    assert_eq!(fleet.relays[0].command(&["radius", "off", "--yes"]).code, 0);
+    let nothing = fleet.relays[0].command(&["radius", "off"]);
+    assert!(nothing.code == 0 && nothing.stdout.contains("nothing to end"), "{} {}{}", nothing.code, nothing.stdout, nothing.stderr);
     let id = fleet.router.say(sale("local", Some("NLJ7RT6998")));
     acknowledged(&mut fleet.router, &id).await;
     assert_eq!(written(), 21);
