@@ -10,8 +10,9 @@ use lango_lab::wait::{until, until_true};
 use lango_lab::world::{CLOUD4, ROUTER_WAN4};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
-use std::sync::Barrier;
+use std::sync::RwLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::ScopedJoinHandle;
 use std::time::{Duration, Instant};
 
 /// Who logs in.
@@ -26,14 +27,16 @@ const ALL: u16 = LOOKER.0 + 1;
 
 const SECRET: &str = "lab-radius-secret";
 const SOON: Duration = Duration::from_secs(20);
+/// After so long customers give it up, whatever the machine does besides.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// No storm lasts longer, on however slow a machine: half a minute is what customers bear.
 const STORM_AT_MOST: Duration = Duration::from_secs(120);
 /// Between two page views of one who only looks.
 const LOOKS_EVERY: Duration = Duration::from_millis(20);
-/// Everybody else's pages, by half; and even the worst, which came in the moment in which a thousand connected, on a machine that does
-/// other things as well: before a phone gives it up.
-const PROMPT: Duration = Duration::from_secs(1);
-const WORST: Duration = Duration::from_secs(5);
+/// Everybody else's half, and 99 of a hundred. What they take is printed: it is the machine's time as well, which may do other things. Here
+/// is where a customer would notice the storm.
+const HALF: Duration = Duration::from_secs(5);
+const MOST: Duration = Duration::from_secs(20);
 /// What 128 who wait, 256 connections and 1,000 sessions may take at most.
 const MEMORY_KIB: u64 = 24 * 1024;
 
@@ -93,11 +96,11 @@ fn spread(mut times: Vec<Duration>) -> (Duration, Duration, Duration) {
     (at(50), at(99), at(100))
 }
 
-fn in_words(what: &str, times: Vec<Duration>) -> (Duration, Duration) {
+fn in_words(what: &str, times: Vec<Duration>) -> (Duration, Duration, Duration) {
     let (count, (half, most, worst)) = (times.len(), spread(times));
     let ms = |time: Duration| time.as_secs_f64() * 1_000.0;
     figure(&format!("{what}: {count}; p50 {:.1} ms, p99 {:.1} ms, worst {:.1} ms", ms(half), ms(most), ms(worst)));
-    (half, worst)
+    (half, most, worst)
 }
 
 /// KiB of a process, as `/proc` has them: `VmRSS` or `VmHWM`.
@@ -131,6 +134,15 @@ fn vouchers(lab: &Lab) -> Vec<String> {
     batch["vouchers"].as_array().unwrap().iter().map(|voucher| voucher["code"].as_str().unwrap().to_owned()).collect()
 }
 
+/// Whoever only looks stops looking, by whatever way this goes.
+struct Ends<'a>(&'a AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 fn must(answer: anyhow::Result<Response>, status: u16) -> Value {
     let answer = answer.unwrap_or_else(|e| panic!("{e:#}"));
     assert_eq!(answer.status, status, "{}", answer.text());
@@ -144,7 +156,7 @@ fn buys(device: Device) -> (Duration, Duration) {
     let payment = must(ask(device, "POST", "/api/payments", Some(&body)), 202)["payment"].as_str().unwrap().to_owned();
     let answered = began.elapsed();
     let path = format!("/api/payments/{payment}/status");
-    until("the payment", SOON, || {
+    until("the payment", PATIENCE, || {
         std::thread::sleep(Duration::from_millis(50)); // a page's pace
         let payment = must(ask(device, "GET", &path, None), 200);
         (payment["status"] != "pending").then(|| assert_eq!(payment["connected"], true, "{payment}"))
@@ -161,22 +173,25 @@ fn a_thousand_log_in_at_the_server_s_pace_and_nobody_else_notices() {
     must(crowd.run(|| ask(LOOKER, "GET", "/api/packages", None)), 200);
     let before = memory(pid, "VmRSS");
 
-    let (start, over) = (Barrier::new(usize::from(STORM) + 3), AtomicBool::new(false));
+    let (start, over) = (RwLock::new(()), AtomicBool::new(false));
     let (entered, pages, redeemed, bought) = crowd.run(|| {
         std::thread::scope(|scope| {
+            // All begin when all are there; and all end, whatever fails.
+            let ends = Ends(&over);
+            let closed = start.write();
             let storm: Vec<_> = (0..STORM)
                 .map(|n| {
                     let thread = std::thread::Builder::new().stack_size(256 * 1024);
                     let start = &start;
                     let logs_in = move || {
-                        start.wait();
+                        drop(start.read());
                         logs_in(Device(n))
                     };
                     thread.spawn_scoped(scope, logs_in).unwrap()
                 })
                 .collect();
             let looker = scope.spawn(|| {
-                start.wait();
+                drop(start.read());
                 let mut times = Vec::new();
                 while !over.load(Ordering::Relaxed) {
                     let began = Instant::now();
@@ -188,7 +203,7 @@ fn a_thousand_log_in_at_the_server_s_pace_and_nobody_else_notices() {
                 times
             });
             let redeemers = scope.spawn(|| {
-                start.wait();
+                drop(start.read());
                 let redeems = |(n, code): (u16, &String)| {
                     let began = Instant::now();
                     must(ask(Device(STORM + n), "POST", "/api/vouchers/redeem", Some(&json!({"code": code}))), 200);
@@ -197,12 +212,18 @@ fn a_thousand_log_in_at_the_server_s_pace_and_nobody_else_notices() {
                 (0..).zip(&codes).map(redeems).collect::<Vec<_>>()
             });
             let buyers = scope.spawn(|| {
-                start.wait();
+                drop(start.read());
                 (0..PAYERS).map(|n| buys(Device(STORM + VOUCHERS + n))).collect::<Vec<_>>()
             });
-            let entered: Vec<Entered> = storm.into_iter().map(|thread| thread.join().unwrap()).collect();
-            over.store(true, Ordering::Relaxed);
-            (entered, looker.join().unwrap(), redeemers.join().unwrap(), buyers.join().unwrap())
+            drop(closed);
+            let entered: Vec<_> = storm.into_iter().map(ScopedJoinHandle::join).collect();
+            drop(ends);
+            let others = (looker.join(), redeemers.join(), buyers.join());
+            // Each has said what went wrong.
+            let failed = entered.iter().filter(|one| one.is_err()).count();
+            assert_eq!(failed, 0, "so many of {STORM} did not get in");
+            let entered: Vec<Entered> = entered.into_iter().flatten().collect();
+            (entered, others.0.unwrap(), others.1.unwrap(), others.2.unwrap())
         })
     });
     let (after, most) = (memory(pid, "VmRSS"), memory(pid, "VmHWM"));
@@ -224,8 +245,8 @@ fn a_thousand_log_in_at_the_server_s_pace_and_nobody_else_notices() {
     let payment = in_words("others' payments, until the portal had taken them", asked);
     in_words("others' payments, from the tap until online (Safaricom and the broker in it)", paid);
     figure(&format!("lango: {before} KiB before, {most} KiB at most, {after} KiB with {} online", STORM + VOUCHERS + PAYERS));
-    for (what, (half, worst)) in [("pages", page), ("vouchers", voucher), ("payments", payment)] {
-        assert!(half < PROMPT && worst < WORST, "{what}: half of them took {half:?}, the worst {worst:?}");
+    for (what, (half, most, worst)) in [("pages", page), ("vouchers", voucher), ("payments", payment)] {
+        assert!(half < HALF && most < MOST && worst < PATIENCE, "{what}: p50 {half:?}, p99 {most:?}, worst {worst:?}");
     }
     assert!(most < before + MEMORY_KIB, "{before} KiB became {most}");
 
