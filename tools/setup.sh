@@ -64,7 +64,10 @@ find_browser() {
   [ -n "$(fc-list 2>/dev/null)" ] || missing+=(fonts-dejavu-core)
   axe_is_right || want npm npm
 }
-axe_is_right() { [ -f "$LANGO_AXE" ] && sha256sum --status -c <<<"$AXE_SHA256  $LANGO_AXE"; }
+axe_is_right() { # [FILE]: it is what was examined; without one: what is installed is
+  local file=${1:-$LANGO_AXE}
+  [ -f "$file" ] && sha256sum --status -c <<<"$AXE_SHA256  $file"
+}
 
 find_lint() {
   want shellcheck shellcheck
@@ -184,10 +187,14 @@ install_axe() {
   local folder; folder=$(mktemp -d)
   (cd "$folder" && npm pack --silent "axe-core@$AXE_VERSION" >/dev/null && tar -xzf axe-core-*.tgz package/axe.min.js) ||
     die "npm could not get axe-core $AXE_VERSION"
+  # Only what was examined gets to where it is used.
+  if ! axe_is_right "$folder/package/axe.min.js"; then
+    rm -rf "$folder"
+    die "what came as axe-core $AXE_VERSION is not what was examined: its SHA-256 is another one"
+  fi
   mkdir -p "${LANGO_AXE%/*}"
   mv "$folder/package/axe.min.js" "$LANGO_AXE"
   rm -rf "$folder"
-  axe_is_right || die "what came as axe-core $AXE_VERSION is not what was examined: its SHA-256 is another one"
 }
 
 install_deny() {
