@@ -23,7 +23,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed={}", web.display());
 
     let style = lean(&read(&web.join("style.css"))?);
-    let script = tight(&lean(&read(&web.join("script.js"))?));
+    let script = tight(&lean(&read(&web.join("script.js"))?))?;
     let template = lean(&read(&web.join("head.html"))?);
     let mut code = format!(
         "/// The Content-Security-Policy's hash of the inline style.\npub const STYLE_HASH: &str = {:?};\n\
@@ -84,9 +84,13 @@ fn lean(text: &str) -> String {
 }
 
 /// A script without the spaces and line ends that only people need: every page carries it. What stands in quotes stays as it is.
-/// No regular expression in it has a quote or a space, and every statement ends with its semicolon.
-fn tight(script: &str) -> String {
-    let aside = |c: char| "{}();,=+*?:<>&|!".contains(c);
+/// No regular expression in it has a quote or a space, and every statement ends with its semicolon. A `+` keeps its spaces: `a + +b` is
+/// not `a++b`.
+///
+/// # Errors
+/// When a comment stands behind code: what follows it would be on its line.
+fn tight(script: &str) -> Result<String, String> {
+    let aside = |c: char| "{}();,=*?:<>&|!".contains(c);
     let mut out = String::with_capacity(script.len());
     let (mut quote, mut escaped) = (None, false);
     let mut rest = script.chars().peekable();
@@ -96,6 +100,13 @@ fn tight(script: &str) -> String {
             '\n' => out.ends_with(['{', ';', ',']),
             _ => false,
         };
+        if quote.is_none() && c == '/' && rest.peek() == Some(&'/') {
+            let line: String = out.chars().rev().take_while(|c| *c != '\n').take(60).collect();
+            let line: String = line.chars().rev().collect();
+            return Err(format!(
+                "web/script.js: a comment stands behind code: give it a line of its own, or put what is none in quotes: {line}//"
+            ));
+        }
         if quote.is_none() && idle {
             continue;
         }
@@ -107,7 +118,7 @@ fn tight(script: &str) -> String {
         escaped = c == '\\' && !escaped;
         out.push(c);
     }
-    out
+    Ok(out)
 }
 
 fn hash(text: &str) -> String {

@@ -86,26 +86,31 @@ fn the_packages_page() {
 #[test]
 fn the_whole_portal_is_light() {
     within(Limits::default(), async |world| {
-        let order = bought(&world).await;
-        let gzip = "Accept-Encoding: gzip, deflate\r\n";
-        let mut weights = Vec::new();
-        for path in ["/?all=1", "/buy/hour", &format!("/pay/{order}"), "/login"] {
-            weights.push((path.to_owned(), get_with(&world, PHONE, path, gzip).await));
+        for language in ["en", "sw"] {
+            let headers = format!("Accept-Encoding: gzip, deflate\r\nAccept-Language: {language}-KE\r\n");
+            world.shop.sessions.borrow_mut().clear();
+            let order = bought(&world).await;
+            let payment = format!("/pay/{order}");
+            let mut pages = Vec::new();
+            for path in ["/?all=1", "/buy/hour", &payment, "/login"] {
+                pages.push((path.to_owned(), get_with(&world, PHONE, path, &headers).await));
+            }
+            world.shop.pay(&order);
+            for path in [&payment, "/account", "/buy/none"] {
+                pages.push((path.to_owned(), get_with(&world, PHONE, path, &headers).await));
+            }
+            let mut total = 0;
+            for (path, page) in pages {
+                assert_eq!(page.header("content-encoding"), Some("gzip"));
+                let plain = page.text();
+                assert!(plain.contains(&format!("<html lang=\"{language}\">")) && plain.trim_end().ends_with("</html>"), "{path}");
+                assert!(page.head.len() + page.body.len() <= 14 * 1024, "{path}: {} bytes", page.body.len());
+                println!("{language} {path}: {} bytes, {} unpacked", page.body.len(), plain.len());
+                total += page.body.len();
+            }
+            println!("{language}: {total} bytes");
+            assert!(total <= 40 * 1024, "{language}: {total}");
         }
-        world.shop.pay(&order);
-        for path in [&format!("/pay/{order}"), "/account", "/buy/none"] {
-            weights.push((path.to_owned(), get_with(&world, PHONE, path, gzip).await));
-        }
-        let mut total = 0;
-        for (path, page) in weights {
-            assert_eq!(page.header("content-encoding"), Some("gzip"));
-            let plain = page.text();
-            assert!(plain.trim_end().ends_with("</html>"));
-            assert!(page.head.len() + page.body.len() <= 14 * 1024, "{path}: {} bytes", page.body.len());
-            println!("{path}: {} bytes, {} unpacked", page.body.len(), plain.len());
-            total += page.body.len();
-        }
-        assert!(total <= 40 * 1024, "{total}");
     });
 }
 
