@@ -145,7 +145,9 @@ impl Gateway {
         let Some(mut asked) = self.radius.asked.remove(&id) else { return false };
         let older = std::mem::replace(&mut asked.why, why.clone());
         if let Why::Login(ask) | Why::Roaming { ask, .. } = older {
-            self.step.replies.push((ask, Answer::Refused(Refusal::TooManyRequests { retry_after: Seconds(1) })));
+            // Ten seconds: the portal's script comes again by itself below that (`login` in web/script.js), and two pages with two
+            // passwords would push each other out for ever.
+            self.step.replies.push((ask, Answer::Refused(Refusal::TooManyRequests { retry_after: Seconds(10) })));
         }
         let same = asked.user == *user && asked.credential == *credential;
         if same {

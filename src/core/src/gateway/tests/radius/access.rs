@@ -74,8 +74,10 @@ fn what_the_server_says_is_what_the_customer_hears() {
 fn refusals_are_limited_and_a_double_tap_asks_once() {
     let mut world = ready(|_| {});
     let (request, _) = asks(&mut world, ALICE, "ann", "wrong");
-    let (again, _) = asks(&mut world, ALICE, "ann", "wrong");
+    let (again, older) = asks(&mut world, ALICE, "ann", "wrong");
     assert_eq!(again, None, "asked twice");
+    let not_by_itself = Answer::Refused(Refusal::TooManyRequests { retry_after: Seconds(10) });
+    assert_eq!(older, Some(not_by_itself), "the page's script comes again below ten seconds");
     server_says(&mut world, request.unwrap().id, AccessOutcome::Reject { message: None });
     for _ in 0..7 {
         let (request, _) = asks(&mut world, ALICE, "ann", "wrong");
