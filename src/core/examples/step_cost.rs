@@ -68,6 +68,7 @@ fn records(accounts: u32, boot: &BootId) -> Vec<Record> {
                 amount: Shillings(10),
                 account: "user1".parse().unwrap(),
             },
+            given_up: false,
             idle_since: None,
         }));
     }

@@ -38,6 +38,9 @@ pub struct Order {
     pub language: Option<Language>,
     /// Where it stands.
     pub state: OrderState,
+    /// Whether the customer waits for it no longer, having mistyped the number: nobody is told about it again unless money comes.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub given_up: bool,
     /// Since when it is known to be of no more use; it is forgotten some time after that (`gateway/pruning.rs`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idle_since: Option<Day>,

@@ -144,7 +144,7 @@ impl<'a> Walk<'a> {
         tab.arrive("/pay/");
         for (answer, reason) in [(Answer::WrongPin, "wrong_pin"), (Answer::Code(1037), "no_response")] {
             self.lab.safaricom.customer(&number, Customer::who(answer));
-            tab.follow(self.t("try_again"));
+            tab.follow(&self.texts.with("try_again", "phone", &Self::written(&number)));
             self.failed(tab, reason, look);
         }
         assert!(phone.session().is_none(), "nobody has paid");
@@ -172,12 +172,18 @@ impl<'a> Walk<'a> {
         tab.follow(self.t("wrong_number"));
         tab.arrive("/buy/day");
         look("buy-after-wrong-number", &tab);
+        tab.portal("/");
+        tab.see(self.t("packages_title"));
+        assert!(!tab.text().contains(self.t("payment_expired")), "who gave it up knows\n{}", tab.shown());
+        tab.follow(&self.texts.pay(50));
+        tab.arrive("/buy/day");
         tab.fill("phone", &right);
         tab.follow(&self.texts.pay(50));
         tab.see(&Self::written(&right));
         tab.portal(&mistyped);
-        tab.see(self.t("expired_title"));
-        look("expired", &tab);
+        tab.see(&self.texts.with("reason_given_up", "phone", &Self::written(&wrong)));
+        assert_eq!(tab.eval("document.querySelector('main .button').innerText"), self.t("other_number"));
+        look("given-up", &tab);
         tab.close();
 
         let tab = self.tab(browser);

@@ -64,6 +64,7 @@ impl Gateway {
             attempt: 1,
             language,
             state: OrderState::Pending,
+            given_up: false,
             idle_since: None,
         };
         self.step.orders.insert(order.id.clone());
@@ -153,6 +154,7 @@ impl Gateway {
                 attempt: 0,
                 language: None,
                 state: OrderState::Pending,
+                given_up: false,
                 idle_since: None,
             })
         });
@@ -319,6 +321,7 @@ impl Gateway {
     pub(super) fn give_up(&mut self, device: Mac, id: &OrderId, now: Now) -> Answer {
         if self.orders.get(id).is_some_and(|order| order.device == device && order.state == OrderState::Pending) {
             self.wait_no_longer(id, now);
+            self.orders.change(id, |order| order.given_up = true);
             self.log(format!("payment {id}: given up by {device}"));
         }
         self.payment_status(device, id, now)
@@ -332,7 +335,8 @@ impl Gateway {
     }
 
     pub(super) fn latest_payment(&self, device: Mac, now: Now) -> Option<PaymentView> {
-        let fresh = |order: &&Order| order.state == OrderState::Pending || self.decided_lately(order, now);
+        let of_use = |order: &Order| !order.given_up || matches!(order.state, OrderState::Paid { .. } | OrderState::Unserved { .. });
+        let fresh = |order: &&Order| order.state == OrderState::Pending || (self.decided_lately(order, now) && of_use(order));
         let mine = self.orders.of_device(device).filter(fresh);
         // What is still open comes before what is decided, the newest first.
         let newest = mine.max_by_key(|order| (order.state == OrderState::Pending, order.since))?;
@@ -354,6 +358,7 @@ impl Gateway {
             password: None,
             package: Some(order.package.clone()),
             phone: Some(order.phone),
+            given_up: order.given_up,
         };
         match &order.state {
             OrderState::Pending => {}

@@ -48,6 +48,9 @@ pub struct PaymentView {
     /// Whose M-Pesa pays. Not part of the contract's JSON.
     #[serde(skip)]
     pub phone: Option<Msisdn>,
+    /// Whether the customer waits for it no longer, having mistyped the number. Not part of the contract's JSON.
+    #[serde(skip)]
+    pub given_up: bool,
 }
 
 /// A session, as the contract's `SESSION`.

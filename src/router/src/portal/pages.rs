@@ -221,21 +221,34 @@ impl<B: Backend> Desk<B> {
             }
             PaymentStatus::Failed | PaymentStatus::Expired => {
                 let expired = payment.status == PaymentStatus::Expired;
-                let (reason, advice) = if expired {
-                    (language.text("reason_expired"), language.text("advice_expired"))
-                } else {
-                    view::reason(language, payment.reason)
+                let phone = payment.phone.map(view::phone);
+                let with_phone = |key: &str| phone.as_ref().map(|phone| language.fill(key, &[("phone", phone)]));
+                let (reason, advice) = match (expired, payment.given_up) {
+                    (true, true) => (with_phone("reason_given_up"), language.text("advice_expired")),
+                    (true, false) => (Some(language.text("reason_expired").to_owned()), language.text("advice_expired")),
+                    (false, _) => {
+                        let (reason, advice) = view::reason(language, payment.reason);
+                        (Some(reason.to_owned()), advice)
+                    }
                 };
                 let other_number = payment
                     .package
                     .as_ref()
                     .map(|package| view::package(language, package, Some(visit.link(&format!("/buy/{}", package.id)))));
-                let heading = language.text(if expired { "expired_title" } else { "failed_title" });
+                let heading = language.text(match (expired, payment.given_up) {
+                    (true, true) => "given_up_title",
+                    (true, false) => "expired_title",
+                    (false, _) => "failed_title",
+                });
                 let values = json!({
                     "heading": heading,
                     "kind": if expired { "" } else { " bad" },
                     // Money may still be on its way: to look again comes before paying again.
                     "check_first": expired,
+                    // A number that was mistyped is not what comes first to hand.
+                    "given_up": payment.given_up,
+                    "plain": if expired || payment.given_up { " plain" } else { "" },
+                    "again": with_phone("try_again"),
                     "reason": reason,
                     "advice": advice,
                     "package": other_number,

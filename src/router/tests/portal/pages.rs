@@ -181,7 +181,7 @@ fn failures_say_why_and_are_one_tap_from_another_try() {
             let order = bought(&world).await;
             world.shop.fail(&order, reason);
             let page = get(&world, PHONE, &format!("/pay/{order}")).await;
-            shows(&page, &[text, &format!("action=\"/pay/{order}/again\""), "Try again"]);
+            shows(&page, &[text, &format!("action=\"/pay/{order}/again\""), ">Try again with 0712\u{a0}345\u{a0}678<"]);
             hides(&page, &["712345678"]);
             shows(&get(&world, PHONE, "/").await, &["Your last payment did not go through", text]);
             let (location, page) = landed(&world, post_form(&world, PHONE, &format!("/pay/{order}/again"), "").await).await;
@@ -206,6 +206,17 @@ fn a_mistyped_number_is_put_right_at_once() {
         assert_eq!(location, "/buy/hour");
         shows(&page, &["M-Pesa phone number"]);
         hides(&page, &["712345678"]);
+        // Who looks at it again is offered the right number first, and the mistyped one by name.
+        let page = get(&world, PHONE, &format!("/pay/{order}")).await;
+        shows(&page, &["You wanted another number", "Did M-Pesa send you a confirmation?"]);
+        hides(&page, &["M-Pesa did not answer"]);
+        let (text, buttons) = (
+            page.text(),
+            ["<a class=\"button\" href=\"/buy/hour\">Use another number", ">Check again", ">Try again with 0712\u{a0}345\u{a0}678"],
+        );
+        let at = buttons.map(|button| text.find(button).unwrap_or_else(|| panic!("{button} is not in {text}")));
+        assert!(at.is_sorted(), "{at:?}");
+        assert_eq!(text.matches("class=\"button\"").count(), 1, "one thing is to be done first");
         // Once it is paid there is nothing to put right, and the page says so by showing the payment.
         let paid = bought(&world).await;
         assert_ne!(paid, order);

@@ -185,6 +185,7 @@ impl Shop {
                     password: None,
                     package: Some(package),
                     phone: Some(phone),
+                    given_up: false,
                 };
                 payments.push((device, view.clone()));
                 Answer::Payment(view)
@@ -199,7 +200,7 @@ impl Shop {
                 let found = payments.iter_mut().find(|(owner, view)| *owner == device && view.payment == order);
                 found.map_or(Answer::Refused(Refusal::UnknownPayment), |(_, view)| {
                     if view.status == PaymentStatus::Pending {
-                        view.status = PaymentStatus::Expired;
+                        (view.status, view.given_up) = (PaymentStatus::Expired, true);
                     }
                     Answer::Payment(view.clone())
                 })

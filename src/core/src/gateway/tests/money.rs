@@ -335,14 +335,29 @@ fn a_mistyped_number_is_given_up_and_its_money_is_served_all_the_same() {
         let Answer::Payment(view) = give_up(&mut world, ALICE, &mistyped) else { panic!("refused") };
         assert_eq!(view.status, PaymentStatus::Expired);
     }
+    let latest = |world: &mut World| match world.ask(Request::LatestPayment { device: ALICE }) {
+        Answer::LatestPayment(view) => view.map(|view| (view.payment, view.status)),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(latest(&mut world), None, "who gave it up is not told that nothing was heard of it");
+    world.killed();
+    world.connect();
+    assert_eq!(latest(&mut world), None, "and after a restart neither");
+    let view = world.status(ALICE, &mistyped);
+    assert_eq!((view.status, view.given_up), (PaymentStatus::Expired, true));
+    world.failed(&mistyped, ALICE, Reason::Cancelled);
+    assert_eq!(world.status(ALICE, &mistyped).status, PaymentStatus::Failed);
+    assert_eq!(latest(&mut world), None, "whoever was asked by mistake said no");
     let right = world.pay(ALICE, "hour");
     assert_ne!(right, mistyped);
     world.paid(&right, "hour", ALICE, "NLJ7RT61SV", 10);
     // What is decided is not given up.
     let Answer::Payment(view) = give_up(&mut world, ALICE, &right) else { panic!("refused") };
     assert_eq!(view.status, PaymentStatus::Paid);
+    world.pass(1_000);
     world.paid(&mistyped, "hour", ALICE, "UJ22T8IYOU", 10);
     assert_eq!(world.status(ALICE, &mistyped).status, PaymentStatus::Paid);
+    assert_eq!(latest(&mut world), Some((mistyped, PaymentStatus::Paid)), "money is told of");
 }
 
 #[test]
