@@ -12,6 +12,8 @@ use std::time::Duration;
 
 /// How long a customer of the tests waits for what should be seen. Machines that build at the same time are slow.
 const SOON: Duration = Duration::from_secs(40);
+/// After so long a tap on a page that loads itself again was lost with the page that it met.
+const TAKEN: Duration = Duration::from_secs(5);
 /// The size of a cheap phone's screen, in CSS pixels.
 pub const PHONE: (u32, u32) = (360, 640);
 
@@ -77,10 +79,11 @@ impl<'a> Tab<'a> {
         Ok(answer["result"]["value"].take())
     }
 
-    /// The same; stops the test where it fails.
+    /// The same; stops the test where it fails. A page that loads itself again meanwhile is asked once more.
     #[must_use]
     pub fn eval(&self, expression: &str) -> Value {
-        self.try_eval(expression).unwrap_or_else(|e| panic!("{e:#}"))
+        let again = |e| if is_gone(&e) { self.try_eval(expression) } else { Err(e) };
+        self.try_eval(expression).or_else(again).unwrap_or_else(|e| panic!("{e:#}"))
     }
 
     /// Waits until an expression is true.
@@ -152,25 +155,51 @@ impl<'a> Tab<'a> {
 
     /// Taps on the link or the button with this text.
     pub fn press(&self, label: &str) {
-        let find = format!("({FIND})({})", json!(label));
-        let place = until(&format!("{label:?} to be there to press"), SOON, || self.try_eval(&find).ok().filter(|place| !place.is_null()));
+        let place = until(&format!("{label:?} to be there to press"), SOON, || self.place(label));
         let place = place.with_context(|| self.shown()).unwrap_or_else(|e| panic!("{e:#}"));
         assert_eq!(place["covered"], false, "{label:?} cannot be touched: something lies over it\n{}", self.shown());
+        self.tap(&place).unwrap_or_else(|e| panic!("{e:#}"));
+    }
+
+    fn place(&self, label: &str) -> Option<Value> {
+        self.try_eval(&format!("({FIND})({})", json!(label))).ok().filter(|place| !place.is_null())
+    }
+
+    fn tap(&self, place: &Value) -> Result<()> {
         let (x, y) = (&place["x"], &place["y"]);
-        self.must("Input.dispatchTouchEvent", json!({"type": "touchStart", "touchPoints": [{"x": x, "y": y}]}));
-        self.must("Input.dispatchTouchEvent", json!({"type": "touchEnd", "touchPoints": []}));
+        self.call("Input.dispatchTouchEvent", json!({"type": "touchStart", "touchPoints": [{"x": x, "y": y}]}))?;
+        self.call("Input.dispatchTouchEvent", json!({"type": "touchEnd", "touchPoints": []}))?;
+        Ok(())
     }
 
     /// Taps, and waits until another page is there.
     pub fn follow(&self, label: &str) {
+        if self.has("meta[http-equiv=refresh]") {
+            return self.follow_from_one_that_reloads(label);
+        }
         self.leaving(|| self.press(label));
     }
 
-    /// Does something that leads to another page, and waits for that.
+    /// A page that loads itself again, as that without script which waits for the PIN does every three seconds, takes a tap with it that
+    /// comes in that moment, and shows nothing new by coming again: what was tapped on leads to another path, and a customer taps
+    /// again.
+    fn follow_from_one_that_reloads(&self, label: &str) {
+        let left = format!("location.pathname !== {} && document.readyState === 'complete'", json!(self.eval("location.pathname")));
+        let gone = until_true(&format!("{label:?} to lead to another page"), SOON, || {
+            let Some(place) = self.place(label) else { return self.try_eval(&left).is_ok_and(|left| left == true) };
+            assert_eq!(place["covered"], false, "{label:?} cannot be touched: something lies over it");
+            self.tap(&place).is_ok()
+                && until_true("the tap to be taken", TAKEN, || self.try_eval(&left).is_ok_and(|left| left == true)).is_ok()
+        });
+        gone.with_context(|| self.shown()).unwrap_or_else(|e| panic!("{e:#}"));
+    }
+
+    /// Does something that leads to another page, and waits for that. The mark is on the document and not on the window: a refused login is
+    /// written into the same window.
     pub fn leaving(&self, act: impl FnOnce()) {
-        let _ = self.eval("window.before = true");
+        let _ = self.eval("document.documentElement.dataset.before = 'here'");
         act();
-        self.wait("another page", "!window.before && document.readyState === 'complete'");
+        self.wait("another page", "document.readyState === 'complete' && !document.documentElement.dataset.before");
     }
 
     /// Types into a field, in place of what is there.
@@ -251,6 +280,15 @@ fn requested(event: &Event) -> Option<String> {
     };
     let reused = if answer["connectionReused"] == true { ", on a connection that was there" } else { "" };
     Some(format!("{} {} from {}{reused}", answer["status"].as_u64()?, answer["url"].as_str()?, answer["remoteIPAddress"]))
+}
+
+/// Whether the page went away while it was asked: it says nothing of the page.
+#[must_use]
+pub(crate) fn is_gone(error: &anyhow::Error) -> bool {
+    let said = format!("{error:#}");
+    ["context was destroyed", "Cannot find context", "Cannot find default execution context", "navigated or closed"]
+        .iter()
+        .any(|gone| said.contains(gone))
 }
 
 fn text(value: &Value) -> Result<String> {
