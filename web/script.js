@@ -3,8 +3,8 @@
 (function () {
 'use strict';
 var d = document;
-// A form is on its way: nothing else leads away from the page.
-var sending = false;
+// The form that is on its way: nothing else leads away from the page.
+var sending = null;
 function all(q, f) { Array.prototype.forEach.call(d.querySelectorAll(q), f); }
 function show(e, on) { if (e) { if (on) { e.removeAttribute('hidden'); } else { e.setAttribute('hidden', ''); } } }
 // Calls back with the parsed answer, or with nothing where there was none.
@@ -108,16 +108,23 @@ function live(el) {
 // The same rule as the router's: a Kenyan mobile number, however it is written.
 function phone(text) { return /^(?:254|0)?[17]\d{8}$/.test(text.replace(/[\s\-()\u00a0]/g, '').replace(/^\+/, '')); }
 // A login while many others log in: the router says when to come again, and this does, so that nobody stands in line by hand.
-function login(f) {
-  var x = new XMLHttpRequest(), body = '';
+// 'button' is what was pressed; 'rest' makes the form as it was.
+function login(f, button, rest) {
+  var x = new XMLHttpRequest(), body = button.name + '=1&';
+  // Another form was sent meanwhile: that is what the customer wants.
+  if (sending !== f) { return; }
   all('form[data-next] input', function (e) { body += e.name + '=' + encodeURIComponent(e.value) + '&'; });
   x.open('POST', f.action);
+  x.timeout = 30000;
   x.onloadend = function () {
     var left = +x.getResponseHeader('Retry-After');
-    // Not all of them in the same moment.
-    if (left && left < 10) { setTimeout(function () { login(f); }, (left + Math.random()) * 1000); return; }
+    if (sending !== f) { return; }
+    // Not all of them in the same moment. From ten on it is no crowd: another page of this device logs in, and the two would push each
+    // other out for ever (takes_the_place in src/core/src/gateway/radius/access.rs).
+    if (left && left < 10) { setTimeout(function () { login(f, button, rest); }, (left + Math.random()) * 1000); return; }
     if (x.status === 200) { location.replace(f.getAttribute('data-next')); return; }
-    if (!x.status) { f.submit(); return; }
+    // As without script.
+    if (!x.status) { f.removeAttribute('data-next'); rest(); button.click(); return; }
     d.open();
     d.write(x.responseText);
     d.close();
@@ -126,6 +133,7 @@ function login(f) {
 }
 function form(f) {
   var button = f.querySelector('button'), label = button.textContent, input = f.querySelector('[data-phone]');
+  function rest() { sending = null; button.disabled = false; button.textContent = label; }
   function judge(final) {
     var text = input.value, bad = text !== '' && !phone(text) && (final || text.replace(/\D/g, '').length > 9);
     if (bad) { input.setAttribute('aria-invalid', 'true'); } else { input.removeAttribute('aria-invalid'); }
@@ -136,16 +144,20 @@ function form(f) {
     input.addEventListener('input', function () { judge(false); });
     input.addEventListener('blur', function () { judge(true); });
   }
+  // Which of its buttons it is sent by; Enter clicks on the first.
+  f.addEventListener('click', function (e) {
+    if (e.target.type === 'submit' && sending !== f) { button = e.target; label = button.textContent; }
+  });
   f.addEventListener('submit', function (e) {
+    if (sending === f) { e.preventDefault(); return; }
     if (input && !judge(true)) { e.preventDefault(); input.focus(); return; }
-    sending = true;
-    // A second button would say more than the fields do.
-    if (f.getAttribute('data-next') && f.elements.length === 3) { e.preventDefault(); login(f); }
+    sending = f;
+    if (f.getAttribute('data-next')) { e.preventDefault(); login(f, button, rest); }
     // After the event, or some browsers would not send the form.
     setTimeout(function () { button.disabled = true; button.textContent = button.getAttribute('data-busy') || label; }, 0);
   });
   // The page may come back from the browser's memory, its button still busy.
-  window.addEventListener('pageshow', function () { sending = false; button.disabled = false; button.textContent = label; });
+  window.addEventListener('pageshow', function (e) { if (e.persisted || !sending) { rest(); } });
 }
 d.addEventListener('DOMContentLoaded', function () {
   all('[data-follow]', follow);

@@ -7,7 +7,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use lango_lab::wait::{until, until_true};
 use serde_json::{Value, json};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 /// How long a customer of the tests waits for what should be seen. Machines that build at the same time are slow.
@@ -30,12 +31,24 @@ const FIND: &str = "(label) => {
   return {x, y, covered: !(hit && element.contains(hit)), width: box.width, height: box.height};
 }";
 
+/// Something that a page sent, and that the router has not got yet.
+#[derive(Debug)]
+pub struct Held {
+    id: String,
+    /// Where it goes.
+    pub url: String,
+    /// Its form.
+    pub body: String,
+}
+
 /// A tab.
 pub struct Tab<'a> {
     browser: &'a Browser,
     session: String,
     target: String,
     width: Cell<u32>,
+    /// What is held up on its way to the portal.
+    held: RefCell<VecDeque<Value>>,
     /// Whether its pages' scripts run.
     pub script: bool,
 }
@@ -44,7 +57,8 @@ impl<'a> Tab<'a> {
     pub(crate) fn open(browser: &'a Browser, language: &str, script: bool) -> Result<Self> {
         let target = text(&browser.pipe().call(None, "Target.createTarget", json!({"url": "about:blank"}))?["targetId"])?;
         let attached = browser.pipe().call(None, "Target.attachToTarget", json!({"targetId": target, "flatten": true}))?;
-        let tab = Self { browser, session: text(&attached["sessionId"])?, target, width: Cell::new(PHONE.0), script };
+        let tab =
+            Self { browser, session: text(&attached["sessionId"])?, target, width: Cell::new(PHONE.0), held: RefCell::default(), script };
         tab.call("Page.enable", json!({}))?;
         tab.call("Network.enable", json!({}))?;
         tab.call("Log.enable", json!({}))?;
@@ -250,6 +264,46 @@ impl<'a> Tab<'a> {
     #[must_use]
     pub fn events(&self) -> Vec<Event> {
         self.browser.pipe().events(&self.session)
+    }
+
+    /// From now on holds up what the page sends to these paths: the test answers in the router's place, or lets it go.
+    pub fn hold(&self, paths: &[&str]) {
+        let patterns: Vec<Value> = paths.iter().map(|path| json!({"urlPattern": format!("*{path}*")})).collect();
+        self.must("Fetch.enable", json!({"patterns": patterns}));
+    }
+
+    /// Lets everything through again.
+    pub fn hold_nothing(&self) {
+        self.must("Fetch.disable", json!({}));
+        self.held.borrow_mut().clear();
+    }
+
+    /// What is held up and was not taken yet, if anything is.
+    #[must_use]
+    pub fn held_now(&self) -> Option<Held> {
+        let held = self.events().into_iter().filter(|event| event.method == "Fetch.requestPaused").map(|event| event.params);
+        self.held.borrow_mut().extend(held);
+        let params = self.held.borrow_mut().pop_front()?;
+        let part = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        Some(Held { id: part(&params["requestId"]), url: part(&params["request"]["url"]), body: part(&params["request"]["postData"]) })
+    }
+
+    /// Waits for the next that is held up.
+    #[must_use]
+    pub fn held(&self) -> Held {
+        until("the page to send something", SOON, || self.held_now()).with_context(|| self.shown()).unwrap_or_else(|e| panic!("{e:#}"))
+    }
+
+    /// Answers it: come again in so many seconds, with this page.
+    pub fn come_again(&self, held: &Held, seconds: u32, page: &str) {
+        let headers = json!([{"name": "Retry-After", "value": seconds.to_string()}, {"name": "Content-Type", "value": "text/html"}]);
+        let answer = json!({"requestId": held.id, "responseCode": 429, "responseHeaders": headers, "body": STANDARD.encode(page)});
+        self.must("Fetch.fulfillRequest", answer);
+    }
+
+    /// Lets it go to the router.
+    pub fn let_go(&self, held: &Held) {
+        self.must("Fetch.continueRequest", json!({"requestId": held.id}));
     }
 
     /// A picture (PNG) of the whole page.

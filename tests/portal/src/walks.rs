@@ -299,6 +299,10 @@ impl<'a> Walk<'a> {
         second.see(self.t("error_bad_credentials"));
         assert_eq!((second.field("username").as_str(), second.field("password").as_str()), (username, ""));
         look("login-wrong", second);
+        if self.script {
+            self.crowd(second, username, password);
+            second.portal("/login");
+        }
         self.log_in(second, username, password, self.t("log_in"));
         second.see(self.t("error_device_limit"));
         look("login-full", second);
@@ -315,6 +319,50 @@ impl<'a> Walk<'a> {
         self.reclaim(first, receipt, &self.number(1));
         first.arrive("/account");
         assert!(first_phone.session().is_some() && second_phone.session().is_none());
+    }
+
+    /// While many log in the page comes again by itself, with the button that was pressed; not where the router says ten seconds; and not
+    /// once the customer wants something else.
+    fn crowd(&self, tab: &Tab<'_>, username: &str, password: &str) {
+        let press = |button: &str| {
+            tab.fill("username", username);
+            tab.fill("password", password);
+            tab.press(button);
+            tab.held()
+        };
+        tab.hold(&["/login"]);
+        let first = press(self.t("log_in"));
+        assert!(first.body.contains(username) && !first.body.contains("replace"), "{first:?}");
+        tab.come_again(&first, 1, "not to be seen");
+        let again = tab.held();
+        assert_eq!(again.body, first.body);
+        tab.let_go(&again);
+        tab.see(self.t("error_device_limit"));
+
+        let first = press(self.t("login_replace"));
+        assert!(first.body.contains("replace=1"), "the button is not in {first:?}");
+        tab.come_again(&first, 1, "not to be seen");
+        let again = tab.held();
+        assert_eq!(again.body, first.body);
+        tab.come_again(&again, 10, "<p>in ten seconds");
+        tab.see("in ten seconds");
+        tab.hold_nothing();
+
+        tab.portal("/login");
+        tab.hold(&["/login", "/voucher"]);
+        let first = press(self.t("log_in"));
+        tab.fill("code", "ABCD-EFGH-JKMN");
+        tab.come_again(&first, 3, "not to be seen");
+        // The login would come again in four seconds at most, by the page's own clock; nothing can be asked of a page that is being left.
+        let _ = tab.eval("setTimeout(() => { const x = new XMLHttpRequest(); x.open('GET', '/login?later'); x.send(); }, 5000)");
+        tab.press(self.t("voucher_go"));
+        let voucher = tab.held();
+        assert!(voucher.url.contains("/voucher"), "{voucher:?}");
+        let later = tab.held();
+        assert!(later.url.contains("later"), "{later:?} was sent in the voucher's place");
+        tab.let_go(&voucher);
+        tab.see(self.t("error_unknown_voucher"));
+        tab.hold_nothing();
     }
 
     /// A package for three: paid with the page open, which follows by itself; two phones on it; one puts the other offline.

@@ -260,11 +260,14 @@ impl<B: Backend> Desk<B> {
         })
     }
 
-    /// The page with both ways in that cost no money here: credentials and a voucher. What was tried comes with what was wrong.
-    fn login_page(&self, visit: &Visit<'_>, tried: Option<(&str, Problem)>, code: Option<(&str, Problem)>) -> Reply {
-        let (username, problem) = tried.unzip();
+    /// The page with both ways in that cost no money here: credentials and a voucher. What was tried comes with what was wrong, and with
+    /// whether it was to take another device's place.
+    fn login_page(&self, visit: &Visit<'_>, tried: Option<(&str, Problem, bool)>, code: Option<(&str, Problem)>) -> Reply {
+        let replaces = tried.as_ref().is_some_and(|(_, _, replaces)| *replaces);
+        let (username, problem) = tried.map(|(username, problem, _)| (username, problem)).unzip();
         let (typed, bad_code) = code.unzip();
-        let full = problem.as_ref().is_some_and(|problem| problem.code == "device_limit");
+        // Who stood in the crowd to take a place wants it still.
+        let full = problem.as_ref().is_some_and(|problem| problem.code == "device_limit" || (replaces && problem.crowded));
         let values = json!({
             "username": username.map(|username| username.chars().take(63).collect::<String>()),
             // The password is typed again: a page never holds one that was typed.
@@ -296,7 +299,7 @@ impl<B: Backend> Desk<B> {
         };
         Ok(match entered {
             Ok(_) => after_form(visit.link("/account")),
-            Err(problem) => self.login_page(&visit, Some((&username, problem)), None),
+            Err(problem) => self.login_page(&visit, Some((&username, problem, replace)), None),
         })
     }
 

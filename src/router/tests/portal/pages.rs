@@ -294,9 +294,41 @@ fn another_device_gives_way_without_script() {
         hides(&post_form(&world, PHONE, "/login", "username=wrong&password=x").await, &["name=\"replace\""]);
         let full = post_form(&world, PHONE, "/login", "username=full&password=secret-x").await;
         assert_eq!(full.status, 403);
-        shows(&full, &["value=\"full\"", "<button class=\"button plain\" name=\"replace\" value=\"1\">", "the device used longest ago"]);
+        shows(
+            &full,
+            &[
+                "value=\"full\"",
+                "<button class=\"button plain\" name=\"replace\" value=\"1\" data-busy=\"Please wait …\">",
+                "the device used longest ago",
+            ],
+        );
         let (location, _) = landed(&world, post_form(&world, PHONE, "/login", "username=full&password=secret-x&replace=1").await).await;
         assert_eq!(location, "/account");
+    });
+}
+
+#[test]
+fn in_a_crowd_the_page_says_when_to_come_again() {
+    within(Limits::default(), async |world| {
+        world.shop.refuses.set(Some(Refusal::Crowded { retry_after: Seconds(2) }));
+        for (language, text) in [
+            ("en", "Many people are logging in at this moment. Please wait 2 seconds and log in again."),
+            ("sw", "Watu wengi wanaingia kwa wakati huu. Tafadhali subiri sekunde 2 kisha uingie tena."),
+        ] {
+            for (replace, keeps) in [("", false), ("&replace=1", true)] {
+                let login = format!("username=kito42&password=k7m2p9{replace}");
+                let page = post_form(&world, PHONE, &format!("/login?lang={language}"), &login).await;
+                assert_eq!((page.status, page.header("retry-after")), (429, Some("2")));
+                shows(&page, &[text, "value=\"kito42\""]);
+                hides(&page, &["k7m2p9"]);
+                assert_eq!(page.text().contains("name=\"replace\""), keeps, "the way to take a place is there for whom it was there");
+            }
+        }
+        // Who tries too often is not in a crowd.
+        world.shop.refuses.set(Some(Refusal::TooManyRequests { retry_after: Seconds(2) }));
+        let page = post_form(&world, PHONE, "/login", "username=kito42&password=k7m2p9&replace=1").await;
+        shows(&page, &["Too many tries. Please wait 2 seconds"]);
+        hides(&page, &["name=\"replace\""]);
     });
 }
 
