@@ -1,7 +1,7 @@
 //! What is asked of every page: axe-core finds nothing in light and dark, nothing is cut off, nothing scrolls sideways, the
 //! console is silent, one request brings it, and it is light.
 
-use crate::tab::{PHONE, Tab, is_gone};
+use crate::tab::{PHONE, Tab};
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -42,8 +42,17 @@ pub fn audit(name: &str, tab: &Tab<'_>) -> u64 {
 /// When something is wrong.
 pub fn try_audit(tab: &Tab<'_>) -> Result<u64> {
     let weight = light(tab)?;
-    // A page that loads itself again may do so in the middle of it.
-    looks_right(tab).or_else(|e| if is_gone(&e) { looks_right(tab) } else { Err(e) })?;
+    // A page that loads itself again may do so in the middle of it, and what is wrong then is nobody's fault.
+    tab.wait("the whole page", "document.readyState === 'complete'");
+    let _ = tab.eval("document.documentElement.dataset.looked = 'at'");
+    let same = || tab.try_eval("document.documentElement.dataset.looked === 'at'").is_ok_and(|same| same == true);
+    looks_right(tab).or_else(|e| {
+        if same() {
+            return Err(e);
+        }
+        tab.wait("the page to be there again", "document.readyState === 'complete'");
+        looks_right(tab)
+    })?;
     Ok(weight)
 }
 

@@ -188,6 +188,7 @@ impl<'a> Tab<'a> {
 
     /// Taps, and waits until another page is there.
     pub fn follow(&self, label: &str) {
+        self.wait("the whole page", "document.readyState === 'complete'");
         if self.has("meta[http-equiv=refresh]") {
             return self.follow_from_one_that_reloads(label);
         }
@@ -337,8 +338,7 @@ fn requested(event: &Event) -> Option<String> {
 }
 
 /// Whether the page went away while it was asked: it says nothing of the page.
-#[must_use]
-pub(crate) fn is_gone(error: &anyhow::Error) -> bool {
+fn is_gone(error: &anyhow::Error) -> bool {
     let said = format!("{error:#}");
     ["context was destroyed", "Cannot find context", "Cannot find default execution context", "navigated or closed"]
         .iter()
