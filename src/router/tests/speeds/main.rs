@@ -481,11 +481,19 @@ fn an_interface_that_was_made_anew_has_its_speeds_again_at_the_next_look() {
     assert_eq!(classes(&world, "br-lan").len(), 1);
 }
 
+/// A class with its queue takes some 10 KB of the kernel's memory, and each account has two (docs/decisions/0007-speeds.md): 3,000 accounts
+/// do not fit into a router with 128 MB, whatever Lango does. It shall hold 1,000.
+fn as_many_as_there_is_room_for() -> u32 {
+    let all = std::fs::read_to_string("/proc/meminfo").unwrap();
+    let kilobytes = all.lines().find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+    if kilobytes.unwrap() < 200_000 { 1_000 } else { 3_000 }
+}
+
 #[test]
 fn thousands_of_speeds_are_set_and_taken_over() {
     let (_alone, world) = alone();
     let mut gate = world.gate();
-    let count = 3_000u32;
+    let count = as_many_as_there_is_room_for();
     let desired: Vec<GateAccount> = (0..count)
         .map(|number| {
             let [_, a, b, c] = number.to_be_bytes();
@@ -500,7 +508,8 @@ fn thousands_of_speeds_are_set_and_taken_over() {
     assert!(gate.busy_with_speeds());
     finish(&mut gate);
     println!("all have theirs after {:?}", begun.elapsed());
-    assert_eq!((classes(&world, "br-lan").len(), classes(&world, "wan").len()), (3_000, 3_000));
+    let all = count as usize;
+    assert_eq!((classes(&world, "br-lan").len(), classes(&world, "wan").len()), (all, all));
     let before = classes(&world, "br-lan");
     let begun = Instant::now();
     let mut gate = world.gate();
