@@ -327,6 +327,12 @@ impl Account {
         self.limits().map_or(1, |limits| limits.devices.max(1))
     }
 
+    /// Whether a device may be online beside the others that are.
+    #[must_use]
+    pub fn has_room_for(&self, device: Mac) -> bool {
+        self.online.keys().filter(|mac| **mac != device).count() < usize::from(self.device_limit())
+    }
+
     /// Takes away what is more than this of what is left: it was used elsewhere. Only where there is one purchase can it be told of
     /// which. Gives back whether anything was taken.
     pub fn leave_at_most(&mut self, time: Option<Millis>, data: Option<Bytes>, at: Monotonic) -> bool {

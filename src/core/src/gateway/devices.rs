@@ -85,10 +85,10 @@ impl Gateway {
     /// Whether there is room for a device; with `replace`, room is made: whoever was seen longest ago gives way.
     fn room_for(&mut self, username: &Username, device: Mac, replace: bool, now: Now) -> bool {
         while let Some(account) = self.accounts.get(username) {
-            let others = account.online.iter().filter(|(mac, _)| **mac != device);
-            if others.clone().count() < usize::from(account.device_limit()) {
+            if account.has_room_for(device) {
                 return true;
             }
+            let others = account.online.iter().filter(|(mac, _)| **mac != device);
             // One that is not even on the Wi-Fi any more comes first, and what was not seen since a restart before what was.
             let seen = |mac: &Mac| (self.neighbours.is_here(*mac), self.seen.0.get(mac).copied());
             let longest = others.min_by_key(|(mac, online)| (seen(mac), online.since)).map(|(mac, _)| *mac);

@@ -192,6 +192,7 @@ fn delay(told: &Accounting, boot: &BootId, now: Now) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::radius::server::Server;
     use crate::radius::server::tests::{nas, server};
     use lango_core::gate::Traffic;
     use lango_core::radius::{AccountedSession, SessionId};
@@ -228,20 +229,38 @@ mod tests {
         assert_eq!((0..20).position(|_| own.failed(7, true)), Some(9), "beside it nothing is taken");
     }
 
-    #[tokio::test]
-    async fn what_a_server_never_acknowledges_is_refused_and_asked_once_when_it_is_given_again() {
-        let millis = Duration::from_millis;
-        let pace = Pace { round: millis(50), retry: Retry::new(millis(1), millis(2), Duration::MAX) };
-        let work = async {
-            let (server, mut packets) = server(false);
-            let (events, mut done) = mpsc::channel(64);
+    /// A quick teller, and its server.
+    struct Telling {
+        server: Rc<Server>,
+        packets: mpsc::Receiver<Vec<u8>>,
+        orders: mpsc::UnboundedSender<Accounting>,
+        done: mpsc::Receiver<RadiusEvent>,
+        running: tokio::task::JoinHandle<()>,
+    }
+
+    impl Telling {
+        fn begin() -> Self {
+            let millis = Duration::from_millis;
+            let pace = Pace { round: millis(50), retry: Retry::new(millis(1), millis(2), Duration::MAX) };
+            let (server, packets) = server(false);
+            let (events, done) = mpsc::channel(64);
             let teller = Teller { pool: Pool(vec![Rc::clone(&server)]), nas: Rc::new(nas()), boot: BootId::from("this"), events };
             let (orders, received) = mpsc::unbounded_channel();
             let running = tokio::task::spawn_local(run_at(pace, teller, received));
-            let acknowledge = |request: &[u8]| {
-                let response = Packet::decode(request, b"secret").unwrap().make_response_packet(Code::AccountingResponse);
-                server.received(&response.encode().unwrap(), None);
-            };
+            Self { server, packets, orders, done, running }
+        }
+    }
+
+    fn acknowledge(server: &Server, request: &[u8]) {
+        let response = Packet::decode(request, b"secret").unwrap().make_response_packet(Code::AccountingResponse);
+        server.received(&response.encode().unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn what_a_server_never_acknowledges_is_refused_and_asked_once_when_it_is_given_again() {
+        let work = async {
+            let Telling { server, mut packets, orders, mut done, running } = Telling::begin();
+            let acknowledge = |request: &[u8]| acknowledge(&server, request);
             // Twice: it is here already.
             orders.send(told(0, "bad")).unwrap();
             orders.send(told(0, "bad")).unwrap();
@@ -297,18 +316,9 @@ mod tests {
 
     #[tokio::test]
     async fn the_only_thing_there_is_tried_on_and_the_rules_hear_that_it_is_in_vain() {
-        let millis = Duration::from_millis;
-        let pace = Pace { round: millis(50), retry: Retry::new(millis(1), millis(2), Duration::MAX) };
         let work = async {
-            let (server, mut packets) = server(false);
-            let (events, mut done) = mpsc::channel(64);
-            let teller = Teller { pool: Pool(vec![Rc::clone(&server)]), nas: Rc::new(nas()), boot: BootId::from("this"), events };
-            let (orders, received) = mpsc::unbounded_channel();
-            let running = tokio::task::spawn_local(run_at(pace, teller, received));
-            let acknowledge = |request: &[u8]| {
-                let response = Packet::decode(request, b"secret").unwrap().make_response_packet(Code::AccountingResponse);
-                server.received(&response.encode().unwrap(), None);
-            };
+            let Telling { server, mut packets, orders, mut done, running } = Telling::begin();
+            let acknowledge = |request: &[u8]| acknowledge(&server, request);
             orders.send(told(0, "unknown")).unwrap();
             assert_eq!(done.recv().await, Some(RadiusEvent::InVain { seq: 0 }));
             // Something else goes beside it and is taken, while it is tried on.

@@ -10,6 +10,7 @@ use radius::core::code::Code;
 use radius::core::packet::Packet;
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -81,6 +82,15 @@ struct Closing {
 }
 
 impl Closing {
+    /// With the configuration of a router that asks it.
+    async fn with_its_config(tls: TlsAcceptor, folder: &Path) -> (Self, RadiusConfig) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let mut config = config(vec![ServerConfig { host: "127.0.0.1".into(), port, tls: true, must_sign: true }]);
+        config.certificates = Certificates { ca: Some(folder.join("ca.pem")), own: None };
+        (Self { listener, tls }, config)
+    }
+
     async fn connection(&self) -> TlsStream<TcpStream> {
         let (stream, _) = timeout(Duration::from_secs(30), self.listener.accept()).await.expect("nobody connected").unwrap();
         self.tls.accept(stream).await.unwrap()
@@ -105,11 +115,7 @@ fn an_idle_connection_is_tried_and_one_that_is_closed_is_made_again() {
     let folder = tempfile::tempdir().unwrap();
     let tls = certain(&authority, folder.path());
     alone(async || {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let closing = Closing { listener, tls };
-        let mut config = config(vec![ServerConfig { host: "127.0.0.1".into(), port, tls: true, must_sign: true }]);
-        config.certificates = Certificates { ca: Some(folder.path().join("ca.pem")), own: None };
+        let (closing, config) = Closing::with_its_config(tls, folder.path()).await;
         let mut adapter = Adapter::start(config);
         let mut stream = closing.connection().await;
         let id = adapter.question("nemo", Credential::Mac);
@@ -141,11 +147,7 @@ fn orders_come_by_the_router_s_own_connection_and_by_no_other_secret() {
     let folder = tempfile::tempdir().unwrap();
     let tls = certain(&authority, folder.path());
     alone(async || {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let server = Closing { listener, tls };
-        let mut config = config(vec![ServerConfig { host: "127.0.0.1".into(), port, tls: true, must_sign: true }]);
-        config.certificates = Certificates { ca: Some(folder.path().join("ca.pem")), own: None };
+        let (server, config) = Closing::with_its_config(tls, folder.path()).await;
         assert_eq!(config.coa_port, None);
         let mut adapter = Adapter::start(config);
         let mut stream = server.connection().await;

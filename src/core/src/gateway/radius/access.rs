@@ -95,9 +95,10 @@ impl Gateway {
     }
 
     /// Whether a server knows everything that was bought on the account, in the way in which it is used here, and it is the customer
-    /// who asks: only then may what the server says take away what was used elsewhere.
+    /// who asks: only then may what the server says take away what was used elsewhere. Where others here have all places no server needs to
+    /// say so, and a device may be replaced.
     fn may_roam(&self, device: Mac, username: &Username, password: &Password, now: Now) -> bool {
-        self.known_to_servers(username).is_some_and(|account| account.password.matches(password) && !self.full_here(device, account))
+        self.known_to_servers(username).is_some_and(|account| account.password.matches(password) && account.has_room_for(device))
             && self.login_tries.check(device, now.monotonic).is_ok()
     }
 
@@ -109,11 +110,6 @@ impl Gateway {
     /// Something was bought on the account.
     pub(in crate::gateway) fn bought_meanwhile(&mut self, username: &Username) {
         self.radius.asked.values_mut().filter(|asked| asked.user == *username).for_each(|asked| asked.of_all = false);
-    }
-
-    /// Whether others here have all places of an account of this router: then no server needs to say so, and a device may be replaced.
-    fn full_here(&self, device: Mac, account: &Account) -> bool {
-        account.online.keys().filter(|mac| **mac != device).count() >= usize::from(account.device_limit())
     }
 
     fn ask_server(&mut self, why: Why, device: Mac, user: Username, credential: Credential, now: Now) -> Result<(), Refusal> {
