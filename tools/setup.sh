@@ -47,6 +47,7 @@ find_lab() {
   want udhcpc udhcpc
   want iputils-ping ping
   want openssl openssl
+  want curl curl
   want e2fsprogs mkfs.ext4
   want faketime faketime
   want sqlite3 sqlite3

@@ -6,7 +6,7 @@ use crate::internet::{HOST4, HOST6, NAME};
 use crate::net::Namespace;
 use crate::process::Program;
 use crate::tool;
-use crate::world::{CLOUD4, PORTAL, ROUTER4};
+use crate::world::{CLOUD4, ROUTER4};
 use anyhow::Result;
 use std::collections::BTreeSet;
 use std::net::UdpSocket;
@@ -42,7 +42,6 @@ pub fn start(router: &Namespace, folder: &Path) -> Result<Program> {
          no-ping\n\
          dhcp-leasefile={}\n\
          dhcp-range=10.77.0.50,10.77.0.250,255.255.255.0,12h\n\
-         dhcp-option-force=114,{PORTAL}/captive-portal/api\n\
          enable-ra\n\
          ra-param=br-lan,10,1800\n\
          dhcp-range=::,constructor:br-lan,ra-only,64,12h\n\

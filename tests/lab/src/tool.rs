@@ -24,8 +24,14 @@ pub const NEEDED: &[(&str, &str)] = &[
 ];
 
 /// What only some tests use: asked for where it is wanted.
-const WANTED_BY_SOME: &[(&str, &str)] =
-    &[("freeradius", "freeradius"), ("radclient", "freeradius-utils"), ("sqlite3", "sqlite3"), ("chromium", "chromium")];
+const WANTED_BY_SOME: &[(&str, &str)] = &[
+    ("openssl", "openssl"),
+    ("curl", "curl"),
+    ("freeradius", "freeradius"),
+    ("radclient", "freeradius-utils"),
+    ("sqlite3", "sqlite3"),
+    ("chromium", "chromium"),
+];
 
 /// The program's full path. An ordinary user's PATH often lacks the `sbin` directories, where most of them are.
 ///

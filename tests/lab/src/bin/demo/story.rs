@@ -43,8 +43,8 @@ fn joins(lab: &Lab, phone: &Phone) -> Result<()> {
     quote("dnsmasq", line);
     let leases = std::fs::read_to_string(lango_lab::dnsmasq::leases(&lab.world.folder))?;
     quote("dhcp.leases", leases.lines().find(|line| line.contains(&phone.mac)).context("the lease in dnsmasq's file")?);
-    let api = lease.portal_api.context("DHCP option 114")?;
-    say(&format!("DHCP option 114 tells the phone where the portal is: {api}"));
+    ensure!(lease.portal_api.is_none(), "DHCP option 114 is for routers with a certificate, and this one has none");
+    say("This router has no certificate for HTTPS, so DHCP names no portal (option 114): the phone's own check will find it.");
     say(&format!("The router's advertisement gave it an IPv6 address, too: {}", phone.address6().context("an IPv6 address")?));
     Ok(())
 }
