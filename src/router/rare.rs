@@ -4,7 +4,7 @@
 //! Where a function belongs is read from its section's name, which is the function's as rustc mangles it ("v0"; RFC 2603): `_R`, what
 //! kind of thing it is, and its crate with a hash, before anything else. A function whose name is of another form stays where it was.
 
-/// What a router runs that has a relay: crates, and modules of them, each name with its length before it.
+/// What a router runs that has a relay or a certificate: crates, and modules of them, each name with its length before it.
 const TLS_AND_MQTT: &[&str] = &[
     "12tokio_rustls",
     "15rustls_pemfile",
@@ -14,8 +14,11 @@ const TLS_AND_MQTT: &[&str] = &[
     "4ring3rsa",
     "4ring4aead",
     "4ring9signature",
+    "5lango11certificate",
     "5lango3tls",
     "5lango4sync",
+    "5lango6daemon5https",
+    "5lango6portal6secure",
     "6rustls",
     "6webpki",
     "7rumqttc",

@@ -3,6 +3,7 @@
 //! Adapters know `lango_core`'s types, never each other.
 #![recursion_limit = "256"]
 
+pub mod certificate;
 pub mod cli;
 pub mod clock;
 pub mod config;

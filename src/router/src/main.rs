@@ -19,6 +19,8 @@ fn main() -> ExitCode {
         }
         Job::Check => end(&cli::check(&arguments.config)),
         Job::Garden => end(&cli::garden(&arguments.config)),
+        Job::Certificate => end(&cli::certificate_status(&arguments.config)),
+        Job::RequestCertificate => end(&cli::request_certificate(&arguments.config)),
         Job::MakeVouchers(wanted) => end(&cli::make_vouchers(&arguments.config, &wanted, arguments.json)),
         Job::Ask(ask) => end(&cli::ask(&arguments.config, &ask, arguments.json)),
         Job::Run => {

@@ -1,10 +1,12 @@
-//! TLS towards the broker and RADIUS servers: rustls over ring, named here and not left to what the process has as its default.
+//! TLS towards the broker and RADIUS servers, and of the portal: rustls over ring, named here and not left to what the process has as its
+//! default.
 
 use rustls::crypto::{CryptoProvider, KeyProvider};
+use rustls::server::NoServerSessionStorage;
 use rustls::sign::SigningKey;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, SignatureVerificationAlgorithm};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -62,15 +64,46 @@ pub fn client_config(ca: Option<&Path>, own: Option<(&Path, &Path)>) -> Result<A
     let config =
         ClientConfig::builder_with_provider(Arc::new(provider())).with_safe_default_protocol_versions()?.with_root_certificates(roots);
     let Some((certificate, key)) = own else { return Ok(Arc::new(config.with_no_client_auth())) };
-    let empty = |path: &Path, cause: Option<String>| TlsError::Empty { path: path.to_owned(), cause };
-    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&read(certificate)?).collect();
-    let chain = chain.map_err(|cause| empty(certificate, Some(cause.to_string())))?;
-    if chain.is_empty() {
-        return Err(empty(certificate, None));
-    }
-    let key =
-        PrivateKeyDer::from_pem_slice(&read(key)?).map_err(|cause| TlsError::Key { path: key.to_owned(), cause: cause.to_string() })?;
-    Ok(Arc::new(config.with_client_auth_cert(chain, key)?))
+    Ok(Arc::new(config.with_client_auth_cert(chain(certificate)?, self::key(key)?)?))
+}
+
+/// What to answer with: certificates, the server's own first, and its key. The same versions and ciphers as towards servers: others
+/// would be in the program for this alone.
+///
+/// # Errors
+/// When the key is not the certificate's.
+pub fn server_config(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>) -> Result<Arc<ServerConfig>, rustls::Error> {
+    let config = ServerConfig::builder_with_provider(Arc::new(provider())).with_safe_default_protocol_versions()?;
+    let mut config = config.with_no_client_auth().with_single_cert(chain, key)?;
+    // Nothing is kept of a connection that ended: a phone asks once in minutes.
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    Ok(Arc::new(config))
+}
+
+/// Signatures that certificates may have.
+#[must_use]
+pub fn signatures() -> &'static [&'static dyn SignatureVerificationAlgorithm] {
+    rustls::crypto::ring::default_provider().signature_verification_algorithms.all
+}
+
+/// The certificates of a PEM file: at least one.
+///
+/// # Errors
+/// When there is none to be read.
+pub fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let empty = |cause: Option<String>| TlsError::Empty { path: path.to_owned(), cause };
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&read(path)?).collect();
+    let chain = chain.map_err(|cause| empty(Some(cause.to_string())))?;
+    if chain.is_empty() { Err(empty(None)) } else { Ok(chain) }
+}
+
+/// The private key of a PEM file.
+///
+/// # Errors
+/// When there is none to be read.
+pub fn key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
+    PrivateKeyDer::from_pem_slice(&read(path)?).map_err(|cause| TlsError::Key { path: path.to_owned(), cause: cause.to_string() })
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, TlsError> {

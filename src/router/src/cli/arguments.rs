@@ -19,6 +19,8 @@ Lango: the gate of a prepaid Wi-Fi router.
   lango run                     run the gateway, in the foreground
   lango check                   look for mistakes in the configuration
   lango garden                  print what dnsmasq needs for the walled garden
+  lango certificate             how the certificate for HTTPS is
+  lango certificate request     make the key for it where there is none, and print what a CA is to sign
 
 Of the running gateway (add --json for programs):
   lango status                  how it is
@@ -67,6 +69,10 @@ pub enum Job {
     Check,
     /// Print dnsmasq's lines for the walled garden.
     Garden,
+    /// Say how the certificate is.
+    Certificate,
+    /// Print a request for one.
+    RequestCertificate,
     /// Make vouchers.
     MakeVouchers(Wanted),
     /// Ask the daemon.
@@ -135,6 +141,8 @@ fn job(words: &[&str], device: Option<Mac>) -> Result<Job, String> {
         ["run"] => Job::Run,
         ["check"] => Job::Check,
         ["garden"] => Job::Garden,
+        ["certificate"] => Job::Certificate,
+        ["certificate", "request"] => Job::RequestCertificate,
         ["status"] => ask(Request::Status),
         ["sessions"] => ask(Request::Sessions),
         ["accounts"] => ask(Request::Accounts),
@@ -175,6 +183,7 @@ fn job(words: &[&str], device: Option<Mac>) -> Result<Job, String> {
         ["vouchers", ..] => {
             return Err("it is `lango vouchers create PACKAGE COUNT`, `lango vouchers list` or `lango vouchers revoke BATCH`".to_owned());
         }
+        ["certificate", ..] => return Err("it is `lango certificate` or `lango certificate request`".to_owned()),
         ["grant", ..] => return Err("it is `lango grant MAC PACKAGE`".to_owned()),
         ["kick", ..] => return Err("it is `lango kick MAC|USERNAME`".to_owned()),
         [
@@ -201,6 +210,8 @@ mod tests {
         assert_eq!(typed("run --config /tmp/x").unwrap().config, PathBuf::from("/tmp/x"));
         assert_eq!(typed("--config=/tmp/x check").unwrap().job, Job::Check);
         assert_eq!(typed("garden -c /tmp/x").unwrap().job, Job::Garden);
+        assert_eq!(typed("certificate").unwrap().job, Job::Certificate);
+        assert_eq!(typed("certificate request -c /tmp/x").unwrap().job, Job::RequestCertificate);
         assert_eq!(typed("").unwrap().job, Job::Help);
         assert_eq!(typed("run --help").unwrap().job, Job::Help);
         assert!(typed("sessions --json").unwrap().json);
@@ -225,6 +236,7 @@ mod tests {
     fn mistakes_get_a_sentence() {
         for (line, told) in [
             ("fly", "there is no command `fly`; `lango --help` lists them"),
+            ("certificate renew", "it is `lango certificate` or `lango certificate request`"),
             ("grant", "it is `lango grant MAC PACKAGE`"),
             ("grant nonsense hour", "nonsense: a MAC address must be six pairs of hex digits, as 02:00:5e:10:00:01"),
             ("serve", "it is `lango serve RECEIPT [PACKAGE] [--device MAC]`"),

@@ -1,11 +1,13 @@
 //! The command line: what was typed, what is asked of the daemon, and what people read.
 
 mod arguments;
+mod certificate;
 mod indent;
 mod tables;
 mod vouchers;
 
 pub use arguments::{Arguments, Ask, Job, USAGE, parse};
+pub use certificate::{check, request as request_certificate, status as certificate_status};
 pub use vouchers::{Wanted, make as make_vouchers};
 
 use crate::config::{self, Config, LoadError};
@@ -66,14 +68,6 @@ pub fn run(path: &Path) -> Outcome {
 
 fn denied(cause: &(dyn std::error::Error + 'static)) -> bool {
     cause.downcast_ref::<std::io::Error>().is_some_and(|cause| cause.kind() == std::io::ErrorKind::PermissionDenied)
-}
-
-/// `lango check`.
-#[must_use]
-pub fn check(path: &Path) -> Outcome {
-    let (lines, code) = config::check(path);
-    let text: String = lines.iter().flat_map(|line| [line.as_str(), "\n"]).collect();
-    if code == exit::OK { Outcome { out: text, ..Outcome::default() } } else { Outcome { error: text, code, out: String::new() } }
 }
 
 /// `lango garden`: a line of dnsmasq's configuration for each name of the walled garden, with no daemon asked.

@@ -8,7 +8,7 @@ pub mod settings;
 pub mod uci;
 pub mod values;
 
-pub use settings::{Config, Gateway, Radius, Relay};
+pub use settings::{Config, Gateway, Https, Radius, Relay};
 
 use std::fmt;
 use std::io::{self, Read as _};
@@ -91,6 +91,15 @@ fn read_file(path: &Path) -> io::Result<Vec<u8>> {
     Ok(text)
 }
 
+/// The line of an option of the only section of its type, or where that section begins: for what is found out later.
+#[must_use]
+pub fn line_of(path: &Path, kind: &str, option: &str) -> u32 {
+    let (file, _) = uci::parse(&read_file(path).unwrap_or_default());
+    let section = file.sections.iter().find(|section| section.kind == kind);
+    let line = section.and_then(|section| section.options.iter().find(|entry| entry.name == option)).map(uci::Entry::line);
+    line.or(section.map(|section| section.line)).unwrap_or(1)
+}
+
 /// `lango check`: what to print, a line each, and the exit code: 0, or 78 where something is wrong.
 #[must_use]
 pub fn check(path: &Path) -> (Vec<String>, u8) {
@@ -109,7 +118,8 @@ fn summary(config: &Config) -> String {
     let relay =
         config.relay.as_ref().map_or_else(|| "no relay: no M-Pesa payments".to_owned(), |relay| format!("relay over {}", relay.broker));
     let radius = if config.radius.is_some() { ", accounts by RADIUS" } else { "" };
-    format!("Router {}, {packages}, {relay}{radius}.", config.gateway.name)
+    let https = config.https.as_ref().map(|https| format!(", {}", https.url())).unwrap_or_default();
+    format!("Router {}, {packages}, {relay}{radius}{https}.", config.gateway.name)
 }
 
 #[cfg(test)]

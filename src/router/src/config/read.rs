@@ -1,7 +1,7 @@
 //! From sections to settings: what each section may hold, what it must, and what must fit together. Pure.
 
 use super::options::{Options, Shown, hint};
-use super::settings::{Config, Gateway, Radius, Relay};
+use super::settings::{Config, Gateway, Https, Radius, Relay};
 use super::uci::{Fault, File, Section};
 use super::values::{self, RadiusServer, Rule, Secret};
 use lango_core::package::{Limits, Package};
@@ -10,7 +10,7 @@ use lango_core::settings::Outage;
 use lango_core::units::{Bytes, Invalid, Kbps, Millis, PackageId, RouterName, Seconds, Shillings};
 use std::path::PathBuf;
 
-const SECTIONS: [&str; 4] = ["gateway", "relay", "radius", "package"];
+const SECTIONS: [&str; 5] = ["gateway", "relay", "radius", "https", "package"];
 
 /// Ten years: a longer time is a slip of the finger.
 const MAX_MINUTES: u64 = 10 * 365 * 24 * 60;
@@ -45,6 +45,8 @@ pub(super) fn config(file: &File) -> Result<Config, Vec<Fault>> {
         let right = "add a relay section, or take `option roaming` out";
         faults.push(Fault::new(section.line, "accounts cannot roam without a relay: nobody would tell the RADIUS server of them", right));
     }
+    let portal_port = gateway.as_ref().map(|gateway| gateway.portal_port);
+    let https = only(file, "https", &mut faults).map(|section| gather(https(section, portal_port), &mut faults));
     let sold: Vec<_> = file.sections.iter().filter(|section| section.kind == "package").collect();
     if let (true, None, Some(section)) = (sold.is_empty(), &radius, gateway_section) {
         let right = "add a package section, or a radius section for accounts that are sold elsewhere";
@@ -53,7 +55,7 @@ pub(super) fn config(file: &File) -> Result<Config, Vec<Fault>> {
     let packages = sold.into_iter().filter_map(|section| gather(package(section), &mut faults)).collect();
     faults.sort_by_key(|fault| fault.line);
     match (gateway, faults.is_empty()) {
-        (Some(gateway), true) => Ok(Config { gateway, relay: relay.flatten(), radius: radius.flatten(), packages }),
+        (Some(gateway), true) => Ok(Config { gateway, relay: relay.flatten(), radius: radius.flatten(), https: https.flatten(), packages }),
         _ => Err(faults),
     }
 }
@@ -232,6 +234,31 @@ fn radius(section: &Section, router: Option<&str>) -> Outcome<Radius> {
         own: cert.zip(key),
     });
     (radius, faults)
+}
+
+fn https(section: &Section, portal_port: Option<u16>) -> Outcome<Https> {
+    let mut options = Options::of(section);
+    let name = options.required("name", Shown::Yes, "kibera-7.hs.example.org", values::dns_name);
+    let port = options.optional("port", Shown::Yes, values::port).unwrap_or(8443);
+    let cert = options.optional("cert", Shown::Yes, values::path).unwrap_or_else(|| PathBuf::from("/etc/lango/https.pem"));
+    let key = options.optional("key", Shown::Yes, values::path).unwrap_or_else(|| PathBuf::from("/etc/lango/https.key"));
+    if portal_port == Some(port) {
+        options.fault(
+            options.line_of("port"),
+            format!("port {port} is the plain portal's already"),
+            "choose another `option port`, as 8443",
+        );
+    }
+    if cert == key {
+        let right = "give certificate and key a file each";
+        options.fault(
+            options.line_of("key"),
+            "'cert' and 'key' are one file: the certificate goes to others, and the key to nobody",
+            right,
+        );
+    }
+    let faults = options.finish();
+    (name.map(|name| Https { name, port, cert, key }), faults)
 }
 
 fn package(section: &Section) -> Outcome<Package> {

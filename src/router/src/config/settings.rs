@@ -18,6 +18,8 @@ pub struct Config {
     pub relay: Option<Relay>,
     /// A RADIUS server. Without it all accounts are local.
     pub radius: Option<Radius>,
+    /// The portal over HTTPS as well. Without it: plain HTTP alone.
+    pub https: Option<Https>,
     /// What is sold, in the file's order.
     pub packages: Vec<Package>,
 }
@@ -66,6 +68,30 @@ pub struct Relay {
     pub relay_key: [u8; 32],
     /// How long before the end of what a customer has a text says so; zero: at the end; none: none does.
     pub end_notice: Option<Millis>,
+}
+
+/// The portal over HTTPS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Https {
+    /// The name that its certificate is for: a DNS name.
+    pub name: HostName,
+    /// Its TCP port; not the gateway's `portal_port`.
+    pub port: u16,
+    /// Its certificate, and those that lead to its CA, a PEM file.
+    pub cert: PathBuf,
+    /// Its private key, a PEM file.
+    pub key: PathBuf,
+}
+
+impl Https {
+    /// Where customers find the portal by it.
+    #[must_use]
+    pub fn url(&self) -> String {
+        match self.port {
+            443 => format!("https://{}/", self.name),
+            port => format!("https://{}:{port}/", self.name),
+        }
+    }
 }
 
 /// RADIUS servers, and what they are told.

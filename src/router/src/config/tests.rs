@@ -48,6 +48,12 @@ config package 'hour'
 	option down_kbps '5000'              # absent: no speed limit
 	option up_kbps '2000'
 	option devices '1'                   # devices online at once on one account
+
+config https 'https'
+	option name 'kibera-7.hs.example.org'
+	option port '8443'
+	option cert '/etc/lango/https.pem'
+	option key '/etc/lango/https.key'
 "
     )
 }
@@ -392,7 +398,7 @@ fn every_wrong_value_is_told_with_what_would_be_right() {
             "34: 'price' has one value only, and this is a second one (line 30 has the first); keep one of them",
         ),
         ("config radius 'radius'", "config radios", "20: there is no section type 'radios'; did you mean 'radius'?"),
-        ("config radius 'radius'", "config dhcp", "20: there is no section type 'dhcp'; known are gateway, relay, radius, package"),
+        ("config radius 'radius'", "config dhcp", "20: there is no section type 'dhcp'; known are gateway, relay, radius, https, package"),
         ("list allow 'safaricom.co.ke'", "list lan 'br-lan'", "11: 'br-lan' stands twice in lan; name each interface once"),
     ] {
         let text = full();
@@ -491,6 +497,33 @@ fn secrets_are_shown_nowhere() {
 }
 
 #[test]
+fn https_has_a_name_of_its_own_and_little_else() {
+    let small = format!("{SMALL}config https\n\toption name Kibera-7.HS.example.org\n");
+    let https = read(&small).https.unwrap();
+    assert_eq!(
+        (https.name.as_str(), https.port, https.url().as_str()),
+        ("kibera-7.hs.example.org", 8443, "https://kibera-7.hs.example.org:8443/")
+    );
+    assert_eq!((https.cert, https.key), (PathBuf::from("/etc/lango/https.pem"), PathBuf::from("/etc/lango/https.key")));
+    assert_eq!(read(&format!("{small}\toption port 443\n")).https.unwrap().url(), "https://kibera-7.hs.example.org/");
+    assert_eq!(read(SMALL).https, None);
+    let name = "as kibera-7.hs.example.org: no address, no https://, no port, no *";
+    for (change, told) in [
+        (("Kibera-7.HS.example.org", "192.0.2.1"), format!("lango:10: 'name' is \"192.0.2.1\"; it must be the DNS name that the certificate is for, {name}")),
+        (("Kibera-7.HS.example.org", "kibera"), format!("lango:10: 'name' is \"kibera\"; it must be the DNS name that the certificate is for, {name}")),
+        (("Kibera-7.HS.example.org", "*.example.org"), format!("lango:10: 'name' is \"*.example.org\"; it must be the DNS name that the certificate is for, {name}")),
+        (("\toption name Kibera-7.HS.example.org\n", ""), "lango:9: https has no 'name'; add: option name 'kibera-7.hs.example.org'".to_owned()),
+        (("org\n", "org\n\toption port 8088\n"), "lango:11: port 8088 is the plain portal's already; choose another `option port`, as 8443".to_owned()),
+        (
+            ("org\n", "org\n\toption key /etc/lango/https.pem\n"),
+            "lango:11: 'cert' and 'key' are one file: the certificate goes to others, and the key to nobody; give certificate and key a file each".to_owned(),
+        ),
+    ] {
+        assert_eq!(mistakes(&small.replace(change.0, change.1)), [told]);
+    }
+}
+
+#[test]
 fn a_long_value_is_cut_in_its_message() {
     let said = mistakes(&SMALL.replace("50", &"9".repeat(5_000)));
     assert!(said[0].len() < 200, "{}", said[0]);
@@ -509,7 +542,12 @@ fn files_are_read_and_checked() {
     std::fs::write(&path, full()).unwrap();
     assert_eq!(
         check(&path),
-        (vec![format!("{name}: in order. Router kibera-7, 1 package, relay over mqtts://mqtt.example.org:8883, accounts by RADIUS.")], 0)
+        (
+            vec![format!(
+                "{name}: in order. Router kibera-7, 1 package, relay over mqtts://mqtt.example.org:8883, accounts by RADIUS, https://kibera-7.hs.example.org:8443/."
+            )],
+            0
+        )
     );
     assert_eq!(load(&path).unwrap(), read(&full()));
 

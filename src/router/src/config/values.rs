@@ -143,6 +143,12 @@ pub(super) fn host_name(text: &str) -> Result<HostName, Rule> {
     Ok(HostName(text.to_ascii_lowercase()))
 }
 
+/// A DNS name for which there can be a certificate: with a dot in it, and no address.
+pub(super) fn dns_name(text: &str) -> Result<HostName, Rule> {
+    let name = host_name(text).ok().filter(|name| name.0.contains('.') && name.0.parse::<IpAddr>().is_err());
+    name.ok_or("the DNS name that the certificate is for, as kibera-7.hs.example.org: no address, no https://, no port, no *")
+}
+
 /// An absolute path.
 pub(super) fn path(text: &str) -> Result<PathBuf, Rule> {
     if !text.starts_with('/') || text.chars().any(char::is_control) {

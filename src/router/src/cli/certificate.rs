@@ -1,0 +1,98 @@
+//! What is said of the certificate for HTTPS: by `lango check`, and by `lango certificate`, which makes its key as well.
+
+use super::{Outcome, configured, exit};
+use crate::certificate::{About, Age, Certificate, RENEW_DAYS, Wrong, key};
+use crate::clock;
+use crate::config::{self, Config, Https};
+use std::fmt::Write as _;
+use std::path::Path;
+
+/// `lango check`: the configuration, and where that is in order, the certificate that it names.
+#[must_use]
+pub fn check(path: &Path) -> Outcome {
+    let (lines, code) = config::check(path);
+    let text: String = lines.iter().flat_map(|line| [line.as_str(), "\n"]).collect();
+    if code != exit::OK {
+        return Outcome { error: text, code, out: String::new() };
+    }
+    let (wrong, warning) = match configured(path) {
+        Ok(Config { https: Some(https), .. }) => examine(&https),
+        _ => (Vec::new(), None),
+    };
+    let line = |about: About| {
+        let option = match about {
+            About::Name => "name",
+            About::Certificate => "cert",
+            About::Key => "key",
+        };
+        format!("{}:{}", path.display(), config::line_of(path, "https", option))
+    };
+    let mut error: String = wrong.iter().map(|wrong| format!("{}: {wrong}\n", line(wrong.about))).collect();
+    if !error.is_empty() {
+        return Outcome { error, code: exit::CONFIG, out: String::new() };
+    }
+    if let Some(warning) = warning {
+        // A `String` takes everything.
+        let _ = writeln!(error, "{}: {warning}", line(About::Certificate));
+    }
+    Outcome { out: text, error, code }
+}
+
+/// What is wrong with the certificate; and what will be, soon.
+fn examine(https: &Https) -> (Vec<Wrong>, Option<String>) {
+    let now = clock::now().wall;
+    match Certificate::open(https) {
+        Err(wrong) => (wrong, None),
+        Ok(certificate) => {
+            let soon = matches!(certificate.age(now), Age::Good(days) if days < RENEW_DAYS) || now.is_none();
+            (certificate.untimely(now).into_iter().collect(), soon.then(|| certificate.told(now)))
+        }
+    }
+}
+
+fn with_https(path: &Path) -> Result<Https, Outcome> {
+    configured(path)?.https.ok_or_else(|| {
+        let missing = format!("{} has no https section; add: config https 'https', with its name (docs/https.md)", path.display());
+        Outcome::failed(exit::CONFIG, missing)
+    })
+}
+
+/// `lango certificate`: how it is, with no daemon asked.
+#[must_use]
+pub fn status(path: &Path) -> Outcome {
+    let https = match with_https(path) {
+        Ok(https) => https,
+        Err(outcome) => return outcome,
+    };
+    let now = clock::now().wall;
+    let (out, wrong) = match Certificate::open(&https) {
+        Ok(certificate) => {
+            let out = format!("{}\n{}\n", https.url(), certificate.told(now));
+            (out, certificate.untimely(now).into_iter().collect())
+        }
+        Err(wrong) => (String::new(), wrong),
+    };
+    let error: String = wrong.iter().map(|wrong| format!("lango: {wrong}\n")).collect();
+    let code = if error.is_empty() { exit::OK } else { exit::CONFIG };
+    Outcome { out, error, code }
+}
+
+/// `lango certificate request`: what a CA is to sign, on standard output alone, so that it can be sent there.
+#[must_use]
+pub fn request(path: &Path) -> Outcome {
+    let https = match with_https(path) {
+        Ok(https) => https,
+        Err(outcome) => return outcome,
+    };
+    match key::request(&https) {
+        Ok(request) => {
+            let how = if request.made { "was made" } else { "was there and is used" };
+            let error = format!("The key {} {how}. It stays on this router; what is printed goes to the CA.\n", https.key.display());
+            Outcome { out: request.pem, error, code: exit::OK }
+        }
+        Err(error) => {
+            let denied = error.chain().any(super::denied);
+            Outcome::failed(if denied { exit::PERMISSION } else { exit::SOFTWARE }, format!("{error:#}"))
+        }
+    }
+}
