@@ -50,6 +50,7 @@ pub fn gate_config() -> GateConfig {
         lan: vec!["br-lan".to_owned()],
         wan: "wan".to_owned(),
         portal_port: PORTAL_PORT,
+        https_port: None,
         isolate: true,
         learn: true,
         whole: Whole::default(),

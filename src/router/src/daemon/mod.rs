@@ -8,6 +8,7 @@ mod batch;
 mod cleaning;
 mod front;
 mod garden;
+mod https;
 mod offload;
 mod portions;
 mod radius;
@@ -113,6 +114,8 @@ struct Daemon {
     last_ask: u64,
     watchers: broadcast::Sender<OrderId>,
     portal_config: watch::Sender<PortalConfig>,
+    /// The certificate, on its way to the portal; none: there is no HTTPS.
+    certificates: Option<https::Certificates>,
     garden: garden::Garden,
 }
 

@@ -23,7 +23,9 @@ impl Daemon {
         for what in start::only_at_start(&self.config, &config) {
             log::warn!("config: {what} changed; that takes effect when lango starts again");
         }
+        let old_https = self.config.https.clone();
         self.config = start::keep_what_only_starts(&self.config, config);
+        self.renew_certificate(old_https);
         self.portal_config.send_replace(start::portal_config_of(&self.config));
         let fewer = self.garden.set_hosts(&self.config.gateway.allow);
         if fewer && let Some(Err(cause)) = self.gate.as_mut().map(Gate::empty_garden) {

@@ -3,13 +3,13 @@
 use super::front::Front;
 use super::radius::Radius;
 use super::recovery::Storage;
-use super::{Daemon, Sources, cleaning, garden, portions};
+use super::{Daemon, Sources, cleaning, garden, https, portions};
 use crate::clock;
 use crate::config::Config;
 use crate::control;
 use crate::gate::{Gate, GateConfig, GateEvents, Senders, Whole};
 use crate::neighbours::Neighbours;
-use crate::portal::{self, PortalConfig};
+use crate::portal::{self, Doors, PortalConfig, SecureName};
 use crate::store::Store;
 use crate::sync::{Broker, Sync, SyncConfig};
 use anyhow::Context as _;
@@ -60,6 +60,11 @@ pub(super) async fn start(config_path: &Path, config: Config) -> anyhow::Result<
         format!("the portal cannot listen on port {}: choose another `option portal_port`, or stop what has it", config.gateway.portal_port)
     })?;
 
+    let (certificates, secure) = match &config.https {
+        Some(https) => https::listen(https).await.map(|(sender, secure)| (Some(sender), Some(secure)))?,
+        None => (None, None),
+    };
+
     let (portal_asks, portal) = mpsc::channel(QUEUE);
     let (watchers, _) = broadcast::channel(QUEUE);
     let front = Front::new(portal_asks, neighbours.cache(), watchers.clone());
@@ -93,6 +98,7 @@ pub(super) async fn start(config_path: &Path, config: Config) -> anyhow::Result<
         last_ask: 0,
         watchers,
         portal_config,
+        certificates,
         garden,
     };
     daemon.take_over().await?;
@@ -100,7 +106,7 @@ pub(super) async fn start(config_path: &Path, config: Config) -> anyhow::Result<
     let accounts = daemon.gate.as_ref().map_or(0, |gate| gate.installed().len());
     log::info!("gate: {accounts} accounts are in force, {} ms after the start", began.elapsed().as_millis());
     let (stop_portal, portal_stops) = tokio::sync::oneshot::channel::<()>();
-    let serving = tokio::task::spawn_local(portal::serve(listener, seen_by_portal, front, async move {
+    let serving = tokio::task::spawn_local(portal::serve(Doors { plain: listener, secure }, seen_by_portal, front, async move {
         let _stopped_or_gone = portal_stops.await;
     }));
     log::info!(
@@ -144,6 +150,7 @@ pub(super) fn gate_config(config: &Config, learn: bool) -> GateConfig {
         lan: config.gateway.lan.iter().map(ToString::to_string).collect(),
         wan: config.gateway.wan.to_string(),
         portal_port: config.gateway.portal_port,
+        https_port: config.https.as_ref().map(|https| https.port),
         isolate: config.gateway.isolate,
         learn,
         whole: Whole::default(),
@@ -155,6 +162,7 @@ pub(super) fn portal_config_of(config: &Config) -> PortalConfig {
         name: config.gateway.name.to_string(),
         host: config.gateway.portal_host.to_string(),
         port: config.gateway.portal_port,
+        https: config.https.as_ref().map(|https| SecureName { host: https.name.to_string(), url: https.url() }),
         limits: portal::Limits::default(),
     }
 }
@@ -182,6 +190,7 @@ pub(super) fn only_at_start(old: &Config, new: &Config) -> Vec<&'static str> {
         (a.isolate != b.isolate, "`isolate`"),
         (a.store != b.store, "`store`"),
         (a.control != b.control, "`control`"),
+        (old.https.as_ref().map(|https| https.port) != new.https.as_ref().map(|https| https.port), "the port for HTTPS"),
     ];
     changed.into_iter().filter(|(changed, _)| *changed).map(|(_, what)| what).collect()
 }
@@ -194,5 +203,9 @@ pub(super) fn keep_what_only_starts(old: &Config, mut new: Config) -> Config {
     new.gateway.isolate = old.gateway.isolate;
     new.gateway.store.clone_from(&old.gateway.store);
     new.gateway.control.clone_from(&old.gateway.control);
+    match (&old.https, &mut new.https) {
+        (Some(old), Some(new)) => new.port = old.port,
+        (old, new) => new.clone_from(old),
+    }
     new
 }

@@ -16,6 +16,8 @@ pub struct GateConfig {
     pub wan: String,
     /// The portal's port at the router, plain HTTP.
     pub portal_port: u16,
+    /// The portal's port for HTTPS, where it has one.
+    pub https_port: Option<u16>,
     /// Whether customers are kept from reaching each other through the router.
     pub isolate: bool,
     /// Whether the kernel is to log packets from new and from foreign addresses of paid devices, for [`super::Senders`].
@@ -293,7 +295,9 @@ fn commented_rules(config: &GateConfig, comment: Option<&str>, known: Known) -> 
     for port in [DHCP_SERVER, NTP, DHCP6_SERVER] {
         requests.push(Rule::new("services").port(Transport::Udp, port).accept());
     }
-    requests.push(Rule::new("services").port(Transport::Tcp, config.portal_port).accept());
+    for port in [Some(config.portal_port), config.https_port].into_iter().flatten() {
+        requests.push(Rule::new("services").port(Transport::Tcp, port).accept());
+    }
     for (transport, types) in [(Transport::Icmp, ICMP4.as_slice()), (Transport::Icmp6, ICMP6.as_slice())] {
         for (first, last) in types {
             requests.push(Rule::new("services").icmp(transport, *first, *last).accept());
@@ -361,6 +365,7 @@ mod tests {
             lan: lan.iter().map(|name| (*name).to_owned()).collect(),
             wan: "wan".into(),
             portal_port,
+            https_port: None,
             isolate: true,
             learn: true,
             whole: Whole::default(),
@@ -374,6 +379,7 @@ mod tests {
         for other in [config(&["br-lan"], 8089), config(&["br-lan", "wlan1"], 8088), config(&[], 8088)] {
             assert_ne!(first, rules_comment(&other));
         }
+        assert_ne!(first, rules_comment(&GateConfig { https_port: Some(8443), ..config(&["br-lan"], 8088) }));
     }
 
     #[test]

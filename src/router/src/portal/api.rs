@@ -158,14 +158,14 @@ impl<B: Backend> Desk<B> {
             }
             Call::Captive => {
                 let device = self.device(peer).await?;
-                self.captive(device).await?.into()
+                self.captive(device, self.config().url_of(head.secure)).await?.into()
             }
         })
     }
 
     /// RFC 8908 section 5. The session's end is told, so that a phone warns before it comes.
-    async fn captive(&self, device: lango_core::units::Mac) -> Result<Reply, Problem> {
-        let url = self.config().url();
+    /// `url` is the portal's as the asker reached it: RFC 8908 wants an `https` one, and who asked without has no certificate to trust.
+    async fn captive(&self, device: lango_core::units::Mac, url: String) -> Result<Reply, Problem> {
         let state = match self.session(device).await? {
             None => json!({"captive": true, "user-portal-url": url}),
             Some(session) => {

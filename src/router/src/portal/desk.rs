@@ -72,14 +72,14 @@ impl<B: Backend> Desk<B> {
 
     /// Answers a request from `peer` that arrived at `local`; `late` says that its connection was there for a while before.
     pub async fn answer(&self, head: &Head, body: &[u8], peer: IpAddr, local: IpAddr, late: bool) -> Outcome {
-        let addressee = head.addressee(&self.config().host, local);
+        let addressee = head.addressee(self.config().host_of(head.secure), local);
         if addressee == Addressee::Elsewhere {
             // Browsers keep connections, and have spare ones. One that was made before payment still ends here: closed without a word, the request goes
             // out again on a new one (RFC 9110 section 9.2.2), which the gate lets through.
             if late && self.is_online(peer).await {
                 return Outcome::Nothing;
             }
-            return Reply::redirect(302, self.config().url()).into();
+            return Reply::redirect(302, self.config().url_of(head.secure)).into();
         }
         match Route::find(&head.method, &head.path) {
             Route::Call(_) if head.method == "POST" && head.origin == Origin::Foreign => Reply::problem(Problem::CROSS_SITE).into(),
@@ -89,7 +89,7 @@ impl<B: Backend> Desk<B> {
             Route::Form(form) => self.form(form, head, body, peer).await.into(),
             Route::WrongMethod(allowed) => Reply::wrong_method(allowed).into(),
             Route::NoCall => Reply::problem(Problem::NOT_FOUND).into(),
-            Route::Elsewhere => Reply::redirect(302, self.config().url()).into(),
+            Route::Elsewhere => Reply::redirect(302, self.config().url_of(head.secure)).into(),
         }
     }
 

@@ -4,6 +4,7 @@ use super::desk::{Desk, Outcome};
 use super::head::{Head, Unreadable};
 use super::reply::{Problem, Reply};
 use super::socket::{Line, Socket};
+use super::stream::Stream;
 use super::{Backend, Limits, events};
 use picoserve::io::{Read, Write};
 use picoserve::request::{Path, Request, RequestParts};
@@ -15,14 +16,13 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 /// A request's head and body together have to fit: at least 8 KiB for the head.
 const BUFFER: usize = 16 * 1024;
 
 /// Serves the requests of one connection.
-pub async fn converse<B: Backend>(desk: Rc<Desk<B>>, stream: TcpStream, peer: IpAddr, local: IpAddr, line: Rc<Line>, limits: &Limits) {
+pub async fn converse<B: Backend>(desk: Rc<Desk<B>>, stream: Stream, peer: IpAddr, local: IpAddr, line: Rc<Line>, limits: &Limits) {
     let config = Config::new(Timeouts {
         start_read_request: length(limits.idle),
         persistent_start_read_request: length(limits.idle),
@@ -30,6 +30,7 @@ pub async fn converse<B: Backend>(desk: Rc<Desk<B>>, stream: TcpStream, peer: Ip
         write: length(limits.write),
     })
     .keep_connection_alive();
+    let secure = matches!(stream, Stream::Secure(_));
     let mut buffer = vec![0; BUFFER];
     let stopping = desk.stopping();
     let closing = line.clone();
@@ -39,7 +40,7 @@ pub async fn converse<B: Backend>(desk: Rc<Desk<B>>, stream: TcpStream, peer: Ip
             () = stopping => {}
         }
     };
-    let app = Router::from_service(Exchange { desk, peer, local, line: line.clone(), fresh_until: Instant::now() + limits.fresh });
+    let app = Router::from_service(Exchange { desk, peer, local, secure, line: line.clone(), fresh_until: Instant::now() + limits.fresh });
     let socket = Socket { stream, line, drain: limits.drain };
     // What ends a connection early is the client's: it hung up, was too slow, or sent something that is no request.
     let _ = Server::new_tokio(&app, &config, &mut buffer).with_graceful_shutdown(last, length(limits.stop)).serve(socket).await;
@@ -53,6 +54,7 @@ struct Exchange<B> {
     desk: Rc<Desk<B>>,
     peer: IpAddr,
     local: IpAddr,
+    secure: bool,
     line: Rc<Line>,
     fresh_until: Instant,
 }
@@ -68,7 +70,10 @@ impl<B: Backend> PathRouterService for Exchange<B> {
     ) -> Result<ResponseSent, W::Error> {
         let bodiless = request.parts.method() == "HEAD";
         let outcome = match read(&mut request).await {
-            Ok((head, body)) => self.desk.answer(&head, &body, self.peer, self.local, Instant::now() >= self.fresh_until).await,
+            Ok((mut head, body)) => {
+                head.secure = self.secure;
+                self.desk.answer(&head, &body, self.peer, self.local, Instant::now() >= self.fresh_until).await
+            }
             Err(problem) => {
                 // Where this request ends is not known, so whatever follows must not be taken for the next one.
                 self.line.stop_reading();

@@ -24,6 +24,8 @@ pub struct Head {
     pub content_type: Option<String>,
     /// Where the request says that it comes from.
     pub origin: Origin,
+    /// Whether it came over HTTPS. Not read from it: who took it in says so.
+    pub secure: bool,
 }
 
 /// Where a request comes from, as browsers tell.

@@ -12,6 +12,7 @@
 //! | `api`, `pages`, `events` | the calls, the pages, the event stream |
 //! | `site`, `view`, `template`, `language`, `gzip`, `reply` | pure: pages and answers from values |
 //! | `exchange`, `socket` | picoserve: one request, one connection |
+//! | `stream`, `secure` | a connection, plain or by TLS; how TLS begins |
 
 mod api;
 mod desk;
@@ -23,13 +24,18 @@ pub mod language;
 mod pages;
 mod reply;
 pub mod route;
+mod secure;
 mod site;
 mod socket;
+mod stream;
 mod template;
 mod view;
 
+pub use secure::Secure;
+
 use lango_core::request::{Answer, Request};
 use lango_core::units::{Mac, OrderId};
+use rustls::ServerConfig;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::future::Future;
@@ -37,6 +43,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
+use stream::Stream;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
@@ -61,11 +68,34 @@ pub struct PortalConfig {
     pub host: String,
     /// The port at which customers reach it: `portal_port`, or 80.
     pub port: u16,
+    /// Its name over HTTPS, and where customers find it by that; none: nobody does.
+    pub https: Option<SecureName>,
     /// How much one client may take.
     pub limits: Limits,
 }
 
+/// What the portal is called over HTTPS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SecureName {
+    /// The name that the certificate is for.
+    pub host: String,
+    /// `https://…/`
+    pub url: String,
+}
+
 impl PortalConfig {
+    /// The portal's name, over HTTPS or plain.
+    #[must_use]
+    pub fn host_of(&self, secure: bool) -> &str {
+        self.https.as_ref().filter(|_| secure).map_or(&self.host, |https| &https.host)
+    }
+
+    /// The portal's start, over HTTPS or plain.
+    #[must_use]
+    pub fn url_of(&self, secure: bool) -> String {
+        self.https.as_ref().filter(|_| secure).map_or_else(|| self.url(), |https| https.url.clone())
+    }
+
     /// Where captive devices are sent.
     #[must_use]
     pub fn url(&self) -> String {
@@ -84,6 +114,10 @@ pub struct Limits {
     pub connections: usize,
     /// Connections at once of one address; more are closed unanswered. Read when the portal starts.
     pub per_address: usize,
+    /// Of `connections`, those over HTTPS: each costs more memory. Read when the portal starts.
+    pub secure_connections: usize,
+    /// For a client to agree on TLS, all in all.
+    pub handshake: Duration,
     /// For a whole request to arrive, from its first byte.
     pub read: Duration,
     /// For a request to begin, on a new connection and on a kept one.
@@ -109,6 +143,8 @@ impl Default for Limits {
         Self {
             connections: 256,
             per_address: 16,
+            secure_connections: 64,
+            handshake: Duration::from_secs(5),
             read: Duration::from_secs(5),
             idle: Duration::from_secs(5),
             fresh: Duration::from_millis(100),
@@ -122,50 +158,98 @@ impl Default for Limits {
     }
 }
 
+/// Where customers come in.
+pub struct Doors {
+    /// Plain HTTP.
+    pub plain: TcpListener,
+    /// HTTPS, where the router has a certificate.
+    pub secure: Option<Secure>,
+}
+
+impl From<TcpListener> for Doors {
+    fn from(plain: TcpListener) -> Self {
+        Self { plain, secure: None }
+    }
+}
+
 /// Serves the portal until `shutdown`; then lets answers under way finish, [`Limits::stop`] at most.
 ///
 /// To be called inside a `LocalSet`. It does not fail: what goes wrong with one client is that client's, and a machine
 /// that has no file descriptor left gets a moment's rest.
 pub async fn serve<B: Backend>(
-    listener: TcpListener,
+    doors: impl Into<Doors>,
     config: watch::Receiver<PortalConfig>,
     backend: B,
     shutdown: impl Future<Output = ()>,
 ) {
+    let doors = doors.into();
     let limits = config.borrow().limits.clone();
     let (stop, stopping) = watch::channel(false);
     let places = Arc::new(Semaphore::new(limits.connections));
     let desk = Rc::new(desk::Desk::new(backend, config, stopping, places.clone(), limits.connections));
-    let crowd = Crowd::default();
-    let mut shutdown = std::pin::pin!(shutdown);
-    loop {
-        let accepted = tokio::select! {
-            biased;
-            () = shutdown.as_mut() => break,
-            accepted = accept(&listener, &places) => accepted,
-        };
-        match accepted {
-            Ok((stream, peer, place)) => {
-                if let Some(guest) = crowd.enter(peer.ip().to_canonical(), limits.per_address) {
-                    let desk = desk.clone();
-                    tokio::task::spawn_local(async move {
-                        connection(desk, stream, peer).await;
-                        drop((place, guest));
-                    });
-                }
-            }
-            Err(cause) => {
-                log::warn!("portal: no connection can be accepted: {cause}");
-                sleep(Duration::from_millis(100)).await;
-            }
-        }
+    let hall = Hall { desk, crowd: Crowd::default(), places: places.clone() };
+    tokio::select! {
+        () = shutdown => {}
+        () = hall.welcome(&doors.plain, None, &limits) => {}
+        () = hall.welcome_securely(doors.secure.as_ref(), &limits) => {}
     }
-    drop(listener);
+    drop(doors);
     stop.send_replace(true);
     // A place is given back when its connection ends, so all of them together are the end of all.
     let all = u32::try_from(limits.connections).unwrap_or(u32::MAX);
     if timeout(limits.stop, places.acquire_many(all)).await.is_err() {
         log::info!("portal: {} connections were cut off", limits.connections.saturating_sub(places.available_permits()));
+    }
+}
+
+/// What all connections share, by whichever door they came.
+struct Hall<B> {
+    desk: Rc<desk::Desk<B>>,
+    crowd: Crowd,
+    places: Arc<Semaphore>,
+}
+
+/// What a door that speaks TLS has besides.
+type Inner<'a> = (&'a watch::Receiver<Option<Arc<ServerConfig>>>, Arc<Semaphore>);
+
+impl<B: Backend> Hall<B> {
+    /// Takes connections in, for ever.
+    async fn welcome(&self, listener: &TcpListener, inner: Option<Inner<'_>>, limits: &Limits) {
+        loop {
+            let secure_place = match &inner {
+                Some((_, places)) => places.clone().acquire_owned().await.ok(),
+                None => None,
+            };
+            match accept(listener, &self.places).await {
+                Ok((stream, peer, place)) => {
+                    let tls = match &inner {
+                        None => None,
+                        Some((config, _)) => match &*config.borrow() {
+                            Some(config) => Some(config.clone()),
+                            None => continue, // the connection is closed: there is no certificate to answer with
+                        },
+                    };
+                    if let Some(guest) = self.crowd.enter(peer.ip().to_canonical(), limits.per_address) {
+                        let desk = self.desk.clone();
+                        tokio::task::spawn_local(async move {
+                            connection(desk, stream, peer, tls).await;
+                            drop((place, secure_place, guest));
+                        });
+                    }
+                }
+                Err(cause) => {
+                    log::warn!("portal: no connection can be accepted: {cause}");
+                    sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+    }
+
+    /// The same for HTTPS, where there is any.
+    async fn welcome_securely(&self, secure: Option<&Secure>, limits: &Limits) {
+        let Some(secure) = secure else { return std::future::pending().await };
+        let places = Arc::new(Semaphore::new(limits.secure_connections));
+        self.welcome(&secure.listener, Some((&secure.config, places)), limits).await;
     }
 }
 
@@ -176,7 +260,7 @@ async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> std::io::Res
     Ok((stream, peer, place))
 }
 
-async fn connection<B: Backend>(desk: Rc<desk::Desk<B>>, stream: TcpStream, peer: SocketAddr) {
+async fn connection<B: Backend>(desk: Rc<desk::Desk<B>>, stream: TcpStream, peer: SocketAddr, tls: Option<Arc<ServerConfig>>) {
     let limits = desk.config().limits.clone();
     let Ok(local) = stream.local_addr() else { return };
     // Without it each answer waits for the client's acknowledgement of the one before: 44 ms instead of 0.2.
@@ -190,8 +274,17 @@ async fn connection<B: Backend>(desk: Rc<desk::Desk<B>>, stream: TcpStream, peer
             sleep_until(line.end()).await;
         }
     };
+    let conversation = async {
+        let stream = match tls {
+            None => Some(Stream::Plain(stream)),
+            Some(config) => secure::agreed(stream, config, &limits).await,
+        };
+        if let Some(stream) = stream {
+            exchange::converse(desk, stream, peer.ip().to_canonical(), local.ip().to_canonical(), line.clone(), &limits).await;
+        }
+    };
     tokio::select! {
-        () = exchange::converse(desk, stream, peer.ip().to_canonical(), local.ip().to_canonical(), line.clone(), &limits) => {}
+        () = conversation => {}
         () = overdue => {}
         () = line.cutting() => {}
     }
@@ -238,8 +331,8 @@ mod tests {
             ("portal.lan", 80, "http://portal.lan/"),
             ("fd00::1", 8088, "http://[fd00::1]:8088/"),
         ] {
-            let config = PortalConfig { name: "x".to_owned(), host: host.to_owned(), port, limits: Limits::default() };
-            assert_eq!(config.url(), url);
+            let config = PortalConfig { name: "x".to_owned(), host: host.to_owned(), port, https: None, limits: Limits::default() };
+            assert_eq!((config.url(), config.url_of(true)), (url.to_owned(), url.to_owned()));
         }
     }
 

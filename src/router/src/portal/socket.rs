@@ -1,6 +1,7 @@
 //! picoserve's socket over tokio's, as it should be (docs/decisions/0004-portal-socket.md): answers leave in one piece, and
 //! a client that does not go away after the last answer is cut off at one deadline, however it trickles.
 
+use super::stream::{ReadHalf, Stream, WriteHalf};
 use picoserve::io::{Read, Write, embedded_io_async as eio};
 use picoserve::mem::{BorrowedBuffer, BorrowedCursor};
 use picoserve::{Timeouts, Timer, TokioRuntime};
@@ -8,8 +9,6 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, BufWriter};
-use tokio::net::TcpStream;
-use tokio::net::tcp;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -71,10 +70,10 @@ impl Line {
     }
 }
 
-/// A TCP connection for picoserve.
+/// A connection for picoserve.
 pub struct Socket {
     /// The connection.
-    pub stream: TcpStream,
+    pub stream: Stream,
     /// What its handler says to it.
     pub line: Rc<Line>,
     /// For the client to take the last answer and close.
@@ -94,13 +93,13 @@ impl eio::Error for Broken {
 
 /// The half that is read.
 pub struct Reading<'a> {
-    half: tcp::ReadHalf<'a>,
+    half: ReadHalf<'a>,
     line: Rc<Line>,
 }
 
 /// The half that is written.
 pub struct Writing<'a> {
-    half: BufWriter<tcp::WriteHalf<'a>>,
+    half: BufWriter<WriteHalf<'a>>,
     line: Rc<Line>,
 }
 
@@ -171,11 +170,12 @@ impl picoserve::io::Socket<TokioRuntime> for Socket {
     async fn shutdown<T: Timer<TokioRuntime>>(mut self, _timeouts: &Timeouts, _timer: &T) -> Result<(), picoserve::Error<Broken>> {
         // Closing with bytes unread makes the kernel send a reset, which can overtake the answer: so they are read, until
         // one deadline that no trickle can put off.
+        let (mut reading, mut writing) = self.stream.split();
         let farewell = async {
-            tokio::io::AsyncWriteExt::shutdown(&mut self.stream).await?;
+            tokio::io::AsyncWriteExt::shutdown(&mut writing).await?;
             let (mut scratch, mut total) = ([0; 512], 0);
             loop {
-                match self.stream.read(&mut scratch).await? {
+                match reading.read(&mut scratch).await? {
                     0 => return Ok(()),
                     more if total + more > DRAIN => return Ok(()),
                     more => total += more,

@@ -271,6 +271,7 @@ pub fn config() -> GateConfig {
         lan: vec!["br-lan".into()],
         wan: "wan".into(),
         portal_port: PORTAL_PORT,
+        https_port: None,
         isolate: true,
         learn: true,
         whole: Whole::default(),

@@ -9,4 +9,5 @@ mod world;
 mod calls;
 mod pages;
 mod probes;
+mod secure;
 mod street;

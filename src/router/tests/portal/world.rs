@@ -2,7 +2,7 @@
 //! memory and answers as the core does. Phones are addresses in 127.0.0.0/8: the one that a client binds to is the one that
 //! the portal sees.
 
-use lango::portal::{Backend, Limits, PortalConfig, serve};
+use lango::portal::{Backend, Doors, Limits, PortalConfig, SecureName, serve};
 use lango_core::language::Language;
 use lango_core::message::Reason;
 use lango_core::package::{self, Package};
@@ -25,6 +25,9 @@ pub const PHONE: &str = "127.0.0.2";
 pub const OTHER_PHONE: &str = "127.0.0.3";
 /// An address that is no neighbour.
 pub const STRANGER: &str = "127.0.0.1";
+
+/// What the portal is called over HTTPS, where it has a certificate.
+pub const SECURE_HOST: &str = "kibera-7.hs.example.org";
 
 /// The one good voucher.
 pub const VOUCHER: &str = "ABCD-EFGH-JKMN";
@@ -320,18 +323,24 @@ pub fn within(limits: Limits, test: impl AsyncFnOnce(World)) {
 }
 
 impl World {
-    pub fn open(listener: TcpListener, limits: Limits) -> Self {
-        let address = listener.local_addr().unwrap();
+    pub fn open(doors: impl Into<Doors>, limits: Limits) -> Self {
+        let doors = doors.into();
+        let address = doors.plain.local_addr().unwrap();
+        let https = doors.secure.as_ref().map(|secure| {
+            let port = secure.listener.local_addr().unwrap().port();
+            SecureName { host: SECURE_HOST.to_owned(), url: format!("https://{SECURE_HOST}:{port}/") }
+        });
         let shop = Shop::new();
         let (config, watched) = watch::channel(PortalConfig {
             name: "Mama's <Wi-Fi> & Café".to_owned(),
             host: "portal.lan".to_owned(),
             port: address.port(),
+            https,
             limits,
         });
         let (stop, stopped) = oneshot::channel::<()>();
         let backend = Handle(shop.clone());
-        let portal = tokio::task::spawn_local(serve(listener, watched, backend, async {
+        let portal = tokio::task::spawn_local(serve(doors, watched, backend, async {
             let _ = stopped.await;
         }));
         Self { address, shop, config, stop: Some(stop), portal }

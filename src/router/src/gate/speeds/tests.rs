@@ -125,7 +125,7 @@ impl Router {
 
     fn connect() -> Speeds {
         let [lan, wan] = INTERFACES.map(str::to_owned);
-        let config = GateConfig { lan: vec![lan], wan, portal_port: 8088, isolate: true, learn: false, whole: Whole::No };
+        let config = GateConfig { lan: vec![lan], wan, portal_port: 8088, https_port: None, isolate: true, learn: false, whole: Whole::No };
         Speeds::connect(&config).unwrap()
     }
 
