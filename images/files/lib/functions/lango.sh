@@ -1,0 +1,170 @@
+# Lango on OpenWrt: what the service, the first boot, hotplug and the removal have in common. Sourced, never run.
+# shellcheck shell=dash
+
+LANGO_CONFIG=/etc/config/lango
+# Lies there once the first boot has set up what it does; each line names something that was changed, for the removal.
+LANGO_FIRST_BOOT=/etc/lango/first-boot
+
+lango_option() { # NAME DEFAULT: an option of the gateway; the values of a list, with blanks between
+	uci -q get "lango.@gateway[0].$1" || echo "$2"
+}
+
+# Where OpenWrt cannot write to its flash yet (the first boot from NOR), it works in RAM and copies that once. A program that runs
+# meanwhile goes on writing into the RAM: a store that is open then loses all that is sold until the next boot.
+lango_flash_is_ready() {
+	! grep -q 'upperdir=/tmp/root' /proc/mounts
+}
+
+lango_device() { # INTERFACE: the device by which its packets go, if it can be known
+	local device proto
+	# What netifd says, where it runs: it knows what modems and tunnels are called.
+	device="$(ubus -S call "network.interface.$1" status 2>/dev/null | jsonfilter -e '@.l3_device' 2>/dev/null)"
+	# At the first boot it does not run yet.
+	if [ -z "$device" ]; then
+		proto="$(uci -q get "network.$1.proto")"
+		case "$proto" in
+		dhcp | static | dhcpv6) device="$(uci -q get "network.$1.device")" ;;
+		pppoe | pppoa | ppp | pptp | l2tp | 3g) device="$proto-$1" ;;
+		esac
+	fi
+	case "$device" in
+	'' | *[!A-Za-z0-9._-]* | ????????????????*) return 1 ;;
+	esac
+	echo "$device"
+}
+
+lango_name() { # a name for this router: its host name, or its address where that is everybody's
+	local host file mac
+	host="$(uci -q get 'system.@system[0].hostname')"
+	case "$host" in
+	'' | OpenWrt | *[!A-Za-z0-9_-]*) ;;
+	*)
+		echo "$host" | cut -c 1-63
+		return 0
+		;;
+	esac
+	for file in /sys/class/net/eth0/address /sys/class/net/*/address; do
+		mac="$(tr -d : <"$file" 2>/dev/null)"
+		case "$mac" in
+		'' | 000000000000 | *[!0-9a-f]*) ;;
+		*)
+			echo "lango-$(echo "$mac" | cut -c 7-12)"
+			return 0
+			;;
+		esac
+	done
+	return 1
+}
+
+# Only where the line is still the package's own: what somebody wrote there stays.
+lango_fill_in() { # OPTION THE-PACKAGE'S-VALUE VALUE
+	[ -z "$3" ] || sed -i "s/^\([[:space:]]*option $1 \)'$2'\$/\1'$3'/" "$LANGO_CONFIG"
+}
+
+# What makes a router a hotspot, once in its life: what is changed afterwards is the operator's, and stays.
+lango_first_boot() {
+	local offload
+	[ ! -e "$LANGO_FIRST_BOOT" ] || return 0
+	mkdir -p /etc/lango && chmod 700 /etc/lango || return 1
+	# Each line before its change: where the power goes in between, it is done again, and nothing is forgotten.
+	: >>"$LANGO_FIRST_BOOT.new" || return 1
+
+	lango_fill_in name lango "$(lango_name)"
+	lango_fill_in lan br-lan "$(lango_device lan)"
+	lango_fill_in wan wan "$(lango_device wan || logger -s -t lango "there is no way out that is called wan: name it in $LANGO_CONFIG, option wan")"
+
+	# Phones learn the time from the router, whose clock the gate lets them ask. dnsmasq puts its own address for 0.0.0.0.
+	if [ "$(uci -q get dhcp.lan)" = dhcp ]; then
+		case " $(uci -q get dhcp.lan.dhcp_option) " in
+		*' 42,'* | *ntp-server*) ;;
+		*) echo ntp_option >>"$LANGO_FIRST_BOOT.new" && uci add_list dhcp.lan.dhcp_option='42,0.0.0.0' && uci commit dhcp ;;
+		esac
+	fi
+	if [ "$(uci -q get system.ntp)" = timeserver ] && [ "$(uci -q get system.ntp.enable_server)" != 1 ]; then
+		echo ntp_server >>"$LANGO_FIRST_BOOT.new" && uci set system.ntp.enable_server=1 && uci commit system
+	fi
+	# Offloaded packets pass the gate by: nothing is counted, nothing ends.
+	for offload in flow_offloading flow_offloading_hw; do
+		[ "$(uci -q get "firewall.@defaults[0].$offload")" = 1 ] || continue
+		echo "$offload" >>"$LANGO_FIRST_BOOT.new" && uci set "firewall.@defaults[0].$offload=0" && uci commit firewall
+	done
+	mv "$LANGO_FIRST_BOOT.new" "$LANGO_FIRST_BOOT"
+}
+
+# For the removal: as it was before, as far as it is still as the first boot left it.
+lango_undo_first_boot() {
+	local what
+	[ -e "$LANGO_FIRST_BOOT" ] || return 0
+	while read -r what; do
+		case "$what" in
+		ntp_option) uci -q del_list dhcp.lan.dhcp_option='42,0.0.0.0' && uci commit dhcp ;;
+		ntp_server) uci -q set system.ntp.enable_server=0 && uci commit system ;;
+		flow_offloading | flow_offloading_hw) uci -q set "firewall.@defaults[0].$what=1" && uci commit firewall ;;
+		esac
+	done <"$LANGO_FIRST_BOOT"
+	rm -f "$LANGO_FIRST_BOOT"
+}
+
+# dnsmasq's folder for files of others has the name of its section in it on newer versions of OpenWrt. Nobody reads the other one.
+lango_dnsmasq_folders() {
+	local folder
+	if folder="$(uci -q get 'dhcp.@dnsmasq[0].confdir')"; then
+		echo "${folder%%,*}"
+		return 0
+	fi
+	echo /tmp/dnsmasq.d
+	uci -q -X show 'dhcp.@dnsmasq[0]' | sed -n 's|^dhcp\.\([A-Za-z0-9_]*\)=dnsmasq$|/tmp/dnsmasq.\1.d|p'
+}
+
+lango_dnsmasq_lines() {
+	local host lan garden
+	# A configuration with mistakes changes nothing, here as in the daemon.
+	garden="$(lango garden)" || return 1
+	host="$(lango_option portal_host portal.lan)"
+	case "$host" in
+	*[!0-9.]*)
+		# The portal's name is the address of the interface that is asked on, also after that was changed, and nobody else is asked.
+		for lan in $(lango_option lan br-lan); do
+			echo "interface-name=$host,$lan/4"
+		done
+		echo "local=/$host/"
+		;;
+	esac
+	# Here is the place for RFC 8910's `dhcp-option=114,https://…/captive-portal/api`, once the portal can have a certificate: phones
+	# believe an address over https alone, and show nobody a portal where it does not answer.
+	# The small dnsmasq does not start with lines that it does not know.
+	if [ -n "$garden" ] && dnsmasq --version | grep -q ' nftset'; then
+		echo "$garden"
+	fi
+}
+
+# Tells dnsmasq the portal's name and the walled garden; it reads such files only when it starts.
+lango_dnsmasq_sync() {
+	local folder changed new=/tmp/lango.dnsmasq.$$
+	if ! lango_dnsmasq_lines >"$new"; then
+		rm -f "$new"
+		return 1
+	fi
+	for folder in $(lango_dnsmasq_folders); do
+		cmp -s "$new" "$folder/lango.conf" && continue
+		mkdir -p "$folder" && cp "$new" "$folder/lango.conf" && changed=1
+	done
+	rm -f "$new"
+	lango_dnsmasq_restart "$changed"
+}
+
+lango_dnsmasq_forget() {
+	local folder changed
+	for folder in $(lango_dnsmasq_folders); do
+		[ ! -e "$folder/lango.conf" ] || changed=1
+		rm -f "$folder/lango.conf"
+	done
+	lango_dnsmasq_restart "$changed"
+}
+
+lango_dnsmasq_restart() { # CHANGED: not empty where a file changed
+	[ -n "$1" ] || return 0
+	# At the boot it comes later, and finds the file.
+	pidof dnsmasq >/dev/null || return 0
+	/etc/init.d/dnsmasq restart
+}
