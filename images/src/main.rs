@@ -1,0 +1,196 @@
+//! `lango-images`: boards, packages, feeds, and images for routers. `make packages` and `make image` call it.
+
+use anyhow::Context as _;
+use lango_images::board::{self, Board};
+use lango_images::feed::{self, Files};
+use lango_images::keys::Keys;
+use lango_images::package::Package;
+use lango_images::provision::{self, Provision};
+use lango_images::recipe;
+use lexopt::prelude::*;
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+const HELP: &str = "\
+lango-images: what goes onto routers. To be run in the repository's folder.
+
+lango-images boards                       the boards, and what follows from their memory and flash
+lango-images targets                      rustc's names of all processors that a board has
+lango-images keys FOLDER                  new keys for feeds; whoever has the secret halves can put any program onto the routers
+lango-images packages [ARCHITECTURE…]     a signed feed for each package architecture, into out/packages
+lango-images tree ARCHITECTURE FOLDER     the package's files, as they lie on a router
+lango-images image BOARD IMAGEBUILDER     has OpenWrt's ImageBuilder make an image, into out/images/BOARD
+    --router FILE     what `lango-relay router add NAME` printed: name, password and keys of this router
+    --name NAME       the router's name, where there is no relay
+    --ssh-keys FILE   public SSH keys that may look after the router
+    --feed ADDRESS    where updates come from: the folder with the architectures' feeds
+Everywhere:
+    --keys FOLDER     the feed's keys (out/keys; made if they are not there)
+    --programs FOLDER programs, as TARGET/lango (out/router)
+    --out FOLDER      where it goes
+    --release N       the package's release (1)
+SOURCE_DATE_EPOCH: when all in the packages was changed, in seconds since 1970; the same bytes come of the same time.
+";
+
+#[derive(Default)]
+struct Arguments {
+    words: Vec<String>,
+    options: BTreeMap<String, String>,
+}
+
+const OPTIONS: [&str; 8] = ["router", "name", "ssh-keys", "feed", "keys", "programs", "out", "release"];
+
+impl Arguments {
+    fn read() -> Result<Self, lexopt::Error> {
+        let mut parser = lexopt::Parser::from_env();
+        let mut arguments = Self::default();
+        while let Some(argument) = parser.next()? {
+            match argument {
+                Short('h') | Long("help") => arguments.words = vec!["help".to_owned()],
+                Long(name) if OPTIONS.contains(&name) => {
+                    let name = name.to_owned();
+                    arguments.options.insert(name, parser.value()?.string()?);
+                }
+                Value(word) => arguments.words.push(word.string()?),
+                _ => return Err(argument.unexpected()),
+            }
+        }
+        Ok(arguments)
+    }
+
+    fn path(&self, option: &str, default: &str) -> PathBuf {
+        self.options.get(option).map_or(default, String::as_str).into()
+    }
+
+    fn text(&self, option: &str) -> anyhow::Result<Option<String>> {
+        let read = |path: &String| fs::read_to_string(path).with_context(|| format!("{path} cannot be read"));
+        self.options.get(option).map(read).transpose()
+    }
+}
+
+fn main() -> std::process::ExitCode {
+    let usage = |error: &dyn std::fmt::Display| {
+        eprint!("lango-images: {error}\n\n{HELP}");
+        // sysexits: usage.
+        std::process::ExitCode::from(64)
+    };
+    let arguments = match Arguments::read() {
+        Ok(arguments) => arguments,
+        Err(error) => return usage(&error),
+    };
+    let words: Vec<&str> = arguments.words.iter().map(String::as_str).collect();
+    let done = match words.as_slice() {
+        ["help"] => say(HELP),
+        ["boards"] => boards().and_then(|boards| say(&board::table(&boards))),
+        ["targets"] => boards().and_then(|boards| say(&targets(&boards))),
+        ["keys", folder] => new_keys(Path::new(folder)),
+        ["packages", architectures @ ..] => packages(&arguments, architectures),
+        ["tree", architecture, folder] => boards()
+            .and_then(|boards| package(&arguments, &boards, architecture))
+            .and_then(|package| package.files.write(Path::new(folder))),
+        ["image", board, imagebuilder] => image(&arguments, board, Path::new(imagebuilder)),
+        _ => return usage(&"that is no command of it"),
+    };
+    match done {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("lango-images: {error:#}");
+            std::process::ExitCode::FAILURE
+        }
+    }
+}
+
+fn say(text: &str) -> anyhow::Result<()> {
+    Ok(std::io::stdout().write_all(text.as_bytes())?)
+}
+
+fn boards() -> anyhow::Result<Vec<Board>> {
+    Board::read_all(Path::new("board"))
+}
+
+fn targets(boards: &[Board]) -> String {
+    let targets: std::collections::BTreeSet<&str> = boards.iter().map(|board| board.rust_target.as_str()).collect();
+    targets.into_iter().map(|target| format!("{target}\n")).collect()
+}
+
+fn new_keys(folder: &Path) -> anyhow::Result<()> {
+    Keys::generate()?.write(folder)?;
+    say(&format!(
+        "The keys are in {}. Keep the secret halves (*.sec, *.pem) where nobody gets at them; routers get the public ones.\n",
+        folder.display()
+    ))
+}
+
+fn keys(arguments: &Arguments) -> anyhow::Result<Keys> {
+    let folder = arguments.path("keys", "out/keys");
+    if !folder.exists() {
+        new_keys(&folder)?;
+    }
+    Keys::read(&folder)
+}
+
+fn time() -> anyhow::Result<u64> {
+    let told =
+        "SOURCE_DATE_EPOCH is to say when the sources were changed: the commit's time, in seconds since 1970 (git log -1 --format=%ct)";
+    std::env::var("SOURCE_DATE_EPOCH").context(told)?.parse().context(told)
+}
+
+fn package(arguments: &Arguments, boards: &[Board], architecture: &str) -> anyhow::Result<Package> {
+    let board = boards.iter().find(|board| board.openwrt.architecture == architecture);
+    let board = board.with_context(|| format!("no board has the package architecture {architecture}"))?;
+    let path = arguments.path("programs", "out/router").join(&board.rust_target).join("lango");
+    let program = fs::read(&path).with_context(|| format!("{} cannot be read: make router", path.display()))?;
+    let release = arguments.options.get("release").map_or(Ok(1), |release| release.parse()).context("--release wants a number")?;
+    Package::read(Path::new("images"), architecture, release, program)
+}
+
+fn packages(arguments: &Arguments, wanted: &[&str]) -> anyhow::Result<()> {
+    let (boards, keys, time) = (boards()?, keys(arguments)?, time()?);
+    let out = arguments.path("out", "out/packages");
+    let mut architectures: Vec<&str> = boards.iter().map(|board| board.openwrt.architecture.as_str()).collect();
+    if !wanted.is_empty() {
+        architectures = wanted.to_vec();
+    }
+    architectures.sort_unstable();
+    architectures.dedup();
+    for architecture in architectures {
+        let package = package(arguments, &boards, architecture)?;
+        let files = feed::make(&package, time, &keys)?;
+        let folder = out.join(architecture);
+        feed::write(&files, &folder)?;
+        package.files.write(&folder.join("root"))?;
+        for (name, content) in packed(&files) {
+            say(&format!("{:>9} bytes  {}\n", content.len(), folder.join(name).display()))?;
+        }
+    }
+    keys.write_public(&out.join("keys"))
+}
+
+fn packed(files: &Files) -> impl Iterator<Item = &(String, Vec<u8>)> {
+    files.iter().filter(|(name, _)| name.ends_with(".ipk") || name.ends_with(".apk"))
+}
+
+fn image(arguments: &Arguments, id: &str, imagebuilder: &Path) -> anyhow::Result<()> {
+    let boards = boards()?;
+    let board = boards.iter().find(|board| board.id == id).with_context(|| {
+        let known: Vec<&str> = boards.iter().map(|board| board.id.as_str()).collect();
+        format!("there is no board {id}: {} are known", known.join(", "))
+    })?;
+    // Before anything is made: whether it is the right one.
+    recipe::format_of(board, imagebuilder)?;
+    let (keys, package) = (keys(arguments)?, package(arguments, &boards, &board.openwrt.architecture)?);
+    let template = package.files.get("etc/config/lango").context("the package has no configuration")?;
+    let (relay, ssh_keys) = (arguments.text("router")?, arguments.text("ssh-keys")?);
+    let provision = Provision {
+        relay: relay.as_deref(),
+        name: arguments.options.get("name").map(String::as_str),
+        ssh_keys: ssh_keys.as_deref(),
+        feed: arguments.options.get("feed").map(|address| (address.as_str(), &keys)),
+    };
+    let files = provision::files(board, std::str::from_utf8(&template.content)?, &provision)?;
+    let work = arguments.path("out", "out/images").join(id);
+    recipe::order(board, imagebuilder, &feed::make(&package, time()?, &keys)?, &keys, &files, &work)?;
+    say(&format!("The images are in {}\n", work.join("images").display()))
+}

@@ -1,0 +1,151 @@
+//! What makes an image one router's own: its name, its section of the relay, its keys. Text in, files out.
+
+use crate::board::Board;
+use crate::keys::{APK_PUBLIC, Keys};
+use crate::tree::Tree;
+use anyhow::Context as _;
+
+/// What an image is to have besides the package.
+#[derive(Default)]
+pub struct Provision<'a> {
+    /// What `lango-relay router add NAME` printed.
+    pub relay: Option<&'a str>,
+    /// The router's name, where no relay says it.
+    pub name: Option<&'a str>,
+    /// Public SSH keys that may look after the router, as in `authorized_keys`.
+    pub ssh_keys: Option<&'a str>,
+    /// Where its updates come from: the address of the folder in which the architectures' feeds are, and their keys.
+    pub feed: Option<(&'a str, &'a Keys)>,
+}
+
+/// The files that are laid over an image of this board. `template` is the package's configuration.
+///
+/// # Errors
+/// When what the relay printed is not that, the name is none, or two names are given.
+pub fn files(board: &Board, template: &str, provision: &Provision<'_>) -> anyhow::Result<Tree> {
+    let mut files = Tree::default();
+    let connections = board.limits().connections;
+    files.add(
+        "etc/sysctl.d/90-lango.conf",
+        0o644,
+        format!(
+            "# As many connections as the memory of this model has room for.\nnet.netfilter.nf_conntrack_max={connections}\n\
+             net.netfilter.nf_conntrack_buckets={}\n",
+            connections / 4
+        ),
+    );
+    let relay = provision.relay.map(relay_section).transpose()?;
+    let name = match (&relay, provision.name) {
+        (Some((theirs, _)), Some(name)) if theirs != name => {
+            anyhow::bail!("the relay's section is for router {theirs}, and the name {name} was given")
+        }
+        (Some((theirs, _)), _) => Some(theirs.as_str()),
+        (None, name) => name,
+    };
+    if let Some(name) = name {
+        anyhow::ensure!(is_router_name(name), "{name:?} is no router's name: 1 to 63 letters, digits, - and _");
+        files.add("etc/config/lango", 0o600, config(template, name, relay.as_ref().map(|(_, section)| section.as_str()))?);
+    }
+    files.add("etc/uci-defaults/80-lango-image", 0o755, first_boot(board, name));
+    if let Some(keys) = provision.ssh_keys {
+        anyhow::ensure!(
+            keys.lines().any(|line| line.starts_with("ssh-") || line.starts_with("ecdsa-")),
+            "there is no public SSH key in the file"
+        );
+        anyhow::ensure!(!keys.contains("PRIVATE KEY"), "that is a private SSH key: the public half is wanted, which ends in .pub");
+        files.add("etc/dropbear/authorized_keys", 0o600, keys);
+    }
+    if let Some((address, keys)) = provision.feed {
+        let fine = (address.starts_with("https://") || address.starts_with("http://")) && !address.contains(char::is_whitespace);
+        anyhow::ensure!(fine, "{address} is no address of a feed");
+        let folder = format!("{}/{}", address.trim_end_matches('/'), board.openwrt.architecture);
+        files.add("etc/opkg/customfeeds.conf", 0o644, format!("src/gz lango {folder}\n"));
+        files.add(&format!("etc/opkg/keys/{}", keys.usign.id()), 0o644, keys.usign.public_file());
+        files.add("etc/apk/repositories.d/lango.list", 0o644, format!("{folder}/packages.adb\n"));
+        files.add(&format!("etc/apk/keys/{APK_PUBLIC}"), 0o644, keys.apk.public_pem()?);
+    }
+    Ok(files)
+}
+
+/// The router's name and its section, of what `lango-relay router add` printed. The comments stay behind: the broker's password line
+/// among them is nothing that a router needs.
+fn relay_section(printed: &str) -> anyhow::Result<(String, String)> {
+    let lines: Vec<&str> = printed.lines().filter(|line| !line.trim_start().starts_with('#') && !line.trim().is_empty()).collect();
+    let told = "that is not what `lango-relay router add NAME` prints";
+    anyhow::ensure!(lines.first().is_some_and(|line| line.starts_with("config relay")), "{told}: it begins with `config relay 'relay'`");
+    anyhow::ensure!(lines[1..].iter().all(|line| line.starts_with("\toption ")), "{told}: one section of options");
+    for needed in ["broker", "username", "password", "relay_key"] {
+        anyhow::ensure!(lines.iter().any(|line| line.starts_with(&format!("\toption {needed} "))), "{told}: it has no {needed}");
+    }
+    let name = lines
+        .iter()
+        .find_map(|line| line.strip_prefix("\toption username '")?.strip_suffix('\''))
+        .with_context(|| format!("{told}: its user name"))?;
+    Ok((name.to_owned(), lines.iter().map(|line| format!("{line}\n")).collect()))
+}
+
+fn config(template: &str, name: &str, section: Option<&str>) -> anyhow::Result<String> {
+    const NAME: &str = "\toption name 'lango'\n";
+    anyhow::ensure!(template.matches(NAME).count() == 1, "the package's configuration has no line `option name 'lango'` to be replaced");
+    let named = template.replace(NAME, &format!("\toption name '{name}'\n"));
+    Ok(section.map_or_else(|| named.clone(), |section| format!("{named}\n{section}")))
+}
+
+/// Runs before the package's own first-boot script, so that this one finds the names and the interfaces.
+fn first_boot(board: &Board, name: Option<&str>) -> String {
+    let mut script = String::from("#!/bin/sh\n# Made with the image: what this router is.\n");
+    if let Some(name) = name {
+        // A host's name has no underscore.
+        let host = name.replace('_', "-");
+        script += &format!(
+            "[ \"$(uci -q get system.@system[0].hostname)\" != OpenWrt ] || {{\n\tuci set system.@system[0].hostname='{host}'\n\tuci commit system\n}}\n"
+        );
+    }
+    if let Some(wan) = &board.interfaces.added_wan {
+        script += &format!(
+            "# This model has one port: the way out is an adapter that is added.\nuci -q get network.wan >/dev/null || {{\n\tuci set network.wan=interface\n\t\
+             uci set network.wan.device='{wan}'\n\tuci set network.wan.proto='dhcp'\n\tuci commit network\n}}\n"
+        );
+    }
+    script + "exit 0\n"
+}
+
+fn is_router_name(name: &str) -> bool {
+    (1..=63).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PRINTED: &str = "# At the broker, once: its user:\n#   mosquitto_passwd -b /etc/mosquitto/passwd kibera-7 geheim\n\
+        # On the router, in /etc/config/lango:\nconfig relay 'relay'\n\toption broker 'mqtts://mqtt.example.org:8883'\n\
+        \toption username 'kibera-7'\n\toption password 'geheim'\n\toption relay_key 'AAAA'\n";
+
+    #[test]
+    fn the_relays_words_become_a_section_without_its_comments() {
+        let (name, section) = relay_section(PRINTED).unwrap();
+        assert_eq!(name, "kibera-7");
+        assert!(section.starts_with("config relay 'relay'\n\toption broker"), "{section}");
+        assert!(!section.contains('#'));
+    }
+
+    #[test]
+    fn other_words_are_refused() {
+        for wrong in [
+            "",
+            "hello",
+            "config gateway 'main'\n",
+            "config relay 'relay'\n\toption broker 'x'\n",
+            "config relay 'relay'\n\toption broker 'x'\nconfig package\n",
+        ] {
+            let error = relay_section(wrong).unwrap_err().to_string();
+            assert!(error.contains("lango-relay router add NAME"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_template_without_the_line_is_told() {
+        assert!(config("config gateway 'main'\n", "a", None).is_err());
+    }
+}

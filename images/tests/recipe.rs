@@ -1,0 +1,149 @@
+//! The ImageBuilder's recipe, against a stand-in: a folder with a Makefile that writes down how it is called and what it finds there. The
+//! real ImageBuilder comes with nothing that these tests could install.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test's helper fails the test")]
+
+mod common;
+
+use common::{package, run, text};
+use lango_images::board::Board;
+use lango_images::feed;
+use lango_images::keys::Keys;
+use lango_images::provision::{self, Provision};
+use lango_images::recipe;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+const MAKEFILE: &str = "\
+image:\n\
+\t@{ echo 'PROFILE=$(PROFILE)'; echo 'PACKAGES=$(PACKAGES)'; echo 'EXTRA_IMAGE_NAME=$(EXTRA_IMAGE_NAME)'; \\\n\
+\t  echo 'ROOTFS_PARTSIZE=$(ROOTFS_PARTSIZE)'; } >called\n\
+\t@cp -a '$(FILES)' laid\n\
+\t@ls packages >>called\n\
+\t@test -d '$(BIN_DIR)' && touch '$(BIN_DIR)/firmware.bin'\n";
+
+const PRINTED: &str = "# At the broker, once: its user, and what it may do (mosquitto's acl_file; then reload mosquitto):\n\
+    #   mosquitto_passwd -b /etc/mosquitto/passwd kibera-7 s3cret\n#   user kibera-7\n# On the router, in /etc/config/lango:\n\
+    config relay 'relay'\n\toption broker 'mqtts://mqtt.example.org:8883'\n\toption username 'kibera-7'\n\toption password 's3cret'\n\
+    \toption relay_key 'MCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqo='\n";
+
+fn boards() -> Vec<Board> {
+    Board::read_all(&common::repository().join("board")).unwrap()
+}
+
+fn imagebuilder(folder: &Path, architecture: &str, apk: bool) -> PathBuf {
+    let path = folder.join("imagebuilder");
+    fs::create_dir_all(path.join("packages")).unwrap();
+    fs::write(path.join("Makefile"), MAKEFILE).unwrap();
+    let format = if apk { "CONFIG_USE_APK=y" } else { "# CONFIG_USE_APK is not set" };
+    fs::write(path.join(".config"), format!("CONFIG_TARGET_ARCH_PACKAGES=\"{architecture}\"\n{format}\n")).unwrap();
+    path
+}
+
+/// Orders an image; gives what the stand-in wrote down.
+fn ordered(board: &Board, apk: bool, provision: &Provision<'_>, folder: &Path) -> String {
+    let (imagebuilder, keys) = (imagebuilder(folder, &board.openwrt.architecture, apk), Keys::generate().unwrap());
+    fs::write(imagebuilder.join("packages/lango_0.0.9-r1_x.ipk"), "older").unwrap();
+    fs::write(imagebuilder.join("packages/lango-extra_1_x.ipk"), "another's").unwrap();
+    let package = package(b"program");
+    let template = String::from_utf8(package.files.get("etc/config/lango").unwrap().content.clone()).unwrap();
+    let files = provision::files(board, &template, provision).unwrap();
+    let feed = feed::make(&package, 1, &keys).unwrap();
+    recipe::order(board, &imagebuilder, &feed, &keys, &files, &folder.join("work")).unwrap();
+    assert!(folder.join("work/images/firmware.bin").is_file(), "the images land where they are said to");
+    fs::read_to_string(imagebuilder.join("called")).unwrap()
+}
+
+#[test]
+fn every_board_is_ordered_by_its_profile_with_what_it_needs() {
+    for board in boards() {
+        let folder = tempfile::tempdir().unwrap();
+        let called = ordered(&board, false, &Provision::default(), folder.path());
+        assert!(called.contains(&format!("PROFILE={}\n", board.openwrt.profile)), "{called}");
+        let packages = called.lines().find_map(|line| line.strip_prefix("PACKAGES=")).unwrap();
+        assert!(packages.starts_with("lango -dnsmasq dnsmasq-full"), "{packages}");
+        assert!(board.openwrt.packages.iter().all(|package| packages.contains(package)), "{packages}");
+        assert!(called.ends_with("lango-extra_1_x.ipk\nlango_0.1.0-r1_arm_cortex-a7_neon-vfpv4.ipk\n"), "the older one is gone: {called}");
+        let sysctl = fs::read_to_string(folder.path().join("imagebuilder/laid/etc/sysctl.d/90-lango.conf")).unwrap();
+        assert!(sysctl.contains(&format!("net.netfilter.nf_conntrack_max={}\n", board.limits().connections)), "{sysctl}");
+        let script = folder.path().join("imagebuilder/laid/etc/uci-defaults/80-lango-image");
+        run("dash", &["-n", text(&script)]);
+        run("shellcheck", &[text(&script)]);
+        let creates_wan = fs::read_to_string(&script).unwrap().contains("network.wan");
+        assert_eq!(creates_wan, board.interfaces.wan.is_empty(), "{}", board.name);
+        assert!(!folder.path().join("imagebuilder/laid/etc/config").exists(), "nothing is named: the package's own configuration");
+    }
+}
+
+#[test]
+fn newer_imagebuilders_get_the_other_format_and_the_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let board = &boards()[0];
+    let called = ordered(board, true, &Provision::default(), folder.path());
+    assert!(called.contains("\nlango-0.1.0-r1.apk\n"), "{called}");
+    assert!(folder.path().join("imagebuilder/keys/lango-feed.pub.pem").is_file());
+}
+
+#[test]
+fn a_router_of_a_fleet_has_its_name_and_keys_from_the_first_boot_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let keys = Keys::generate().unwrap();
+    let ssh = "ssh-ed25519 AAAA operator\n";
+    let provision =
+        Provision { relay: Some(PRINTED), name: None, ssh_keys: Some(ssh), feed: Some(("https://feed.example.org/lango/", &keys)) };
+    let board = boards().into_iter().find(|board| board.id == "hap-ac2").unwrap();
+    ordered(&board, false, &provision, folder.path());
+    let laid = |path: &str| folder.path().join("imagebuilder/laid").join(path);
+    let config = fs::read_to_string(laid("etc/config/lango")).unwrap();
+    assert!(config.contains("\toption name 'kibera-7'\n") && config.contains("\toption password 's3cret'\n"), "{config}");
+    assert!(!config.contains("mosquitto_passwd"), "{config}");
+    for secret in ["etc/config/lango", "etc/dropbear/authorized_keys"] {
+        assert_eq!(fs::metadata(laid(secret)).unwrap().permissions().mode() & 0o777, 0o600, "{secret}");
+    }
+    let script = fs::read_to_string(laid("etc/uci-defaults/80-lango-image")).unwrap();
+    assert!(script.contains("hostname='kibera-7'"), "{script}");
+    let architecture = "arm_cortex-a7_neon-vfpv4";
+    assert_eq!(
+        fs::read_to_string(laid("etc/opkg/customfeeds.conf")).unwrap(),
+        format!("src/gz lango https://feed.example.org/lango/{architecture}\n")
+    );
+    assert_eq!(
+        fs::read_to_string(laid("etc/apk/repositories.d/lango.list")).unwrap(),
+        format!("https://feed.example.org/lango/{architecture}/packages.adb\n")
+    );
+    assert_eq!(fs::read_to_string(laid(&format!("etc/opkg/keys/{}", keys.usign.id()))).unwrap(), keys.usign.public_file());
+}
+
+#[test]
+fn what_would_make_a_wrong_image_is_refused_before_anything_is_made() {
+    let boards = boards();
+    let (hap, template) = (boards.iter().find(|board| board.id == "hap-ac2").unwrap(), "\toption name 'lango'\n");
+    let refused = |provision: &Provision<'_>| provision::files(hap, template, provision).unwrap_err().to_string();
+    assert!(refused(&Provision { name: Some("a b"), ..Provision::default() }).contains("no router's name"));
+    let two = Provision { relay: Some(PRINTED), name: Some("other"), ..Provision::default() };
+    assert!(refused(&two).contains("is for router kibera-7"));
+    assert!(
+        refused(&Provision { ssh_keys: Some("-----BEGIN OPENSSH PRIVATE KEY-----\nssh-x\n"), ..Provision::default() }).contains("private")
+    );
+    assert!(refused(&Provision { ssh_keys: Some("hello"), ..Provision::default() }).contains("no public SSH key"));
+
+    let folder = tempfile::tempdir().unwrap();
+    let error = recipe::format_of(hap, folder.path()).unwrap_err().to_string();
+    assert!(error.contains("is that the folder of an ImageBuilder?"), "{error}");
+    let other = imagebuilder(folder.path(), "mips_24kc", false);
+    let error = recipe::format_of(hap, &other).unwrap_err().to_string();
+    assert!(error.contains("this ImageBuilder is for mips_24kc: MikroTik hAP ac² wants the one for ipq40xx/mikrotik"), "{error}");
+}
+
+#[test]
+fn an_imagebuilder_that_fails_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let board = &boards()[0];
+    let imagebuilder = imagebuilder(folder.path(), &board.openwrt.architecture, false);
+    fs::write(imagebuilder.join("Makefile"), "image:\n\t@echo 'profile is unknown' >&2; exit 3\n").unwrap();
+    let (package, keys) = (package(b"x"), Keys::generate().unwrap());
+    let files = provision::files(board, "", &Provision::default()).unwrap();
+    let feed = feed::make(&package, 1, &keys).unwrap();
+    let error = recipe::order(board, &imagebuilder, &feed, &keys, &files, &folder.path().join("work")).unwrap_err().to_string();
+    assert!(error.contains("the ImageBuilder ended with"), "{error}");
+}
