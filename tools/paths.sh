@@ -9,3 +9,5 @@ LANGO_AXE=$LANGO_TOOLS/axe-core/axe.min.js
 LANGO_CROSS=$LANGO_CACHE/cross
 # Debian packages of the emulated routers, unpacked.
 LANGO_DEBIAN=$LANGO_CACHE/debian
+# OpenWrt's uci, with which the router's scripts are tested (tools/uci.sh).
+LANGO_UCI=$LANGO_TOOLS/bin/uci

@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # Installs what is missing on this machine, and nothing that is there. Quick when nothing is missing.
 #
-#   tools/setup.sh [build] [lab] [browser] [lint] [cross] [kernel] [fuzz]     (none: build and lab)
+#   tools/setup.sh [build] [lab] [browser] [lint] [cross] [kernel] [fuzz] [packages]     (none: build and lab)
 #
 #   build   what compiles Lango          lab     what the demo and the end-to-end tests run: real DHCP, DNS, MQTT, RADIUS, nftables
 #   browser what walks through the portal: Chromium, and axe-core (in no product)
 #   lint    formatter, clippy, deny      cross   what builds for the routers' processors (tools/cross.sh)
 #   kernel  what emulates a router (tools/test-kernel.sh)          fuzz   libFuzzer's compiler (tools/fuzz.sh)
+#   packages  what the tests read OpenWrt packages back with, and run their scripts by (tools/uci.sh)
 #
 # System packages come by apt-get on Debian and its kin, as root or through sudo. Elsewhere it says what is missing.
 set -euo pipefail
@@ -94,6 +95,18 @@ find_kernel() {
 find_fuzz() {
   # LLVM's fuzzer comes as C++ source.
   printf '#include <vector>\nint main() { return 0; }\n' | c++ -x c++ - -o /dev/null 2>/dev/null || missing+=(g++)
+}
+
+find_packages() {
+  want python3 python3
+  want openssl openssl
+  want signify-openbsd signify-openbsd
+  want binutils ar
+  # Static, so that it runs in a root folder of its own. (Debian's busybox that is not would take its place.)
+  want busybox-static busybox
+  want dash dash
+  want shellcheck shellcheck
+  want dnsmasq-base dnsmasq
 }
 
 install_missing() {
@@ -209,8 +222,8 @@ install_deny() {
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 for part in "$@"; do
   case $part in
-    build | lab | browser | lint | cross | kernel | fuzz) "find_$part" ;;
-    *) die "there is no part '$part': build, lab, browser, lint, cross, kernel and fuzz are known" ;;
+    build | lab | browser | lint | cross | kernel | fuzz | packages) "find_$part" ;;
+    *) die "there is no part '$part': build, lab, browser, lint, cross, kernel, fuzz and packages are known" ;;
   esac
 done
 install_missing
@@ -221,5 +234,6 @@ for part in "$@"; do
     browser) install_axe ;;
     lint) check_lint ;;
     cross) tools/cross.sh check ;;
+    packages) tools/uci.sh ;;
   esac
 done

@@ -1,0 +1,407 @@
+//! The package's scripts under real shells, with the real `uci`: first boot, service, hotplug, sysupgrade, upgrade and removal.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test's helper fails the test")]
+
+mod common;
+#[path = "common/router.rs"]
+mod router;
+
+use common::{repository, run, text};
+use lango_images::board::Board;
+use lango_images::provision::{self, Provision};
+use router::{Router, SHELLS};
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+
+const FIRST_BOOT: &str = ". /etc/uci-defaults/90-lango";
+
+fn boards() -> Vec<Board> {
+    Board::read_all(&repository().join("board")).unwrap()
+}
+
+fn board(id: &str) -> Board {
+    boards().into_iter().find(|board| board.id == id).unwrap()
+}
+
+/// For tests that the model does not matter to.
+fn both() -> impl Iterator<Item = Router> {
+    let board = board("ax3000t");
+    SHELLS.into_iter().map(move |shell| Router::new(shell, &board))
+}
+
+/// The program itself reads what the scripts wrote.
+fn assert_in_order(router: &Router) {
+    let (said, code) = lango::config::check(&router.path("etc/config/lango"));
+    assert!(code == 0 && said.iter().all(|line| line.contains("in order")), "{said:?}");
+}
+
+#[test]
+fn the_first_boot_makes_a_hotspot_of_every_board() {
+    for board in boards() {
+        for shell in SHELLS {
+            let router = Router::new(shell, &board);
+            router.sh(FIRST_BOOT);
+            let wan = match board.interfaces.wan.as_slice() {
+                [] => "wan",
+                [one] => one.as_str(),
+                _ => "br-wan",
+            };
+            let told = |option: &str| router.uci(&format!("lango.main.{option}"));
+            assert_eq!(
+                (told("name").as_str(), told("lan").as_str(), told("wan").as_str()),
+                ("lango-a1b2c3", "br-lan", wan),
+                "{} {shell}",
+                board.name
+            );
+            assert_eq!(router.calls().iter().any(|call| call.contains("there is no way out")), board.interfaces.wan.is_empty());
+            assert_eq!(router.uci("dhcp.lan.dhcp_option"), "42,0.0.0.0");
+            assert_eq!(router.uci("system.ntp.enable_server"), "1");
+            assert_eq!(router.uci("firewall.@defaults[0].flow_offloading"), "0");
+            assert_in_order(&router);
+            assert!(router.get("etc/config/lango").starts_with("# Lango's configuration."), "its comments are still there");
+            for (path, mode) in [("etc/config/lango", 0o600), ("etc/lango", 0o700)] {
+                assert_eq!(fs::metadata(router.path(path)).unwrap().permissions().mode() & 0o777, mode, "{path}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_an_image_is_made_with_comes_first() {
+    let board = board("rpi-4");
+    let printed = "config relay 'relay'\n\toption broker 'mqtts://mqtt.example.org:8883'\n\toption username 'kibera-7'\n\toption password 's3cret'\n\
+        \toption relay_key 'AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8='\n";
+    for shell in SHELLS {
+        let router = Router::new(shell, &board);
+        let template = router.get("etc/config/lango");
+        let files = provision::files(&board, &template, &Provision { relay: Some(printed), ..Provision::default() }).unwrap();
+        for (path, file) in files.files() {
+            router.put(path, std::str::from_utf8(&file.content).unwrap());
+        }
+        router.sh("for script in /etc/uci-defaults/*; do ( . $script ) || exit 1; done");
+        let (name, wan) = (router.uci("lango.main.name"), router.uci("lango.main.wan"));
+        assert_eq!((name.as_str(), wan.as_str()), ("kibera-7", "eth1"), "the adapter is the way out");
+        assert_eq!(
+            (router.uci("network.wan.device"), router.uci("system.@system[0].hostname")),
+            ("eth1".to_owned(), "kibera-7".to_owned())
+        );
+        assert_eq!(router.uci("lango.relay.password"), "s3cret");
+        assert_in_order(&router);
+        let before = router.configuration();
+        router.sh("for script in /etc/uci-defaults/*; do ( . $script ) || exit 1; done");
+        assert_eq!(router.configuration(), before);
+    }
+}
+
+#[test]
+fn a_second_boot_and_a_sysupgrade_change_nothing_any_more() {
+    for router in both() {
+        router.sh(FIRST_BOOT);
+        let (before, marker) = (router.configuration(), router.get("etc/lango/first-boot"));
+        router.sh(FIRST_BOOT);
+        assert_eq!(router.configuration(), before);
+        assert_eq!(router.get("etc/lango/first-boot"), marker);
+        // What keeps it over a sysupgrade, as that reads it.
+        let kept = router.sh("find $(sed -ne '/^[[:space:]]*$/d; /^#/d; p' /lib/upgrade/keep.d/*) -type f");
+        assert!(kept.contains("/etc/lango/first-boot"), "{kept}");
+
+        // The power went before it was done: what had been changed by then is still remembered.
+        fs::rename(router.path("etc/lango/first-boot"), router.path("etc/lango/first-boot.new")).unwrap();
+        router.sh(FIRST_BOOT);
+        assert_eq!((router.configuration(), router.get("etc/lango/first-boot")), (before.clone(), marker));
+
+        // The operator's own way of it, and then a sysupgrade, which has the scripts run again.
+        router.sh("uci del_list dhcp.lan.dhcp_option='42,0.0.0.0'; uci set firewall.@defaults[0].flow_offloading=1; uci set system.ntp.enable_server=0");
+        router.sh("uci set lango.main.name=lango; uci set lango.main.wan=wan; uci set lango.main.portal_host=wifi.example.org; uci commit");
+        let own = router.configuration();
+        assert_ne!(own, before);
+        router.sh(FIRST_BOOT);
+        assert_eq!(router.configuration(), own, "it stays as the operator made it");
+    }
+}
+
+#[test]
+fn what_somebody_wrote_before_the_first_boot_stays() {
+    for router in both() {
+        router.sh("uci set lango.main.name=kibera-7; uci set lango.main.lan=br-guest; uci set lango.main.wan=wwan0; uci commit lango");
+        router.sh("uci add_list dhcp.lan.dhcp_option='42,192.0.2.1'; uci set firewall.@defaults[0].flow_offloading=0; uci commit");
+        router.sh(FIRST_BOOT);
+        let told = ["name", "lan", "wan"].map(|option| router.uci(&format!("lango.main.{option}")));
+        assert_eq!(told, ["kibera-7", "br-guest", "wwan0"]);
+        assert_eq!(router.uci("dhcp.lan.dhcp_option"), "42,192.0.2.1");
+        assert_eq!(router.get("etc/lango/first-boot"), "ntp_server\n", "only what was changed is remembered");
+    }
+}
+
+#[test]
+fn the_way_out_is_what_the_configuration_or_netifd_says() {
+    let cases: [(&str, &str, &str); 7] = [
+        ("uci set network.wan.proto=pppoe", "", "pppoe-wan"),
+        ("uci set network.wan.proto=static", "", "wan"),
+        ("uci set network.wan.device=eth0.2", "", "eth0.2"),
+        ("uci set network.wan.proto=qmi", "wwan0", "wwan0"),
+        ("uci set network.wan.proto=qmi", "", "wan"),
+        ("uci set network.wan.device=\"a'b; reboot\"", "", "wan"),
+        ("uci set network.wan.device=sixteen_letters_", "", "wan"),
+    ];
+    for (setting, netifd, expected) in cases {
+        for router in both() {
+            router.sh(&format!("{setting}; uci commit network"));
+            if !netifd.is_empty() {
+                router.put("netifd/network.interface.wan", netifd);
+            }
+            router.sh(FIRST_BOOT);
+            assert_eq!(router.uci("lango.main.wan"), expected, "{setting}");
+        }
+    }
+}
+
+#[test]
+fn a_host_name_of_its_own_is_the_routers_name() {
+    for (host, mac, expected) in [
+        ("kibera-7", "94:83:c4:a1:b2:c3", "kibera-7"),
+        ("OpenWrt", "94:83:c4:a1:b2:c3", "lango-a1b2c3"),
+        ("a.b", "94:83:c4:a1:b2:c3", "lango-a1b2c3"),
+        ("OpenWrt", "00:00:00:00:00:00", "lango"),
+    ] {
+        for router in both() {
+            router.sh(&format!("uci set system.@system[0].hostname='{host}'; uci commit system"));
+            router.put("sys/class/net/eth0/address", &format!("{mac}\n"));
+            router.sh(FIRST_BOOT);
+            assert_eq!(router.uci("lango.main.name"), expected);
+        }
+    }
+}
+
+#[test]
+fn the_service_tells_procd_this() {
+    for router in both() {
+        router.sh("/etc/init.d/lango boot");
+        assert_eq!(
+            router.calls(),
+            [
+                "service lango",
+                "instance",
+                "  command /usr/sbin/lango run",
+                "  file /etc/config/lango",
+                "  reload_signal HUP",
+                "  respawn 3600 5 0",
+                "  term_timeout 10",
+                "  stdout 1",
+                "  stderr 1",
+                "end of instance",
+                "reload when lango changes",
+                "end of service",
+                "lango garden",
+            ]
+        );
+        let script = router.get("etc/init.d/lango");
+        for line in ["START=18", "STOP=10", "USE_PROCD=1"] {
+            assert!(script.lines().any(|told| told == line), "{line}");
+        }
+    }
+}
+
+#[test]
+fn while_the_flash_is_not_ready_nothing_is_sold_into_ram() {
+    for router in both() {
+        let ready = router.get("proc/mounts");
+        router.put(
+            "proc/mounts",
+            "overlayfs:/tmp/root / overlay rw,noatime,lowerdir=/,upperdir=/tmp/root/upper,workdir=/tmp/root/work 0 0\n",
+        );
+        router.sh("/etc/init.d/lango boot");
+        assert_eq!(router.calls(), ["logger -t lango the flash is not ready yet: lango-late starts it"]);
+        // `done` made it ready.
+        router.put("proc/mounts", &ready);
+        router.sh("/etc/init.d/lango-late boot");
+        assert!(router.calls().is_empty(), "what is disabled stays off");
+        router.put("enabled/lango", "");
+        router.sh("/etc/init.d/lango-late boot");
+        assert!(router.calls().contains(&"  command /usr/sbin/lango run".to_owned()));
+    }
+}
+
+const NAME_LINES: &str = "interface-name=portal.lan,br-lan/4\nlocal=/portal.lan/\n";
+const GARDEN_LINE: &str = "nftset=/example.com/4#inet#lango#garden4,6#inet#lango#garden6\n";
+
+#[test]
+fn dnsmasq_finds_the_portals_name_and_the_garden_where_it_looks() {
+    for router in both() {
+        router.sh("/etc/init.d/lango boot");
+        // cfg01411c is what the real uci calls the first section.
+        for folder in ["tmp/dnsmasq.d", "tmp/dnsmasq.cfg01411c.d"] {
+            assert_eq!(router.get(&format!("{folder}/lango.conf")), format!("{NAME_LINES}{GARDEN_LINE}"), "{folder}");
+        }
+        run("dnsmasq", &["--test", "--conf-file=/dev/null", &format!("--conf-dir={}", text(&router.path("tmp/dnsmasq.d")))]);
+        assert!(!router.calls().iter().any(|call| call.starts_with("dnsmasq")), "it does not run yet: nothing is restarted");
+
+        router.put("running/dnsmasq", "");
+        router.sh("/etc/init.d/lango reload");
+        assert!(!router.calls().iter().any(|call| call.starts_with("dnsmasq")), "nothing changed");
+        router.put("garden", "");
+        router.sh("uci add_list lango.main.lan=br-cafe; uci set lango.main.portal_host=wifi.example.org; uci commit lango; /etc/init.d/lango reload");
+        let lines = "interface-name=wifi.example.org,br-lan/4\ninterface-name=wifi.example.org,br-cafe/4\nlocal=/wifi.example.org/\n";
+        assert_eq!(router.get("tmp/dnsmasq.d/lango.conf"), lines);
+        assert_eq!(router.calls().iter().filter(|call| *call == "dnsmasq restart").count(), 1);
+    }
+}
+
+#[test]
+fn a_dnsmasq_without_nftset_gets_no_line_that_it_would_not_start_with() {
+    for router in both() {
+        router.put("dnsmasq-version", "Dnsmasq version 2.90\nCompile time options: IPv6 no-DBus no-ipset no-nftset\n");
+        router.sh("uci set dhcp.@dnsmasq[0].confdir='/tmp/own,*.conf'; uci commit dhcp; /etc/init.d/lango boot");
+        assert_eq!(router.get("tmp/own/lango.conf"), NAME_LINES);
+        assert!(!router.path("tmp/dnsmasq.d").exists());
+    }
+}
+
+#[test]
+fn a_configuration_with_mistakes_leaves_dnsmasq_as_it_is() {
+    for router in both() {
+        router.sh("/etc/init.d/lango boot");
+        router.sh("rm /garden; uci set lango.main.portal_host=other.lan; uci commit lango; /etc/init.d/lango reload || true");
+        assert_eq!(router.get("tmp/dnsmasq.d/lango.conf"), format!("{NAME_LINES}{GARDEN_LINE}"));
+    }
+}
+
+fn script(router: &Router, name: &str, variable: &str) -> String {
+    let content = fs::read_to_string(repository().join("images/scripts").join(name)).unwrap();
+    router.put("tmp/script", &content);
+    router.sh(&format!("export {variable}; ( . /tmp/script )"))
+}
+
+#[test]
+fn an_installation_by_hand_does_not_cut_itself_off() {
+    for router in both() {
+        let said = script(&router, "postinst", "PKG_UPGRADE=0");
+        assert!(said.contains("service lango start") && said.contains("no SSH and no LuCI from br-lan"), "{said}");
+        let calls = router.calls();
+        assert!(calls.contains(&"default_postinst lango ".to_owned()) && calls.contains(&"enable lango".to_owned()), "{calls:?}");
+        assert!(!calls.iter().any(|call| call.contains("/usr/sbin/lango run") || call.contains("dnsmasq")), "{calls:?}");
+        assert!(
+            !router.path("etc/uci-defaults/90-lango").exists() && router.path("etc/lango/first-boot").exists(),
+            "the first boot is done"
+        );
+        router.sh("/etc/init.d/lango start");
+        assert!(router.calls().contains(&"  command /usr/sbin/lango run".to_owned()));
+    }
+}
+
+#[test]
+fn an_upgrade_starts_the_new_program_and_keeps_the_gate() {
+    for router in both() {
+        router.put("enabled/lango", "");
+        router.sh(FIRST_BOOT);
+        let before = router.configuration();
+        script(&router, "prerm", "PKG_UPGRADE=1");
+        script(&router, "postrm", "PKG_UPGRADE=1");
+        let calls = router.calls();
+        assert!(
+            calls.contains(&"stop lango".to_owned()) && !calls.iter().any(|call| call.contains("flush") || call.contains("disable")),
+            "{calls:?}"
+        );
+        script(&router, "postinst", "PKG_UPGRADE=1");
+        let calls = router.calls();
+        let runs = |calls: &[String]| calls.iter().rposition(|call| call.contains("/usr/sbin/lango run"));
+        assert!(runs(&calls).is_some() && !calls.contains(&"stop lango".to_owned()), "{calls:?}");
+        // apk stops nothing before an upgrade: the one that runs is the old program until then.
+        router.put("lib/apk/packages/lango.list", "/etc/init.d/lango\n");
+        script(&router, "postinst", "PKG_UPGRADE=1");
+        let calls = router.calls();
+        let stop = calls.iter().position(|call| call == "stop lango");
+        assert!(stop.is_some() && stop < runs(&calls), "{calls:?}");
+        assert_eq!(router.configuration(), before);
+    }
+}
+
+#[test]
+fn removal_leaves_the_router_as_it_was_and_the_store_to_the_operator() {
+    for router in both() {
+        let untouched = router.configuration();
+        router.sh(FIRST_BOOT);
+        router.put("running/dnsmasq", "");
+        router.put("etc/lango/store/db", "money");
+        router.sh("/etc/init.d/lango start");
+        router.calls();
+        script(&router, "prerm", "PKG_UPGRADE=0");
+        let calls = router.calls();
+        let at = |what: &str| calls.iter().position(|call| call == what).unwrap_or_else(|| panic!("{what}: {calls:?}"));
+        assert!(at("stop lango") < at("lango flush"), "a daemon that runs would put the gate back");
+        assert!(at("lango flush") < at("dnsmasq restart"));
+        assert!(!router.path("tmp/dnsmasq.d/lango.conf").exists());
+        // uci writes an option that was set behind the others.
+        let lines = |text: String| text.lines().map(str::to_owned).collect::<BTreeSet<_>>();
+        let others = |configuration: Vec<(String, String)>| {
+            configuration.into_iter().filter(|(name, _)| name != "lango").map(|(name, text)| (name, lines(text))).collect::<Vec<_>>()
+        };
+        assert_eq!(others(router.configuration()), others(untouched));
+        let said = script(&router, "postrm", "PKG_UPGRADE=0");
+        assert!(said.contains("still in /etc/lango") && router.path("etc/lango/store/db").exists(), "{said}");
+        script(&router, "postrm", "LANGO_PURGE=1");
+        assert!(!router.path("etc/lango").exists() && !router.path("etc/config/lango").exists(), "where that was asked for");
+    }
+}
+
+#[test]
+fn removal_opens_the_gate_also_where_the_configuration_has_mistakes() {
+    for router in both() {
+        router.put("mistakes", "");
+        script(&router, "prerm", "PKG_UPGRADE=0");
+        assert!(router.calls().contains(&"nft delete table inet lango".to_owned()));
+    }
+}
+
+#[test]
+fn in_an_image_that_is_being_made_nothing_is_started_or_removed() {
+    for router in both() {
+        for name in ["postinst", "prerm", "postrm"] {
+            script(&router, name, "IPKG_INSTROOT=/nowhere");
+        }
+        assert!(router.calls().is_empty());
+    }
+}
+
+#[test]
+fn a_sysupgrade_packs_a_store_that_nobody_writes_to() {
+    const HOOKS: &str = "sysupgrade_init_conffiles=add_uci_conffiles; . /lib/upgrade/lango.sh; \
+        add_uci_conffiles() { echo pack >>/calls; }; for hook in $sysupgrade_init_conffiles; do $hook /tmp/list; done; wait";
+    for router in both() {
+        router.put("running/lango", "");
+        router.sh(&format!("CONF_BACKUP_LIST=0 CONF_BACKUP=; {HOOKS}"));
+        let calls = router.calls();
+        let packed = calls.iter().position(|call| call == "pack").unwrap();
+        assert_eq!(calls[..2], ["stop lango", "sleep 1"], "until it has ended: {calls:?}");
+        assert!(packed >= 2);
+        assert!(
+            calls.contains(&"sleep 120".to_owned()) && calls.iter().any(|call| call.contains("/usr/sbin/lango run")),
+            "one that gave up: {calls:?}"
+        );
+        for only in ["CONF_BACKUP_LIST=1 CONF_BACKUP=", "CONF_BACKUP_LIST=0 CONF_BACKUP=/tmp/backup.tgz"] {
+            router.sh(&format!("{only}; {HOOKS}"));
+            assert_eq!(router.calls(), ["pack"], "{only}: it goes on selling");
+        }
+    }
+}
+
+#[test]
+fn an_interface_of_ours_that_comes_up_is_told_to_the_daemon() {
+    const HUP: &str = "ubus -t 5 call service signal {\"name\":\"lango\",\"signal\":1}";
+    for router in both() {
+        for (action, device, told) in [("ifup", "br-lan", true), ("ifup", "wan", true), ("ifup", "eth7", false), ("ifdown", "wan", false)] {
+            router.sh(&format!("ACTION={action} DEVICE={device}; . /etc/hotplug.d/iface/50-lango"));
+            assert_eq!(router.calls() == [HUP], told, "{action} {device}");
+        }
+    }
+}
+
+#[test]
+fn the_clock_is_vouched_for_once_ntp_has_set_it() {
+    for router in both() {
+        for (action, stratum, told) in [("stratum", "3", true), ("step", "2", true), ("stratum", "16", false), ("unsync", "2", false)] {
+            router.sh(&format!("ACTION={action} stratum={stratum}; . /etc/hotplug.d/ntp/50-lango; wait"));
+            assert_eq!(router.calls() == ["lango clock-is-set"], told, "{action} {stratum}");
+        }
+    }
+}
