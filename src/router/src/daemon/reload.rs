@@ -33,6 +33,10 @@ impl Daemon {
             self.failures.gate += 1;
             self.gate_again = Some(Instant::now() + AGAIN);
         }
+        // An interface that came up since the start, or the first package with a speed: not at somebody's purchase.
+        if let Some(gate) = self.gate.as_mut().filter(|_| start::sells_speeds(&self.config)) {
+            gate.expect_speeds();
+        }
         // Before the rules give everything again: what the one before had under way is gone with it.
         self.radius.reconfigure(&self.config).await;
         let mut inputs = VecDeque::from([Input::Reconfigured(self.config.settings())]);

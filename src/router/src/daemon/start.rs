@@ -47,7 +47,7 @@ pub(super) async fn start(config_path: &Path, config: Config) -> anyhow::Result<
     let gate_events = GateEvents::open().context("the kernel's gate events cannot be heard")?;
     let senders = Senders::open().inspect_err(|cause| log::warn!("gate: the kernel's packet log cannot be heard: {cause}")).ok();
     let mut gate = Gate::open(gate_config(&config, senders.is_some())).context("the gate cannot be opened")?;
-    if config.packages.iter().any(|package| package.limits.down.is_some() || package.limits.up.is_some()) {
+    if sells_speeds(&config) {
         gate.expect_speeds();
     }
     log::debug!("start: the gate is open after {:?}", began.elapsed());
@@ -143,6 +143,11 @@ impl Daemon {
         self.look_for_offload();
         self.step(inputs).await
     }
+}
+
+/// Whether a package has a speed.
+pub(super) fn sells_speeds(config: &Config) -> bool {
+    config.packages.iter().any(|package| package.limits.down.is_some() || package.limits.up.is_some())
 }
 
 pub(super) fn gate_config(config: &Config, learn: bool) -> GateConfig {

@@ -421,6 +421,21 @@ fn where_speeds_are_expected_the_first_one_finds_the_interfaces_ready() {
 }
 
 #[test]
+fn an_interface_that_comes_later_is_ready_once_that_is_told() {
+    let (_alone, world) = alone();
+    ip(&format!("-n {} link del br-lan", world.name(Host::Router)));
+    let mut gate = world.gate();
+    gate.expect_speeds();
+    tc(&world, "class add dev wan parent 4c61: classid 4c61:77 htb rate 1mbit");
+    world.make_bridge();
+    assert!(!roots(&world)[0].contains("4c61:"), "{:?}", roots(&world));
+    gate.expect_speeds();
+    assert!(roots(&world)[0].contains("qdisc htb 4c61: root"), "{:?}", roots(&world));
+    assert!(classes(&world, "wan").iter().any(|class| class.contains(" 4c61:77 ")), "the one that was ready was not exchanged");
+    gate.flush().unwrap();
+}
+
+#[test]
 fn what_an_operator_put_there_stays() {
     let (_alone, world) = alone();
     tc(&world, "qdisc add dev wan root handle 7: pfifo limit 500");

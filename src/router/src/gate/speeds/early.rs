@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 impl Speeds {
     /// Makes our root on each interface that has the system's own.
     fn make_roots(&mut self) {
+        let changed = self.forget_changed();
         self.look();
         for interface in &mut self.interfaces {
             let Root::Default { index } = interface.root else { continue };
@@ -21,11 +22,16 @@ impl Speeds {
                 }
             };
         }
+        // Whoever is online has a class there, too.
+        if changed {
+            self.look_again();
+        }
     }
 }
 
 impl Gate {
-    /// Readies the interfaces for speeds, because somebody will buy one: to be called at the start, when a package has a speed.
+    /// Readies the interfaces for speeds, because somebody will buy one: to be called when a package has a speed, at the start and when
+    /// an interface came up since.
     /// While the kernel exchanges an interface's root it drops what is to be sent there (`dev_deactivate` in `net/sched`, until the
     /// processors have seen it: microseconds to tens of milliseconds). Done at the first purchase, that costs customers packets.
     pub fn expect_speeds(&mut self) {

@@ -159,6 +159,13 @@ impl Speeds {
             return;
         }
         self.backlog.add(std::mem::take(&mut self.failed));
+        if self.forget_changed() {
+            self.look_again();
+        }
+    }
+
+    /// Forgets what is known of interfaces that are not those any more, came, or went; gives back whether there was one.
+    fn forget_changed(&mut self) -> bool {
         let mut changed = false;
         for interface in &mut self.interfaces {
             let link = match kernel::link(&mut self.socket, &interface.name) {
@@ -179,9 +186,7 @@ impl Speeds {
                 changed = true;
             }
         }
-        if changed {
-            self.look_again();
-        }
+        changed
     }
 
     /// Brings what is known of the interfaces up to date, and notes which classes are not as they should be there.
