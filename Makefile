@@ -5,8 +5,14 @@ target_folder := $(abspath $(or $(CARGO_TARGET_DIR),target))
 programs := $(target_folder)/lab
 # What examines the portal's pages: root may have another home than who runs this.
 axe = $(shell . tools/paths.sh && echo "$$LANGO_AXE")
+# OpenWrt's own uci, for the tests of the router's scripts.
+uci = $(shell . tools/paths.sh && echo "$$LANGO_UCI")
 # As the routers' programs, for this machine's processor.
 own_target = $(shell uname -m)-unknown-linux-musl
+
+keys = $(if $(KEYS),--keys '$(KEYS)')
+# When the sources were changed: the same ones make the same packages.
+changed = $(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct))
 
 # The lab runs the programs as they are shipped, at a speed that says something: profile "lab" of Cargo.toml.
 build_programs = cargo build --profile lab -p lango -p lango-relay
@@ -14,7 +20,7 @@ build_programs = cargo build --profile lab -p lango -p lango-relay
 cargo_test = cargo --config "target.'cfg(unix)'.runner = ['$(CURDIR)/tools/as-root.sh']" test
 
 .DEFAULT_GOAL := help
-.PHONY: help demo gallery test chaos test-kernel bench fuzz lint router sizes clean setup
+.PHONY: help demo gallery test chaos test-kernel bench fuzz lint router sizes packages image clean setup
 
 help: ## what there is
 	@echo 'Lango, the software inside a prepaid Wi-Fi router.'
@@ -33,8 +39,8 @@ gallery: ## a picture of every page of the portal, in each language, light and d
 	@LANGO_BIN_DIR=$(programs) tools/as-root.sh $(programs)/lango-gallery out/gallery
 
 test: ## all tests: units, the rules, the whole path in the lab, and the portal in a real browser
-	@tools/setup.sh build lab browser
-	$(cargo_test) --workspace --exclude lango-lab --exclude lango-portal-tests
+	@tools/setup.sh build lab browser packages
+	LANGO_UCI=$(uci) $(cargo_test) --workspace --exclude lango-lab --exclude lango-portal-tests
 	$(build_programs)
 	LANGO_BIN_DIR=$(programs) $(cargo_test) -p lango-lab
 	LANGO_BIN_DIR=$(programs) LANGO_AXE=$(axe) $(cargo_test) -p lango-portal-tests
@@ -71,6 +77,7 @@ lint: ## formatting, clippy, and what comes in from outside (licences, bans, sou
 	@tools/deny.sh
 	@tools/links.sh
 	shellcheck tools/*.sh .ci/run
+	shellcheck -x images/scripts/* images/files/lib/*/*.sh images/files/etc/init.d/* images/files/etc/uci-defaults/* images/files/etc/hotplug.d/*/*
 
 router: ## static programs for the routers' processors, and their sizes; TARGETS='…' for others
 	@tools/setup.sh build cross
@@ -80,9 +87,25 @@ router: ## static programs for the routers' processors, and their sizes; TARGETS
 sizes: ## sizes of the routers' programs that are built
 	@tools/sizes.sh
 
-setup: ## only installs what is missing, for all of these
-	@tools/setup.sh build lab browser lint cross kernel fuzz
+packages: ## OpenWrt packages and signed feeds for every board, into out/packages; BUILT=1: of the programs that lie in out/router; KEYS=folder: signed with other keys than those in out/keys
+	@tools/setup.sh build
+	@cargo build --quiet --profile lab -p lango-images
+ifeq ($(filter-out 0,$(BUILT)),)
+	@tools/setup.sh cross
+	@tools/router.sh $$($(programs)/lango-images targets)
+endif
+	@SOURCE_DATE_EPOCH=$(changed) $(programs)/lango-images packages $(keys)
 
-clean: ## removes what was built here; what is kept outside the repository stays (tools/paths.sh)
+image: ## an image by OpenWrt's ImageBuilder: BOARD=hap-ac2 IMAGEBUILDER=folder, and ARGUMENTS='--router FILE …' (docs/openwrt.md)
+	@test -n '$(BOARD)' -a -n '$(IMAGEBUILDER)' || { echo "make image wants BOARD=… (board/README.md) and IMAGEBUILDER=folder" >&2; exit 64; }
+	@tools/setup.sh build
+	@cargo build --quiet --profile lab -p lango-images
+	@SOURCE_DATE_EPOCH=$(changed) $(programs)/lango-images image '$(BOARD)' '$(IMAGEBUILDER)' $(keys) $(ARGUMENTS)
+
+setup: ## only installs what is missing, for all of these
+	@tools/setup.sh build lab browser lint cross kernel fuzz packages
+
+clean: ## removes what was built here; what is kept outside the repository stays (tools/paths.sh), and so do feeds' keys in out/keys
 	cargo clean
-	rm -rf out
+	@# Routers trust no other keys than those: without them no package of ours gets onto them any more.
+	[ ! -d out ] || find out -mindepth 1 -maxdepth 1 ! -name keys -exec rm -rf {} +

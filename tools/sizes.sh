@@ -30,5 +30,9 @@ for program in "${programs[@]}"; do
   printf '%-34s %12d %12d %12d %12d\n' "$target" "$bytes" "$budget" "$packed" "$budget_xz"
   judge 'the program' "$bytes" "$budget" "$ceiling"
   judge 'what xz makes of it' "$packed" "$budget_xz" "$ceiling_xz"
+  while IFS= read -r board; do
+    room=$(sed -n 's/^program_kb = //p' "$board")000
+    judge "what xz makes of it, for $board," "$packed" "$room" "$room"
+  done < <(grep -l "^rust_target = \"$target\"" board/*.toml)
 done
 [ $failed = no ]
