@@ -84,8 +84,8 @@ router: ## static programs for the routers' processors, and their sizes; TARGETS
 	@tools/router.sh $(TARGETS)
 	@tools/sizes.sh
 
-sizes: ## sizes of the routers' programs that are built
-	@tools/sizes.sh
+sizes: ## sizes of the routers' programs that are built, and what they were when last recorded; RECORD=1: records them
+	@tools/sizes.sh $(if $(filter-out 0,$(RECORD)),--record)
 
 packages: ## OpenWrt packages and signed feeds for every board, into out/packages; BUILT=1: of the programs that lie in out/router; KEYS=folder: signed with other keys than those in out/keys
 	@tools/setup.sh build
