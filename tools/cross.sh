@@ -30,6 +30,7 @@ cache=$LANGO_CROSS
 # Not the rustc on the PATH: that is rustup's, whose library exists for this machine only.
 compiler=${LANGO_CROSS_RUSTC:-/usr/bin/rustc}
 jobs=${LANGO_JOBS:-$(nproc)}
+target_folder=${CARGO_TARGET_DIR:-$here/target}/cross
 
 say() { printf '  %s\n' "$*" >&2; }
 die() { printf 'tools/cross.sh: %s\n' "$*" >&2; exit 1; }
@@ -127,14 +128,24 @@ prepare() {
   exec 9>&-
 }
 
+# A panic says in which file it was: by the file's path within its crate's folder, wherever that lies on the machine that builds. What
+# the standard library's own crates say is as it was when the library was built.
+remapped() {
+  local folder
+  # Of two that fit the last one counts.
+  for folder in "$here" "$target_folder" "${CARGO_HOME:-$HOME/.cargo}"/registry/src/*; do printf -- '--remap-path-prefix=%s/= ' "$folder"; done
+}
+
 build() {
   local target=$1; shift
   prepare "$target"
+  # Before the folder is looked for that they are unpacked in.
+  cargo fetch --quiet --locked --manifest-path "$here/Cargo.toml" --target "$target"
   # zig, not rustc's own copy, brings musl's start files and libc: hence link-self-contained=no. A function's name says of which
   # crate it is in the newer form of names alone: src/router/rare.rs goes by it.
   env RUSTC="$compiler" CARGO_ZIGBUILD_ZIG_PATH="$zig" ZIG_GLOBAL_CACHE_DIR="$cache/zig" \
-    CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$here/target}/cross" \
-    "$(flags_variable "$target")=--sysroot $sysroot -Clink-self-contained=no -Csymbol-mangling-version=v0 $(flags_of_target "$target")" \
+    CARGO_TARGET_DIR="$target_folder" \
+    "$(flags_variable "$target")=--sysroot $sysroot -Clink-self-contained=no -Csymbol-mangling-version=v0 $(remapped) $(flags_of_target "$target")" \
     "$zigbuild" zigbuild --jobs "$jobs" --manifest-path "$here/Cargo.toml" --release --target "$target" "$@"
 }
 
