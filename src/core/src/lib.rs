@@ -23,5 +23,6 @@ pub mod settings;
 pub mod step;
 mod text;
 pub mod time;
+pub mod tree;
 pub mod units;
 pub mod voucher;

@@ -1,8 +1,8 @@
 //! How often a device may try: so many times in a window, each device for itself.
 
 use crate::time::Monotonic;
+use crate::tree::{BTreeMap, BTreeSet};
 use crate::units::{Mac, Millis, Seconds};
-use std::collections::{BTreeMap, BTreeSet};
 
 /// Devices remembered at most. A flood of made-up addresses pushes out the oldest windows, never the router's memory.
 const REMEMBERED: usize = 4096;

@@ -6,8 +6,8 @@
 use crate::account::{Account, Checkpoint, Clock};
 use crate::gate::GateId;
 use crate::time::Monotonic;
+use crate::tree::{BTreeMap, BTreeSet};
 use crate::units::Username;
-use std::collections::{BTreeMap, BTreeSet};
 
 /// All accounts.
 #[derive(Debug, Clone, Default)]

@@ -8,8 +8,8 @@ use crate::limiter::Limiter;
 use crate::radius::TerminateCause;
 use crate::request::{Answer, MyAccountView, MyDeviceView, Refusal};
 use crate::time::{Monotonic, Now};
+use crate::tree::BTreeMap;
 use crate::units::{Mac, Millis, Password, Username};
-use std::collections::BTreeMap;
 
 /// Failed logins on one account in each window, of devices that never were on it. Its own devices are not held to this, so
 /// that who knows a neighbour's user name cannot lock them out.

@@ -37,9 +37,9 @@ use crate::request::{Answer, AskId, Refusal, Request};
 use crate::settings::Settings;
 use crate::step::{Effect, Entropy, Input};
 use crate::time::{BootId, Monotonic, Now};
+use crate::tree::{BTreeMap, BTreeSet};
 use crate::units::{Mac, Millis, OrderId, Receipt, Username};
 use crate::voucher::{BatchId, VoucherHash};
-use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 pub use sessions::{CHECKPOINT_EVERY, WRITTEN_TOGETHER};

@@ -2,8 +2,8 @@
 
 use crate::few::FewSet;
 use crate::time::Monotonic;
+use crate::tree::{BTreeMap, BTreeSet};
 use crate::units::{Mac, Millis};
-use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 /// Addresses remembered at most; the kernel's own neighbour table is far smaller (gc_thresh3: 1024).

@@ -114,7 +114,7 @@ impl Gateway {
             })
             .collect();
         // One line a receipt: a second payment of one order, and money whose order or package nobody knows here.
-        let shown: std::collections::BTreeSet<_> = views.iter().filter_map(|view| view.receipt.clone()).collect();
+        let shown: crate::tree::BTreeSet<_> = views.iter().filter_map(|view| view.receipt.clone()).collect();
         views.extend(self.ledger.values().filter(|entry| !shown.contains(&entry.receipt)).map(|entry| OperatorPaymentView {
             payment: entry.order.clone(),
             created_at: entry.at,

@@ -6,8 +6,8 @@
 use super::KEEP_DEAD_ORDERS;
 use crate::order::{Order, OrderState, PENDING_FOR};
 use crate::time::Monotonic;
+use crate::tree::{BTreeMap, BTreeSet};
 use crate::units::{Mac, OrderId};
-use std::collections::{BTreeMap, BTreeSet};
 
 /// All orders.
 #[derive(Debug, Clone, Default)]

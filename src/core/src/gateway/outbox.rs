@@ -6,8 +6,8 @@
 //! accounts roam, notices of sales are what other routers serve by, and none of them is dropped.
 
 use crate::message::{Up, UpBody};
+use crate::tree::{BTreeMap, BTreeSet};
 use crate::units::{MessageId, OrderId, Username};
-use std::collections::{BTreeMap, BTreeSet};
 
 /// Notices kept at most: what one connection takes at once, and some 100 KB of flash.
 pub(super) const NOTICES_AT_MOST: usize = 256;

@@ -9,8 +9,8 @@ use crate::payer::Payer;
 use crate::request::{Answer, AskId, Refusal};
 use crate::step::Entropy;
 use crate::time::{Monotonic, Now};
+use crate::tree::BTreeMap;
 use crate::units::{Mac, MessageId, Millis, Msisdn, Receipt, Seconds};
-use std::collections::BTreeMap;
 
 /// How long a customer waits for the relay's answer; well within the portal's own deadlines.
 const WAIT: Millis = Millis::from_seconds(5);

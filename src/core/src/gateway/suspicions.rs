@@ -2,8 +2,8 @@
 
 use super::Gateway;
 use crate::time::{Monotonic, Now};
+use crate::tree::BTreeMap;
 use crate::units::{Mac, Millis};
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 /// A device that roams changes its port once or twice. One whose address two stations send from changes it all the time: so

@@ -9,9 +9,9 @@ use crate::package::Package;
 use crate::request::{Answer, BatchView, RedeemedView, Refusal, VoucherStatus, VoucherView};
 use crate::step::Entropy;
 use crate::time::{Monotonic, Now, Wall};
+use crate::tree::{BTreeMap, BTreeSet};
 use crate::units::{Mac, Millis, PackageId, Password, RouterName, Username};
 use crate::voucher::{Batch, BatchId, MOST_AT_ONCE, NewVouchers, Used, Voucher, VoucherCode, VoucherHash, VoucherState, Which};
-use std::collections::{BTreeMap, BTreeSet};
 
 /// Vouchers kept at most, whatever their state: about a megabyte of memory.
 pub(super) const KEPT_AT_MOST: usize = 10_000;

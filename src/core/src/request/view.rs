@@ -5,10 +5,10 @@ use crate::message::Reason;
 use crate::package::Package;
 use crate::payer::Payer;
 use crate::time::Wall;
+use crate::tree::BTreeSet;
 use crate::units::{Bytes, Mac, Millis, Msisdn, OrderId, PackageId, Password, Receipt, Seconds, Shillings, Username};
 use crate::voucher::BatchId;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 /// How a payment stands, for the customer.

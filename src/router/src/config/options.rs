@@ -2,7 +2,7 @@
 
 use super::uci::{Entry, Fault, Section, Value};
 use super::values::Rule;
-use std::collections::BTreeSet;
+use lango_core::tree::BTreeSet;
 use strsim::osa_distance;
 
 /// Whether a message may show the value.

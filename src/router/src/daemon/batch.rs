@@ -6,8 +6,8 @@ use lango_core::radius::RadiusOrder;
 use lango_core::record::Change;
 use lango_core::request::{Answer, AskId};
 use lango_core::step::Effect;
+use lango_core::tree::BTreeMap;
 use lango_core::units::{Mac, OrderId};
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 /// What several steps want done. All of their records become durable together, or none of the rest happens.

@@ -4,7 +4,7 @@
 //! whose addresses change is followed within [`AGAIN`]; one that cannot be looked up keeps the ones it had.
 
 use crate::config::values::HostName;
-use std::collections::BTreeMap;
+use lango_core::tree::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};

@@ -6,9 +6,9 @@ use super::nft::{Request, TABLE, delete_element, empty_set, ensure_element};
 use super::set::{Key, Set};
 use super::{Gate, GateError, cannot};
 use lango_core::time::Monotonic;
+use lango_core::tree::BTreeMap;
 use lango_core::units::Millis;
 use nix::errno::Errno;
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 /// How long an address of ours stays that is not renewed: the look-ups of every five minutes may fail twice.

@@ -10,8 +10,8 @@ use crate::clock;
 use crate::netlink::codec::{ACK, REQUEST, Writer};
 use crate::netlink::socket::{Family, NetlinkError, Socket};
 use lango_core::time::Monotonic;
+use lango_core::tree::{BTreeMap, BTreeSet};
 use nix::errno::Errno;
-use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 /// The largest transaction that is wanted, in bytes: more than the most requests take.

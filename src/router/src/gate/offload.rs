@@ -5,7 +5,7 @@
 
 use super::nft::{GENERIC_HEADER, SUBSYSTEM};
 use crate::netlink::codec::{Malformed, Message, Writer};
-use std::collections::BTreeSet;
+use lango_core::tree::BTreeSet;
 use std::fmt;
 
 /// `NFT_MSG_NEWFLOWTABLE`, `NFT_MSG_DELFLOWTABLE`

@@ -6,8 +6,8 @@ use super::speeds::Class;
 use super::view::{Pass, View};
 use lango_core::gate::{GateAccount, GateId};
 use lango_core::time::Monotonic;
+use lango_core::tree::{BTreeMap, BTreeSet};
 use lango_core::units::{Bytes, Mac};
-use std::collections::{BTreeMap, BTreeSet};
 
 /// The limit of an account without one, so that every account passes by the same rule: 4 EiB. The kernel takes at most
 /// 2^63 - 1, and what is consumed must not run over that.

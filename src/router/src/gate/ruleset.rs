@@ -4,8 +4,8 @@ use super::learn;
 use super::nft::{Request, add_chain, add_element, add_expectation_of_nothing, add_set, add_table, delete_rules, empty_set};
 use super::rule::{InterfaceName, Limit, Rule, Side, Transport};
 use super::set::Set;
+use lango_core::tree::BTreeSet;
 use ring::digest::{SHA256, digest};
-use std::collections::BTreeSet;
 
 /// What the rules depend on.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -18,8 +18,8 @@ use crate::netlink::codec::HEADER;
 use crate::netlink::socket::NetlinkError;
 use lango_core::gate::GateId;
 use lango_core::time::Monotonic;
+use lango_core::tree::BTreeSet;
 use nix::errno::Errno;
-use std::collections::BTreeSet;
 
 /// How often a plan is made anew before it is given up.
 const TRIES: u32 = 6;

@@ -8,8 +8,8 @@ use super::speeds::Class;
 use lango_core::few::FewSet;
 use lango_core::gate::GateId;
 use lango_core::time::Monotonic;
+use lango_core::tree::{BTreeMap, BTreeSet};
 use lango_core::units::Mac;
-use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 /// When an element ends, if it does: in eight bytes wherever they lie, where an `Option<Monotonic>` takes sixteen, and there are four

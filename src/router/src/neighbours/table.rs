@@ -2,8 +2,8 @@
 
 use super::NeighbourEvent;
 use super::message::Said;
+use lango_core::tree::{BTreeMap, BTreeSet};
 use lango_core::units::Mac;
-use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 /// The table.

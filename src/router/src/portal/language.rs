@@ -194,7 +194,7 @@ fn grouped(number: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::BTreeSet;
+    use lango_core::tree::BTreeSet;
 
     #[test]
     fn every_language_has_the_same_texts() {

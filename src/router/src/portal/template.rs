@@ -5,8 +5,8 @@
 //! `false`, `""` or `[]`; `{{^name}}…{{/name}}` is its opposite. `{{>name}}` is another template. Names are looked up from
 //! the innermost object outwards; a missing one is empty. Attributes with values in them must be quoted.
 
+use lango_core::tree::BTreeMap;
 use serde_json::Value;
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 /// How deep templates may contain each other.

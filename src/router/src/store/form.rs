@@ -6,8 +6,8 @@
 //! The marker: its digest is a sum over all pieces, so a change adds and takes away only what it touches. A store from
 //! which an entry vanished, or in which an old one came back, no longer agrees with it and is not used.
 
+use lango_core::tree::BTreeMap;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 
 /// The layout described here. A store of a later one is refused.
 pub const FORMAT: u8 = 1;

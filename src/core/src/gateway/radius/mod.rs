@@ -13,10 +13,10 @@ use super::Gateway;
 use crate::radius::{AccessId, RadiusEvent, RadiusSession, SessionId, SessionState, TerminateCause};
 use crate::step::Entropy;
 use crate::time::{BootId, Monotonic, Now};
+use crate::tree::{BTreeMap, BTreeSet};
 use crate::units::{Mac, Username};
 use access::Asked;
 use queue::Queue;
-use std::collections::{BTreeMap, BTreeSet};
 
 /// The first character of the names of accounts that a server let in.
 const REMOTE: char = '~';

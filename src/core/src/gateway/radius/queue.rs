@@ -11,8 +11,8 @@
 
 use crate::radius::{AccountedSession, Accounting, AccountingEvent, SessionId};
 use crate::time::Monotonic;
+use crate::tree::{BTreeMap, BTreeSet};
 use crate::units::{Millis, Username};
-use std::collections::{BTreeMap, BTreeSet};
 
 /// On their way at once.
 const WINDOW: usize = 32;

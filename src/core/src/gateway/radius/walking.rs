@@ -7,8 +7,8 @@ use crate::gateway::Gateway;
 use crate::radius::{AccessOutcome, Authorization, Credential, RadiusSession, SessionId, TerminateCause};
 use crate::record::Device;
 use crate::time::{Monotonic, Now};
+use crate::tree::BTreeSet;
 use crate::units::{Bytes, Mac, Millis, Username};
-use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 /// A device of which nothing was counted for so long is looked for. The kernel alone would hold one for present for days to which

@@ -11,10 +11,10 @@ use crate::record::Record;
 use crate::request::{Answer, Refusal, Request, VoucherStatus};
 use crate::settings::{Outage, Settings};
 use crate::step::Input;
+use crate::tree::BTreeSet;
 use crate::units::{Mac, OrderId, Shillings};
 use crate::voucher::VoucherCode;
 use proptest::prelude::*;
-use std::collections::BTreeSet;
 
 const DEVICES: u8 = 4;
 const VOUCHERS: usize = 6;

@@ -108,7 +108,7 @@ fn each_purchase_is_told_once_also_on_one_account() {
     assert_eq!(first.username, second.username);
     let told: Vec<_> = sales(&world).into_iter().map(|sale| sale.receipt.unwrap().to_string()).collect();
     assert_eq!(told, ["RECEIPT001", "RECEIPT002"]);
-    let ids: std::collections::BTreeSet<_> = world.sent.iter().map(|up| up.id.clone()).collect();
+    let ids: crate::tree::BTreeSet<_> = world.sent.iter().map(|up| up.id.clone()).collect();
     assert_eq!(ids.len(), world.sent.len(), "two messages of one id");
 }
 

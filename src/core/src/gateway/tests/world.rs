@@ -10,9 +10,9 @@ use crate::request::{Answer, AskId, PaymentView, Request, SessionView, VoucherVi
 use crate::settings::{Outage, Settings};
 use crate::step::{Effect, Entropy, Input};
 use crate::time::{BootId, Monotonic, Now, Wall};
+use crate::tree::BTreeMap;
 use crate::units::{Bytes, Kbps, Mac, Millis, OrderId, RouterName, Shillings};
 use crate::voucher::{NewVouchers, VoucherCode};
-use std::collections::BTreeMap;
 
 pub const ALICE: Mac = Mac([2, 0, 0, 0, 0, 0xa]);
 pub const BOB: Mac = Mac([2, 0, 0, 0, 0, 0xb]);

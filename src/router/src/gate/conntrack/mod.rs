@@ -14,9 +14,9 @@ use super::set::Key;
 use super::view::View;
 use crate::netlink::socket::NetlinkError;
 use lango_core::time::Monotonic;
+use lango_core::tree::{BTreeMap, BTreeSet};
 use lango_core::units::{Mac, Millis};
 use purge::{Purge, Whose, forwardable};
-use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 /// How long connections stay after the end of their device. A stream that is in use sends within that time (TCP repeats

@@ -4,7 +4,7 @@
 //! is open at the end of the paid time does not break. And never what goes to the walled garden, which is open to all.
 
 use super::message::{Ends, Entry, OwnAddress};
-use std::collections::BTreeSet;
+use lango_core::tree::BTreeSet;
 use std::net::IpAddr;
 
 /// A network.

@@ -4,7 +4,7 @@
 //! with in portions, and whoever calls is back after some milliseconds.
 
 use super::plan::Class;
-use std::collections::BTreeSet;
+use lango_core::tree::BTreeSet;
 use std::time::Duration;
 
 /// The processor time that a portion is to take, at most.

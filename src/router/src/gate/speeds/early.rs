@@ -2,7 +2,7 @@
 
 use super::kernel::{self, Root};
 use super::{Gate, Speeds};
-use std::collections::BTreeMap;
+use lango_core::tree::BTreeMap;
 
 impl Speeds {
     /// Makes our root on each interface that has the system's own.

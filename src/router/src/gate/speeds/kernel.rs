@@ -4,9 +4,9 @@ use super::message::{self, Change, Discipline, Link, Made};
 use super::plan::{Class, Kind, Leaf, Shape};
 use crate::netlink::codec::{CREATE, ECHO, EXCLUSIVE};
 use crate::netlink::socket::{NetlinkError, Refusal, Socket};
+use lango_core::tree::BTreeMap;
 use lango_core::units::Kbps;
 use nix::errno::Errno;
-use std::collections::BTreeMap;
 
 /// What is at an interface's root.
 #[derive(Debug, Clone, PartialEq, Eq)]

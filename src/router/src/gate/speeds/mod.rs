@@ -23,9 +23,9 @@ use backlog::Backlog;
 use kernel::Root;
 use lango_core::gate::{GateAccount, GateId};
 use lango_core::time::Monotonic;
+use lango_core::tree::{BTreeMap, BTreeSet};
 use lango_core::units::Kbps;
 use plan::{Book, Kind, Rates, Shape};
-use std::collections::{BTreeMap, BTreeSet};
 
 /// Which way an interface carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,8 +3,8 @@
 use crate::gate::view::View;
 use lango_core::gate::{GateAccount, GateId};
 use lango_core::time::Monotonic;
+use lango_core::tree::{BTreeMap, BTreeSet};
 use lango_core::units::Kbps;
-use std::collections::{BTreeMap, BTreeSet};
 
 use super::message::HANDLE;
 

@@ -11,10 +11,10 @@ use crate::gate::{GateConfig, Whole};
 use crate::netlink::socket::{Family, Socket};
 use lango_core::gate::{GateAccount, GateDevice, GateId};
 use lango_core::time::Monotonic;
+use lango_core::tree::{BTreeMap, BTreeSet};
 use lango_core::units::{Bytes, Kbps, Mac};
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, unshare};
-use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
