@@ -108,6 +108,11 @@ pub enum Request {
         /// Who.
         device: Mac,
     },
+    /// Is nothing left of what this device was on last?
+    UsedUp {
+        /// Who asks.
+        device: Mac,
+    },
     /// Operator: how the router is.
     Status,
     /// Operator: who is online.
@@ -161,6 +166,7 @@ impl Request {
                 | Self::Reclaim { .. }
                 | Self::CheckSession { .. }
                 | Self::MyAccount { .. }
+                | Self::UsedUp { .. }
                 | Self::Sessions
                 | Self::Accounts
         )
@@ -191,6 +197,9 @@ pub enum Answer {
     Session(SessionView),
     /// To [`Request::CheckSession`].
     CheckSession(Option<SessionView>),
+    /// To [`Request::UsedUp`]: what was bought last on the account that is used up; nothing where the device is online, where something is
+    /// left, or where nothing ever was.
+    UsedUp(Option<PackageId>),
     /// Done, and nothing to say.
     Done,
     /// To [`Request::Status`].
@@ -239,6 +248,7 @@ impl Answer {
             "latest_payment" => Self::LatestPayment(serde_json::from_slice(value)?),
             "session" => Self::Session(serde_json::from_slice(value)?),
             "check_session" => Self::CheckSession(serde_json::from_slice(value)?),
+            "used_up" => Self::UsedUp(serde_json::from_slice(value)?),
             "done" => Self::Done,
             "status" => Self::Status(serde_json::from_slice(value)?),
             "sessions" => Self::Sessions(serde_json::from_slice(value)?),

@@ -9,7 +9,7 @@ use crate::radius::TerminateCause;
 use crate::request::{Answer, MyAccountView, MyDeviceView, Refusal};
 use crate::time::{Monotonic, Now};
 use crate::tree::BTreeMap;
-use crate::units::{Mac, Millis, Password, Username};
+use crate::units::{Mac, Millis, PackageId, Password, Username};
 
 /// Failed logins on one account in each window, of devices that never were on it. Its own devices are not held to this, so
 /// that who knows a neighbour's user name cannot lock them out.
@@ -119,6 +119,12 @@ impl Gateway {
             devices_at_most: account.device_limit(),
             devices: devices.collect(),
         })
+    }
+
+    pub(super) fn used_up(&self, device: Mac, now: Now) -> Option<PackageId> {
+        let used_last = self.devices.get(&device)?.account.as_ref()?;
+        let account = self.accounts.get(used_last).filter(|account| !account.open(now.monotonic))?;
+        self.account_online(device).is_none().then(|| account.package.clone())
     }
 
     /// Who is online on an account may take its other devices offline; nobody else may.

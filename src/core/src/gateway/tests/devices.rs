@@ -265,3 +265,25 @@ fn totals_of_a_program_that_knew_no_sums_are_folded_a_boot_later() {
     account.fold(&boot("b"), |mac| (mac.0[5] != 7).then_some(u8::from(mac.0[5] == 13)));
     assert!([7, 13].iter().all(|n| account.traffic.contains_key(&Mac([2, 0, 0, 0, 0, *n]))), "{:?}", account.traffic);
 }
+
+#[test]
+fn who_comes_back_with_nothing_left_is_told_what_it_was() {
+    let used_up = |world: &mut World, device| match world.ask(Request::UsedUp { device }) {
+        Answer::UsedUp(package) => package.map(|package| package.to_string()),
+        other => panic!("{other:?}"),
+    };
+    let mut world = World::ready();
+    world.arrives(BOB, 101);
+    assert_eq!(used_up(&mut world, ALICE), None, "it never had anything");
+    let view = world.buys(ALICE, "hour", "NLJ7RT61SV");
+    assert_eq!(used_up(&mut world, ALICE), None, "it is online");
+    world.ask(Request::Logout { device: ALICE });
+    assert_eq!(used_up(&mut world, ALICE), None, "something is left");
+    world.login(ALICE, &view);
+    world.pass(60 * 60 * 1_000);
+    world.step(Input::Tick);
+    assert_eq!(used_up(&mut world, ALICE).as_deref(), Some("hour"));
+    assert_eq!(used_up(&mut world, BOB), None, "it is nobody else's");
+    world.buys(ALICE, "hour", "NLJ7RT62SV");
+    assert_eq!(used_up(&mut world, ALICE), None, "it has bought again");
+}
