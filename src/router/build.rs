@@ -1,8 +1,8 @@
-//! Makes the fixed head of the portal's pages, one for each file in `web/locale`: style and script inlined, and the
-//! whole compressed here, so that the router needs no compressor and the first view is one request.
+//! Makes the fixed head of the portal's pages: style and script inlined, and each compressed here, so that the router needs no
+//! compressor and the first view is one request. One of each for all languages; an operator's own takes the place of one of them.
 //!
-//! The compressed form is raw DEFLATE (RFC 1951) that ends on a byte boundary and is not final: the program appends
-//! the page's own part as stored blocks (`src/portal/gzip.rs`).
+//! The compressed form is raw DEFLATE (RFC 1951) that ends on a byte boundary and is not final: the program puts stored blocks
+//! around it (`src/portal/gzip.rs`).
 //!
 //! And the linker's script for the routers' programs (`rare.rs`).
 
@@ -10,7 +10,7 @@ mod rare;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use flate2::{Compress, Compression, Crc, FlushCompress};
+use flate2::{Compress, Compression, FlushCompress};
 use sha2::{Digest as _, Sha256};
 use std::error::Error;
 use std::fmt::Write as _;
@@ -25,25 +25,30 @@ fn main() -> Result<(), Box<dyn Error>> {
     let style = lean(&read(&web.join("style.css"))?);
     let script = tight(&lean(&read(&web.join("script.js"))?))?;
     let template = lean(&read(&web.join("head.html"))?);
+    let [opening, before_style, before_script, end] = split(&template, ["{{lang}}", "{{style}}", "{{script}}"])?;
     let mut code = format!(
-        "/// The Content-Security-Policy's hash of the inline style.\npub const STYLE_HASH: &str = {:?};\n\
-         /// The same of the inline script.\npub const SCRIPT_HASH: &str = {:?};\n\
-         /// One for each language, the first being the one for everybody else.\npub static HEADS: &[Head] = &[\n",
-        hash(&style),
-        hash(&script),
+        "/// What stands before the language's code.\npub const OPENING: &str = {opening:?};\n\
+         /// What stands before the style.\npub const BEFORE_STYLE: &str = {before_style:?};\n\
+         /// What stands before the script.\npub const BEFORE_SCRIPT: &str = {before_script:?};\n\
+         /// What stands behind the script.\npub const END: &str = {:?};\n",
+        format!("{end}\n"),
     );
-    for (language, path) in languages(&web.join("locale"))? {
-        let head = template.replace("{{lang}}", &language).replace("{{style}}", &style).replace("{{script}}", &script);
-        let (plain, deflated) = (out.join(format!("head.{language}.html")), out.join(format!("head.{language}.deflate")));
-        fs::write(&plain, &head)?;
-        fs::write(&deflated, deflate(head.as_bytes())?)?;
-        let mut crc = Crc::new();
-        crc.update(head.as_bytes());
+    for (name, text, whole) in
+        [("STYLE", &style, format!("{before_style}{style}")), ("SCRIPT", &script, format!("{before_script}{script}{end}\n"))]
+    {
+        let file = out.join(format!("head.{}.deflate", name.to_lowercase()));
+        fs::write(&file, deflate(whole.as_bytes())?)?;
         writeln!(
             code,
-            "    Head {{ language: {language:?}, plain: include_str!({plain:?}), deflated: include_bytes!({deflated:?}), crc: {:#x}, texts: include_str!({path:?}) }},",
-            crc.sum()
+            "/// The {0}, as it is, compressed with what stands around it, and its hash for the Content-Security-Policy.\n\
+             pub static {name}: Part = Part {{ plain: {text:?}, deflated: include_bytes!({file:?}), hash: {1:?} }};",
+            name.to_lowercase(),
+            hash(text),
         )?;
+    }
+    code.push_str("/// The texts of each language by its code, as JSON; the first being the one for everybody else.\npub static TEXTS: &[(&str, &str)] = &[\n");
+    for (language, path) in languages(&web.join("locale"))? {
+        writeln!(code, "    ({language:?}, include_str!({path:?})),")?;
     }
     code.push_str("];\n");
     fs::write(out.join("portal_head.rs"), code)?;
@@ -55,6 +60,19 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!("cargo::rustc-link-arg-bins=-Wl,-T,{}", script.display());
     }
     Ok(())
+}
+
+/// The text around the marks, which stand in it in this order.
+fn split<'a, const N: usize, const M: usize>(text: &'a str, marks: [&str; N]) -> Result<[&'a str; M], String> {
+    let mut parts = Vec::new();
+    let mut rest = text;
+    for mark in marks {
+        let (before, after) = rest.split_once(mark).ok_or_else(|| format!("web/head.html: there is no {mark}, or it comes too early"))?;
+        parts.push(before);
+        rest = after;
+    }
+    parts.push(rest);
+    parts.try_into().map_err(|_| "web/head.html: as many parts as marks, and one more".to_owned())
 }
 
 fn read(path: &Path) -> Result<String, String> {

@@ -10,6 +10,7 @@ pub mod config;
 pub mod control;
 pub mod daemon;
 pub mod gate;
+pub mod leases;
 pub mod logger;
 pub mod memory;
 pub mod neighbours;

@@ -10,6 +10,7 @@ pub mod values;
 
 pub use settings::{Config, Gateway, Https, Radius, Relay};
 
+use crate::portal::{self, Own};
 use std::fmt;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
@@ -82,6 +83,18 @@ pub fn load(path: &Path) -> Result<Config, LoadError> {
     parse(&path.display().to_string(), &text).map_err(|mistakes| LoadError::Mistakes { mistakes })
 }
 
+/// The same, and what it says of files that the portal is made from.
+///
+/// # Errors
+/// When one of them cannot be read, or has mistakes.
+pub fn load_whole(path: &Path) -> Result<(Config, Own), LoadError> {
+    let config = load(path)?;
+    match portal::own::read(&path.display().to_string(), &config.portal) {
+        Ok(own) => Ok((config, own)),
+        Err(mistakes) => Err(LoadError::Mistakes { mistakes }),
+    }
+}
+
 fn read_file(path: &Path) -> io::Result<Vec<u8>> {
     let mut text = Vec::new();
     std::fs::File::open(path)?.take(MAX_SIZE + 1).read_to_end(&mut text)?;
@@ -103,8 +116,8 @@ pub fn line_of(path: &Path, kind: &str, option: &str) -> u32 {
 /// `lango check`: what to print, a line each, and the exit code: 0, or 78 where something is wrong.
 #[must_use]
 pub fn check(path: &Path) -> (Vec<String>, u8) {
-    match load(path) {
-        Ok(config) => (vec![format!("{}: in order. {}", path.display(), summary(&config))], 0),
+    match load_whole(path) {
+        Ok((config, _)) => (vec![format!("{}: in order. {}", path.display(), summary(&config))], 0),
         Err(LoadError::Mistakes { mistakes }) => (mistakes.iter().map(ToString::to_string).collect(), EXIT_CONFIG),
         Err(error @ LoadError::Unreadable { .. }) => (vec![error.to_string()], EXIT_CONFIG),
     }

@@ -79,12 +79,17 @@ impl<'a> Options<'a> {
 
     /// A list, given as `list` or, for a single value, as `option`.
     pub(super) fn list<T>(&mut self, name: &'static str, parse: impl Fn(&str) -> Result<T, Rule>) -> Vec<T> {
+        self.placed(name, parse).into_iter().map(|(value, _)| value).collect()
+    }
+
+    /// The same, each value with its line.
+    pub(super) fn placed<T>(&mut self, name: &'static str, parse: impl Fn(&str) -> Result<T, Rule>) -> Vec<(T, u32)> {
         self.taken.insert(name);
         let Some(entry) = self.find(name) else { return Vec::new() };
         if let Some(earlier) = entry.replaced {
             self.fault(entry.line(), format!("'{name}' was set already in line {earlier}"), format!("write each as list {name} '…'"));
         }
-        entry.values.iter().filter_map(|value| self.value(name, value, Shown::Yes, &parse)).collect()
+        entry.values.iter().filter_map(|value| Some((self.value(name, value, Shown::Yes, &parse)?, value.line))).collect()
     }
 
     /// A list of at least one value.

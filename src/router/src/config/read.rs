@@ -1,16 +1,17 @@
 //! From sections to settings: what each section may hold, what it must, and what must fit together. Pure.
 
 use super::options::{Options, Shown, hint};
-use super::settings::{Config, Gateway, Https, Radius, Relay};
+use super::settings::{Config, Gateway, Https, Placed, Portal, Radius, Relay};
 use super::uci::{Fault, File, Section};
 use super::values::{self, RadiusServer, Rule, Secret};
+use crate::portal::colour::{Colour, Colours};
 use lango_core::package::{Limits, Package};
 use lango_core::radius::RadiusSettings;
 use lango_core::settings::Outage;
 use lango_core::units::{Bytes, Invalid, Kbps, Millis, PackageId, RouterName, Seconds, Shillings};
 use std::path::PathBuf;
 
-const SECTIONS: [&str; 5] = ["gateway", "relay", "radius", "https", "package"];
+const SECTIONS: [&str; 6] = ["gateway", "relay", "radius", "https", "portal", "package"];
 
 /// Ten years: a longer time is a slip of the finger.
 const MAX_MINUTES: u64 = 10 * 365 * 24 * 60;
@@ -47,6 +48,7 @@ pub(super) fn config(file: &File) -> Result<Config, Vec<Fault>> {
     }
     let portal_port = gateway.as_ref().map(|gateway| gateway.portal_port);
     let https = only(file, "https", &mut faults).map(|section| gather(https(section, portal_port), &mut faults));
+    let portal = only(file, "portal", &mut faults).and_then(|section| gather(portal(section), &mut faults));
     let sold: Vec<_> = file.sections.iter().filter(|section| section.kind == "package").collect();
     if let (true, None, Some(section)) = (sold.is_empty(), &radius, gateway_section) {
         let right = "add a package section, or a radius section for accounts that are sold elsewhere";
@@ -55,7 +57,14 @@ pub(super) fn config(file: &File) -> Result<Config, Vec<Fault>> {
     let packages = sold.into_iter().filter_map(|section| gather(package(section), &mut faults)).collect();
     faults.sort_by_key(|fault| fault.line);
     match (gateway, faults.is_empty()) {
-        (Some(gateway), true) => Ok(Config { gateway, relay: relay.flatten(), radius: radius.flatten(), https: https.flatten(), packages }),
+        (Some(gateway), true) => Ok(Config {
+            gateway,
+            relay: relay.flatten(),
+            radius: radius.flatten(),
+            https: https.flatten(),
+            portal: portal.unwrap_or_default(),
+            packages,
+        }),
         _ => Err(faults),
     }
 }
@@ -259,6 +268,43 @@ fn https(section: &Section, portal_port: Option<u16>) -> Outcome<Https> {
     }
     let faults = options.finish();
     (name.map(|name| Https { name, port, cert, key }), faults)
+}
+
+fn portal(section: &Section) -> Outcome<Portal> {
+    let mut options = Options::of(section);
+    let name = options.optional("name", Shown::Yes, values::label);
+    let logo = options.optional("logo", Shown::Yes, values::path).map(|value| Placed { value, line: options.line_of("logo") });
+    let light = accent(&mut options, "colour", false);
+    let dark = accent(&mut options, "colour_dark", true);
+    if options.has("colour_dark") && !options.has("colour") {
+        options.fault(options.line_of("colour_dark"), "'colour_dark' is of no use without 'colour'", "add: option colour '#0a6b3b'");
+    }
+    let support = options.optional("support", Shown::Yes, values::support);
+    let mut terms: Vec<Placed<(String, PathBuf)>> = Vec::new();
+    for (value, line) in options.placed("terms", values::in_language) {
+        if let Some(first) = terms.iter().find(|first| first.value.0 == value.0) {
+            let what = format!("the terms in '{}' are said twice (line {} has the first)", value.0, first.line);
+            options.fault(line, what, "keep one of the two lines");
+            continue;
+        }
+        terms.push(Placed { value, line });
+    }
+    let templates =
+        options.optional("templates", Shown::Yes, values::path).map(|value| Placed { value, line: options.line_of("templates") });
+    let colours = light.map(|light| dark.map_or_else(|| Colours::of_one(light), |dark| Colours { light, dark }));
+    (Some(Portal { name, logo, colours, support, terms, templates }), options.finish())
+}
+
+/// A colour that can be read.
+fn accent(options: &mut Options<'_>, name: &'static str, dark: bool) -> Option<Colour> {
+    let colour = options.optional(name, Shown::Yes, values::colour)?;
+    match colour.check(dark) {
+        Ok(()) => Some(colour),
+        Err((what, right)) => {
+            options.fault(options.line_of(name), format!("'{name}' is {colour}, and has {what}"), right);
+            None
+        }
+    }
 }
 
 fn package(section: &Section) -> Outcome<Package> {

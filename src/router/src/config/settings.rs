@@ -1,6 +1,7 @@
 //! The router's settings, typed. What is in here is valid.
 
 use super::values::{Broker, HostName, Interface, RadiusServer, Secret};
+use crate::portal::colour::Colours;
 use crate::radius::request::Method;
 use lango_core::package::Package;
 use lango_core::radius::RadiusSettings;
@@ -20,6 +21,8 @@ pub struct Config {
     pub radius: Option<Radius>,
     /// The portal over HTTPS as well. Without it: plain HTTP alone.
     pub https: Option<Https>,
+    /// What the operator makes of the portal. Without the section it is as it comes.
+    pub portal: Portal,
     /// What is sold, in the file's order.
     pub packages: Vec<Package>,
 }
@@ -129,6 +132,41 @@ pub struct Radius {
     pub own: Option<(PathBuf, PathBuf)>,
     /// As far as the rules depend on it.
     pub rules: RadiusSettings,
+}
+
+/// What the operator makes of the portal. What the files hold is checked where they are read (`portal/own.rs`).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Portal {
+    /// The hotspot's name, as customers read it; none: the router's.
+    pub name: Option<String>,
+    /// A picture beside it.
+    pub logo: Option<Placed<PathBuf>>,
+    /// The accent.
+    pub colours: Option<Colours>,
+    /// Whom customers call.
+    pub support: Option<Support>,
+    /// A text file for each language's code, each once.
+    pub terms: Vec<Placed<(String, PathBuf)>>,
+    /// A folder of templates and texts in the place of ours.
+    pub templates: Option<Placed<PathBuf>>,
+}
+
+/// A value, and the line of the configuration that says it: what it names is looked at later.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Placed<T> {
+    /// The value.
+    pub value: T,
+    /// The line, from 1.
+    pub line: u32,
+}
+
+/// Whom customers call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Support {
+    /// For a `tel:` link (RFC 3966): digits, and a plus in front where it was said.
+    pub tel: String,
+    /// As it was written.
+    pub shown: String,
 }
 
 impl Config {

@@ -1,5 +1,6 @@
 //! What is taken, what is refused, and in which words.
 
+use super::settings::{Placed, Portal, Support};
 use super::*;
 use crate::radius::request::Method;
 use lango_core::package::Limits;
@@ -398,13 +399,177 @@ fn every_wrong_value_is_told_with_what_would_be_right() {
             "34: 'price' has one value only, and this is a second one (line 30 has the first); keep one of them",
         ),
         ("config radius 'radius'", "config radios", "20: there is no section type 'radios'; did you mean 'radius'?"),
-        ("config radius 'radius'", "config dhcp", "20: there is no section type 'dhcp'; known are gateway, relay, radius, https, package"),
+        (
+            "config radius 'radius'",
+            "config dhcp",
+            "20: there is no section type 'dhcp'; known are gateway, relay, radius, https, portal, package",
+        ),
         ("list allow 'safaricom.co.ke'", "list lan 'br-lan'", "11: 'br-lan' stands twice in lan; name each interface once"),
     ] {
         let text = full();
         assert_eq!(text.matches(line).count(), 1, "{line}");
         assert_eq!(mistakes(&text.replace(line, instead)), [format!("lango:{said}")], "{instead}");
     }
+}
+
+#[test]
+fn a_portal_section() {
+    assert_eq!(read(&full()).portal, Portal::default());
+    let portal = |options: &str| full() + "config portal\n" + options;
+    let first = full().lines().count() + 2;
+    let whole = read(&portal(
+        "\toption name 'Mama Achieng\u{2019}s Wi-Fi'\n\toption logo '/etc/lango/logo.svg'\n\toption colour '#7A1fa2'\n\toption support '+254 712-345 678'
+\tlist terms 'en:/etc/lango/terms.en.txt'\n\tlist terms 'sw:/etc/lango/terms.sw.txt'\n\toption templates '/etc/lango/portal'\n",
+    ))
+    .portal;
+    assert_eq!(whole.name.as_deref(), Some("Mama Achieng\u{2019}s Wi-Fi"));
+    assert_eq!(whole.support, Some(Support { tel: "+254712345678".to_owned(), shown: "+254 712-345 678".to_owned() }));
+    let line = |line: usize| u32::try_from(first + line).unwrap();
+    assert_eq!(whole.logo, Some(Placed { value: PathBuf::from("/etc/lango/logo.svg"), line: line(1) }));
+    let terms: Vec<_> = whole.terms.iter().map(|placed| (placed.value.0.as_str(), placed.line)).collect();
+    assert_eq!(terms, [("en", line(4)), ("sw", line(5))]);
+    assert_eq!(whole.templates.unwrap().line, line(6));
+    let colours = whole.colours.unwrap();
+    assert_eq!(colours.light.to_string(), "#7a1fa2");
+    assert!(colours.dark.check(true).is_ok(), "the one for dark is made of the other");
+
+    let phone = "it must be a phone number, as 0712 345 678 or +254 712 345 678";
+    for (option, told) in [
+        ("colour 'green'", "'colour' is \"green\"; it must be a colour as #0a6b3b: a # and six hexadecimal digits, in quotes"),
+        (
+            "colour '#ffcc00'",
+            "'colour' is #ffcc00, and has a contrast of 1.40:1 only, where the pages' background is #faf6ee; it must be 4.5:1 (WCAG 2.2) or more: ",
+        ),
+        ("colour_dark '#5bd197'", "'colour_dark' is of no use without 'colour'; add: option colour '#0a6b3b'"),
+        ("support '0712'", ""),
+        ("support 'call me'", phone),
+        ("support '+'", phone),
+        ("support '0712345678901234'", phone),
+        ("logo 'logo.svg'", "it must be a path from the root on"),
+        ("name ''", "'name' is empty"),
+        (
+            "terms '/etc/lango/terms.txt'",
+            "it must be a language and a path from the root on, as en:/etc/lango/terms.en.txt; the languages are those of the portal: en, sw",
+        ),
+        ("terms 'fr:/etc/lango/terms.txt'", "it must be a language and a path"),
+        ("color '#0a6b3b'", "portal has no option 'color'; did you mean 'colour'?"),
+    ] {
+        let text = portal(&format!("\toption {option}\n"));
+        match told {
+            "" => drop(read(&text)),
+            told => {
+                let said = mistakes(&text).join("\n");
+                assert!(said.starts_with(&format!("lango:{first}: ")) && said.contains(told), "{option}: {said}");
+            }
+        }
+    }
+    let twice = portal("\tlist terms 'en:/a'\n\tlist terms 'en:/b'\n");
+    let said = format!("lango:{}: the terms in 'en' are said twice (line {first} has the first); keep one of the two lines", first + 1);
+    assert_eq!(mistakes(&twice), [said]);
+}
+
+/// A configuration in a folder of its own, with a portal section and the files that it names.
+fn branded(options: &str, files: &[(&str, &[u8])]) -> (tempfile::TempDir, Vec<String>) {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, bytes) in files {
+        let path = folder.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, bytes).unwrap();
+    }
+    let here = folder.path().display().to_string();
+    std::fs::write(folder.path().join("lango"), format!("config portal\n{}\n{SMALL}", options.replace("HERE", &here))).unwrap();
+    let (lines, _) = check(&folder.path().join("lango"));
+    let lines = lines.into_iter().map(|line| line.replace(&here, "HERE")).collect();
+    (folder, lines)
+}
+
+#[test]
+fn files_of_the_portal_are_checked() {
+    let logo: (&str, &[u8]) = ("logo.svg", b"<svg/>");
+    let sound = branded(
+        "\toption logo 'HERE/logo.svg'\n\tlist terms 'en:HERE/terms'\n\toption templates 'HERE/portal'\n",
+        &[
+            logo,
+            ("terms", b"Be kind."),
+            ("portal/pages/error.html", b"<h1>{{heading}}</h1>{{text}}"),
+            ("portal/style.css", b"body{margin:0}"),
+            ("portal/locale/sw.json", b"{\"log_in\": \"Karibu\"}"),
+            ("portal/README", b"ours"),
+        ],
+    );
+    assert!(sound.1.concat().contains("in order"), "{:?}", sound.1);
+    for (options, files, told) in [
+        (
+            "\toption logo 'HERE/none.svg'",
+            vec![],
+            "HERE/lango:2: 'logo' names HERE/none.svg, which cannot be read (No such file or directory (os error 2)); put the file there, or take the line out",
+        ),
+        (
+            "\toption logo 'HERE/logo.svg'",
+            vec![("logo.svg", &b"GIF89a"[..])],
+            "HERE/lango:2: 'logo' names HERE/logo.svg, which is neither an SVG nor a PNG file by its first bytes; save it as one of the two",
+        ),
+        (
+            "\toption logo 'HERE/logo.svg'",
+            vec![("logo.svg", &[b' '; 16 * 1024 + 1][..])],
+            "HERE/lango:2: 'logo' names HERE/logo.svg, which cannot be read (it is larger than 16 KiB); put the file there, or take the line out",
+        ),
+        (
+            "\tlist terms 'sw:HERE/terms'",
+            vec![("terms", &b" \n"[..])],
+            "HERE/lango:2: 'terms' names HERE/terms, which is empty; write the terms into it",
+        ),
+        (
+            "\tlist terms 'sw:HERE/terms'",
+            vec![("terms", &b"\xff\xfe"[..])],
+            "HERE/lango:2: 'terms' names HERE/terms, which is not UTF-8 text; save it in UTF-8",
+        ),
+        (
+            "\toption templates 'HERE/portal'",
+            vec![],
+            "HERE/lango:2: 'templates' names HERE/portal, which is no folder; make it, or take the line out",
+        ),
+        (
+            "\toption templates 'HERE/portal'",
+            vec![("portal/pages/buy.html", &b"\n{{pricee}}"[..])],
+            "HERE/portal/pages/buy.html:2: no page gives the value 'pricee'; did you mean 'price'?",
+        ),
+        (
+            "\toption templates 'HERE/portal'",
+            vec![("portal/pages/by.html", &b"x"[..])],
+            "HERE/portal/pages/by.html:1: the portal has no such file; did you mean 'pages/buy.html'?",
+        ),
+        (
+            "\toption templates 'HERE/portal'",
+            vec![("portal/locale/sw.json", &b"{\n\"x\": \"y\"}"[..])],
+            "HERE/portal/locale/sw.json:2: there is no text 'x'; web/ in the sources has all that are known",
+        ),
+        (
+            "\toption templates 'HERE/portal'",
+            vec![("portal/style.css", &b"\xff"[..])],
+            "HERE/portal/style.css:1: this file is not UTF-8 text; save it in UTF-8",
+        ),
+        (
+            "\toption templates 'HERE/portal'",
+            vec![("portal/script.js", &b"x\n</script>"[..])],
+            "HERE/portal/script.js:2: this would end the script; write it as '<\\/script', or take it out",
+        ),
+    ] {
+        assert_eq!(branded(options, &files).1, [told], "{options}");
+    }
+}
+
+/// What docs/branding.md shows, at a router's places.
+#[test]
+fn the_example_of_a_portal_of_one_s_own_is_in_order() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/examples/portal");
+    let section = std::fs::read_to_string(format!("{folder}/lango")).unwrap().replace("/etc/lango/portal", folder);
+    let place = tempfile::tempdir().unwrap();
+    let file = place.path().join("lango");
+    std::fs::write(&file, format!("{SMALL}{section}")).unwrap();
+    let (config, own) = load_whole(&file).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(config.portal.name.as_deref(), Some("Mama Achieng Wi-Fi"));
+    assert!(own.logo.is_some() && own.terms.len() == 2 && own.pages.len() == 1 && own.texts.len() == 2 && own.inlined.more.is_some());
 }
 
 #[test]
@@ -612,6 +777,15 @@ fn every_option_is_in_the_documentation() {
                 1,
             )
             .replace("	option coa_port '3799'\n", &format!("	option coa_port '3799'\n{MORE_RADIUS}"))
+            + "config portal 'portal'
+	option name 'Mama'
+	option logo '/a'
+	option colour '#0a6b3b'
+	option colour_dark '#5bd197'
+	option support '0712345678'
+	list terms 'en:/a'
+	option templates '/a'
+"
     };
     let (file, _) = uci::parse(full().as_bytes());
     for section in &file.sections {

@@ -2,6 +2,9 @@
 //!
 //! A rule is the end of the sentence "it must be …", so that every message says what would be right.
 
+use super::settings::Support;
+use crate::portal::TEXTS;
+use crate::portal::colour::Colour;
 use crate::radius::request::Method;
 use base64::Engine as _;
 use lango_core::radius::StationFormat;
@@ -112,6 +115,32 @@ pub(super) fn label(text: &str) -> Result<String, Rule> {
         return Err("1 to 40 characters that customers can read");
     }
     Ok(text.to_owned())
+}
+
+pub(super) fn colour(text: &str) -> Result<Colour, Rule> {
+    Colour::read(text).ok_or("a colour as #0a6b3b: a # and six hexadecimal digits, in quotes")
+}
+
+/// A number as its people write it. Short codes have three digits, and no number has more than fifteen (ITU-T E.164).
+pub(super) fn support(text: &str) -> Result<Support, Rule> {
+    const RULE: Rule = "a phone number, as 0712 345 678 or +254 712 345 678";
+    let tel: String = text.chars().filter(|c| !matches!(c, ' ' | '-' | '(' | ')')).collect();
+    let digits = tel.strip_prefix('+').unwrap_or(&tel);
+    if text.len() > 30 || !(3..=15).contains(&digits.len()) || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(RULE);
+    }
+    Ok(Support { tel, shown: text.trim().to_owned() })
+}
+
+/// A language's code, and the file that is in it.
+pub(super) fn in_language(text: &str) -> Result<(String, PathBuf), Rule> {
+    const RULE: Rule =
+        "a language and a path from the root on, as en:/etc/lango/terms.en.txt; the languages are those of the portal: en, sw";
+    let (code, file) = text.split_once(':').ok_or(RULE)?;
+    if !TEXTS.iter().any(|(known, _)| *known == code) {
+        return Err(RULE);
+    }
+    Ok((code.to_owned(), path(file).map_err(|_| RULE)?))
 }
 
 pub(super) fn switch(text: &str) -> Result<bool, Rule> {

@@ -3,8 +3,10 @@
 use crate::neighbours::Cache;
 use crate::portal::Backend;
 use lango_core::request::{Answer, Refusal, Request};
+use lango_core::tree::BTreeMap;
 use lango_core::units::{Mac, OrderId};
 use std::net::IpAddr;
+use std::path::PathBuf;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 /// A customer's question on its way to the loop.
@@ -16,11 +18,12 @@ pub struct Front {
     asks: mpsc::Sender<Ask>,
     neighbours: Cache,
     changes: broadcast::Sender<OrderId>,
+    leases: PathBuf,
 }
 
 impl Front {
-    pub fn new(asks: mpsc::Sender<Ask>, neighbours: Cache, changes: broadcast::Sender<OrderId>) -> Self {
-        Self { asks, neighbours, changes }
+    pub fn new(asks: mpsc::Sender<Ask>, neighbours: Cache, changes: broadcast::Sender<OrderId>, leases: PathBuf) -> Self {
+        Self { asks, neighbours, changes, leases }
     }
 }
 
@@ -36,6 +39,11 @@ impl Backend for Front {
 
     async fn device_of(&self, address: IpAddr) -> Option<Mac> {
         self.neighbours.mac_of(address)
+    }
+
+    /// Read at once: the file lies in RAM, and is asked for by a page that few open.
+    async fn names(&self) -> BTreeMap<Mac, String> {
+        crate::leases::names(&self.leases)
     }
 
     fn payment_changes(&self) -> broadcast::Receiver<OrderId> {

@@ -140,11 +140,11 @@ struct Sources {
 /// # Errors
 /// When it cannot start, or what it did last cannot be stored when it stops.
 pub fn run(config_path: &Path) -> anyhow::Result<()> {
-    let config = config::load(config_path)?;
+    let (config, own) = config::load_whole(config_path)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("the runtime cannot start")?;
     let local = tokio::task::LocalSet::new();
     local.block_on(&runtime, async move {
-        let (mut daemon, mut sources) = start::start(config_path, config).await?;
+        let (mut daemon, mut sources) = start::start(config_path, config, own).await?;
         daemon.serve(&mut sources).await
     })
 }

@@ -12,8 +12,8 @@ use tokio::time::Instant;
 impl Daemon {
     /// Reads the configuration again, and goes by it. An invalid one is refused, told, and the one in force stays.
     pub(super) async fn reload(&mut self, sync: Option<mpsc::Receiver<SyncEvent>>) -> anyhow::Result<Option<mpsc::Receiver<SyncEvent>>> {
-        let config = match config::load(&self.config_path) {
-            Ok(config) => config,
+        let (config, own) = match config::load_whole(&self.config_path) {
+            Ok(whole) => whole,
             Err(error) => {
                 error.to_string().lines().for_each(|line| log::error!("config: {line}"));
                 log::error!("config: it is refused, the one in force stays");
@@ -26,7 +26,7 @@ impl Daemon {
         let old_https = self.config.https.clone();
         self.config = start::keep_what_only_starts(&self.config, config);
         self.renew_certificate(old_https);
-        self.portal_config.send_replace(start::portal_config_of(&self.config));
+        self.portal_config.send_replace(start::portal_config_of(&self.config, own));
         let fewer = self.garden.set_hosts(&self.config.gateway.allow);
         if fewer && let Some(Err(cause)) = self.gate.as_mut().map(Gate::empty_garden) {
             log::warn!("gate: {cause}");

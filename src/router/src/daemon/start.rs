@@ -9,7 +9,7 @@ use crate::config::Config;
 use crate::control;
 use crate::gate::{Gate, GateConfig, GateEvents, Senders, Whole};
 use crate::neighbours::Neighbours;
-use crate::portal::{self, Doors, PortalConfig, SecureName};
+use crate::portal::{self, Doors, Own, PortalConfig, SecureName, Site};
 use crate::store::Store;
 use crate::sync::{Broker, Sync, SyncConfig};
 use anyhow::Context as _;
@@ -21,6 +21,7 @@ use lango_core::units::Password;
 use std::collections::VecDeque;
 use std::net::{Ipv6Addr, SocketAddr};
 use std::path::Path;
+use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{broadcast, mpsc, watch};
@@ -30,7 +31,7 @@ use tokio::time::Instant;
 const QUEUE: usize = 256;
 
 /// Starts everything. Whoever was online stays so: the gate in the kernel is compared, not made anew.
-pub(super) async fn start(config_path: &Path, config: Config) -> anyhow::Result<(Daemon, Sources)> {
+pub(super) async fn start(config_path: &Path, config: Config, own: Own) -> anyhow::Result<(Daemon, Sources)> {
     let began = Instant::now();
     let terminate = signal(SignalKind::terminate()).context("signals cannot be heard")?;
     let interrupt = signal(SignalKind::interrupt()).context("signals cannot be heard")?;
@@ -68,8 +69,8 @@ pub(super) async fn start(config_path: &Path, config: Config) -> anyhow::Result<
 
     let (portal_asks, portal) = mpsc::channel(QUEUE);
     let (watchers, _) = broadcast::channel(QUEUE);
-    let front = Front::new(portal_asks, neighbours.cache(), watchers.clone());
-    let (portal_config, seen_by_portal) = watch::channel(portal_config_of(&config));
+    let front = Front::new(portal_asks, neighbours.cache(), watchers.clone(), config.gateway.leases.clone());
+    let (portal_config, seen_by_portal) = watch::channel(portal_config_of(&config, own));
     let (garden, garden_found) = garden::Garden::start(&config.gateway.allow);
     let (sync, sync_events) = sync_config(&config)?.map(Sync::start).unzip();
 
@@ -163,9 +164,10 @@ pub(super) fn gate_config(config: &Config, learn: bool) -> GateConfig {
     }
 }
 
-pub(super) fn portal_config_of(config: &Config) -> PortalConfig {
+pub(super) fn portal_config_of(config: &Config, own: Own) -> PortalConfig {
     PortalConfig {
-        name: config.gateway.name.to_string(),
+        name: config.portal.name.clone().unwrap_or_else(|| config.gateway.name.to_string()),
+        site: Arc::new(Site::new(own)),
         host: config.gateway.portal_host.to_string(),
         port: config.gateway.portal_port,
         https: config.https.as_ref().map(|https| SecureName { host: https.name.to_string(), url: https.url() }),
@@ -197,6 +199,7 @@ pub(super) fn only_at_start(old: &Config, new: &Config) -> Vec<&'static str> {
         (a.store != b.store, "`store`"),
         (a.control != b.control, "`control`"),
         (old.https.as_ref().map(|https| https.port) != new.https.as_ref().map(|https| https.port), "the port for HTTPS"),
+        (a.leases != b.leases, "`leases`"),
     ];
     changed.into_iter().filter(|(changed, _)| *changed).map(|(_, what)| what).collect()
 }
@@ -213,5 +216,6 @@ pub(super) fn keep_what_only_starts(old: &Config, mut new: Config) -> Config {
         (Some(old), Some(new)) => new.port = old.port,
         (old, new) => new.clone_from(old),
     }
+    new.gateway.leases.clone_from(&old.gateway.leases);
     new
 }

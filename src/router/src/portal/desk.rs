@@ -3,11 +3,10 @@
 use super::head::{Addressee, Head, Origin};
 use super::reply::{Problem, Reply};
 use super::route::Route;
-use super::site::Site;
 use super::{Backend, PortalConfig, events};
 use lango_core::package::Package;
 use lango_core::request::{Answer, MyAccountView, PaymentView, RedeemedView, Refusal, Request, SessionView};
-use lango_core::units::{Mac, OrderId};
+use lango_core::units::{Mac, OrderId, PackageId};
 use lango_core::voucher::VoucherCode;
 use std::future::Future;
 use std::net::IpAddr;
@@ -17,7 +16,6 @@ use tokio::sync::{Semaphore, watch};
 /// One for all connections.
 pub struct Desk<B> {
     pub(super) backend: B,
-    pub(super) site: Site,
     config: watch::Receiver<PortalConfig>,
     stopping: watch::Receiver<bool>,
     places: Arc<Semaphore>,
@@ -48,7 +46,7 @@ impl<B: Backend> Desk<B> {
         places: Arc<Semaphore>,
         all_places: usize,
     ) -> Self {
-        Self { backend, site: Site::embedded(), config, stopping, places, all_places }
+        Self { backend, config, stopping, places, all_places }
     }
 
     /// The config as it is now.
@@ -85,8 +83,12 @@ impl<B: Backend> Desk<B> {
             Route::Call(_) if head.method == "POST" && head.origin == Origin::Foreign => Reply::problem(Problem::CROSS_SITE).into(),
             Route::Call(call) => self.call(call, head, body, peer).await,
             Route::Page(page) => self.page(page, head, peer).await.into(),
-            Route::Form(_) if head.origin == Origin::Foreign => self.site.problem(&self.visit(head, "/"), Problem::CROSS_SITE).into(),
+            Route::Form(_) if head.origin == Origin::Foreign => self.visit(head, "/").problem(&Problem::CROSS_SITE).into(),
             Route::Form(form) => self.form(form, head, body, peer).await.into(),
+            Route::Logo { hash } => {
+                let logo = self.config().site.logo().map(|logo| logo.reply(&hash, head.known.as_deref()));
+                logo.unwrap_or_else(|| Reply::redirect(302, self.config().url())).into()
+            }
             Route::WrongMethod(allowed) => Reply::wrong_method(allowed).into(),
             Route::NoCall => Reply::problem(Problem::NOT_FOUND).into(),
             Route::Elsewhere => Reply::redirect(302, self.config().url_of(head.secure)).into(),
@@ -156,6 +158,14 @@ impl<B: Backend> Desk<B> {
         match self.backend.ask(Request::Redeem { device, code }).await {
             Answer::Redeemed(view) => Ok(view),
             other => Err(refused("voucher", other)),
+        }
+    }
+
+    /// What was bought last of what is used up now, where nothing is left.
+    pub(super) async fn used_up(&self, device: Mac) -> Result<Option<PackageId>, Problem> {
+        match self.backend.ask(Request::UsedUp { device }).await {
+            Answer::UsedUp(package) => Ok(package),
+            other => Err(refused("used-up account", other)),
         }
     }
 

@@ -20,6 +20,8 @@ pub struct Head {
     pub accept_language: Option<String>,
     /// Whether a gzip file may be answered.
     pub gzip: bool,
+    /// Which states of what is asked for are there already (`If-None-Match`); as sent.
+    pub known: Option<String>,
     /// What the body is said to be, in lower case and without parameters.
     pub content_type: Option<String>,
     /// Where the request says that it comes from.
@@ -96,6 +98,8 @@ impl Head {
                 head.content_type = Some(value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase());
             } else if is("accept-language") {
                 head.accept_language = Some(value.to_owned());
+            } else if is("if-none-match") {
+                head.known = Some(value.to_owned());
             } else if is("accept-encoding") {
                 head.gzip |= accepts_gzip(value);
             } else if is("origin") {

@@ -1,30 +1,14 @@
 //! The languages of the pages, and money, time and data as people of them read them. Pure.
 
+use super::top::TEXTS;
 use lango_core::units::{Bytes, Kbps, Seconds, Shillings};
 use serde_json::{Map, Value};
-
-/// What the build made for one language: the pages' fixed head, plain and compressed, and the texts.
-#[derive(Debug)]
-pub struct Head {
-    /// Its code (BCP 47), the name of its file in `web/locale`.
-    pub language: &'static str,
-    /// The head as it is.
-    pub plain: &'static str,
-    /// The same as raw DEFLATE without an end.
-    pub deflated: &'static [u8],
-    /// The CRC-32 of `plain`.
-    pub crc: u32,
-    /// The texts, as JSON.
-    pub texts: &'static str,
-}
-
-include!(concat!(env!("OUT_DIR"), "/portal_head.rs"));
 
 /// A language and its texts.
 #[derive(Debug)]
 pub struct Language {
-    /// What the build made for it.
-    pub head: &'static Head,
+    /// Its code (BCP 47), the name of its file in `web/locale`.
+    pub code: &'static str,
     /// Its texts by key, under the `t` by which the templates call them: no page has them copied.
     pub scope: Value,
 }
@@ -37,12 +21,31 @@ impl Languages {
     /// Reads the texts that are in the binary.
     #[must_use]
     pub fn embedded() -> Self {
-        let language = |head: &'static Head| {
+        let language = |(code, texts): &(&'static str, &str)| {
             // The texts are in the binary, and a test reads them all: they are JSON.
-            let texts = serde_json::from_str::<Map<String, Value>>(head.texts).unwrap_or_default();
-            Language { head, scope: Value::Object(Map::from_iter([("t".to_owned(), Value::Object(texts))])) }
+            let texts = serde_json::from_str::<Map<String, Value>>(texts).unwrap_or_default();
+            Language { code, scope: Value::Object(Map::from_iter([("t".to_owned(), Value::Object(texts))])) }
         };
-        Self(HEADS.iter().map(language).collect())
+        Self(TEXTS.iter().map(language).collect())
+    }
+
+    /// Which of them the code names.
+    #[must_use]
+    pub fn position(&self, code: &str) -> Option<usize> {
+        self.0.iter().position(|language| language.code.eq_ignore_ascii_case(code))
+    }
+
+    /// The one in that place, or else the first: there is always a first, for the build takes a file each, and English is one of them.
+    #[must_use]
+    pub fn at(&self, place: usize) -> &Language {
+        self.0.get(place).unwrap_or(&self.0[0])
+    }
+
+    /// Takes an operator's texts in the place of ours.
+    pub fn replace(&mut self, code: &str, texts: Map<String, Value>) {
+        if let Some(ours) = self.position(code).and_then(|place| self.0.get_mut(place)?.scope.get_mut("t")?.as_object_mut()) {
+            ours.extend(texts);
+        }
     }
 
     /// All of them.
@@ -54,9 +57,15 @@ impl Languages {
     /// 12.5.4), or else the first.
     #[must_use]
     pub fn choose(&self, asked: Option<&str>, accept_language: Option<&str>) -> &Language {
-        let by_code = |code: &str| self.0.iter().find(|language| language.head.language.eq_ignore_ascii_case(code));
+        self.at(self.chosen(asked, accept_language))
+    }
+
+    /// The place of the one that [`Self::choose`] gives.
+    #[must_use]
+    pub fn chosen(&self, asked: Option<&str>, accept_language: Option<&str>) -> usize {
+        let by_code = |code: &str| self.position(code);
         let liked = || {
-            let mut best: Option<(&Language, f32)> = None;
+            let mut best: Option<(usize, f32)> = None;
             for part in accept_language?.split(',') {
                 let mut fields = part.split(';');
                 let range = fields.next()?.trim();
@@ -70,8 +79,7 @@ impl Languages {
             }
             best.map(|(language, _)| language)
         };
-        // There is always a first: the build makes one head a locale file, and English is one of them.
-        asked.and_then(by_code).or_else(liked).unwrap_or_else(|| &self.0[0])
+        asked.and_then(by_code).or_else(liked).unwrap_or(0)
     }
 }
 
@@ -198,12 +206,13 @@ mod tests {
 
     #[test]
     fn every_language_has_the_same_texts() {
-        let keys = |head: &Head| -> BTreeSet<String> {
-            let texts: Map<String, Value> = serde_json::from_str(head.texts).expect(head.language);
+        let keys = |language: &Language| -> BTreeSet<String> {
+            let text = TEXTS.iter().find(|(code, _)| *code == language.code).expect("it is one of ours").1;
+            let texts: Map<String, Value> = serde_json::from_str(text).expect(language.code);
             assert!(
                 texts.values().all(|text| text.as_str().is_some_and(|text| !text.trim().is_empty())),
                 "{}: an empty text",
-                head.language
+                language.code
             );
             texts.keys().cloned().collect()
         };
@@ -212,13 +221,13 @@ mod tests {
         };
         let languages = Languages::embedded();
         let english = &languages.0[0];
-        assert_eq!(english.head.language, "en", "English is what everybody else gets");
+        assert_eq!(english.code, "en", "English is what everybody else gets");
         assert!(languages.0.len() >= 2);
         for language in languages.iter() {
-            assert_eq!(keys(language.head), keys(english.head), "{}", language.head.language);
-            for key in keys(english.head) {
+            assert_eq!(keys(language), keys(english), "{}", language.code);
+            for key in keys(english) {
                 // "1 hour" may be said without its number; everything else says the same things.
-                assert_eq!(placeholders(language.text(&key)), placeholders(english.text(&key)), "{} in {}", key, language.head.language);
+                assert_eq!(placeholders(language.text(&key)), placeholders(english.text(&key)), "{} in {}", key, language.code);
             }
         }
     }
@@ -238,7 +247,7 @@ mod tests {
             (Some("en"), Some("sw"), "en"),
             (Some("xx"), Some("sw"), "sw"),
         ] {
-            assert_eq!(languages.choose(asked, accepted).head.language, chosen, "{asked:?} {accepted:?}");
+            assert_eq!(languages.choose(asked, accepted).code, chosen, "{asked:?} {accepted:?}");
         }
     }
 

@@ -10,17 +10,23 @@
 //! | `head`, `route` | pure: what a request says and asks |
 //! | `desk` | asks the backend, and sends each request to its call or page |
 //! | `api`, `pages`, `events` | the calls, the pages, the event stream |
-//! | `site`, `view`, `template`, `language`, `gzip`, `reply` | pure: pages and answers from values |
+//! | `site`, `view`, `template`, `language`, `top`, `gzip`, `reply` | pure: pages and answers from values |
+//! | `colour`, `logo`, `overrides` | pure: what an operator may put in our place |
+//! | `own` | reads it from its files |
 //! | `exchange`, `socket` | picoserve: one request, one connection |
 //! | `stream`, `secure` | a connection, plain or by TLS; how TLS begins |
 
 mod api;
+pub mod colour;
 mod desk;
 mod events;
 mod exchange;
 mod gzip;
 pub mod head;
 pub mod language;
+mod logo;
+mod overrides;
+pub mod own;
 mod pages;
 mod reply;
 pub mod route;
@@ -29,11 +35,15 @@ mod site;
 mod socket;
 mod stream;
 mod template;
+mod top;
 mod view;
 
 pub use secure::Secure;
+pub use site::{Own, Site};
+pub use top::TEXTS;
 
 use lango_core::request::{Answer, Request};
+use lango_core::tree::BTreeMap;
 use lango_core::units::{Mac, OrderId};
 use rustls::ServerConfig;
 use std::cell::RefCell;
@@ -54,13 +64,15 @@ pub trait Backend: 'static {
     fn ask(&self, request: Request) -> impl Future<Output = Answer>;
     /// The device that has this address on the customers' LAN; none where no neighbour has it.
     fn device_of(&self, address: IpAddr) -> impl Future<Output = Option<Mac>>;
+    /// What devices on the LAN call themselves, made harmless to look at ([`crate::leases::harmless`]); to be escaped like anything else.
+    fn names(&self) -> impl Future<Output = BTreeMap<Mac, String>>;
     /// Names each payment that changed ([`lango_core::step::Effect::PaymentChanged`]) from now on. One channel for all
     /// payments: a stream that hears of its own asks again, and so does one that fell behind.
     fn payment_changes(&self) -> broadcast::Receiver<OrderId>;
 }
 
 /// What the portal needs of the config.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct PortalConfig {
     /// The hotspot's name, as customers read it.
     pub name: String,
@@ -70,6 +82,8 @@ pub struct PortalConfig {
     pub port: u16,
     /// Its name over HTTPS, and where customers find it by that; none: nobody does.
     pub https: Option<SecureName>,
+    /// Its pages.
+    pub site: Arc<Site>,
     /// How much one client may take.
     pub limits: Limits,
 }
@@ -331,7 +345,14 @@ mod tests {
             ("portal.lan", 80, "http://portal.lan/"),
             ("fd00::1", 8088, "http://[fd00::1]:8088/"),
         ] {
-            let config = PortalConfig { name: "x".to_owned(), host: host.to_owned(), port, https: None, limits: Limits::default() };
+            let config = PortalConfig {
+                name: "x".to_owned(),
+                site: Arc::new(Site::new(Own::default())),
+                host: host.to_owned(),
+                port,
+                https: None,
+                limits: Limits::default(),
+            };
             assert_eq!((config.url(), config.url_of(true)), (url.to_owned(), url.to_owned()));
         }
     }

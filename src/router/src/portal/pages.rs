@@ -11,22 +11,22 @@ use super::view;
 use lango_core::language::Language as Spoken;
 use lango_core::package::Package;
 use lango_core::request::{PaymentStatus, PaymentView, Refusal, Request};
+use lango_core::tree::BTreeMap;
 use lango_core::units::{Mac, Msisdn, OrderId, PackageId};
 use serde_json::json;
 use std::net::IpAddr;
 
 impl<B: Backend> Desk<B> {
     /// How this request wants its pages; `here` is the path of the page, made by us.
-    pub(super) fn visit(&self, head: &Head, here: &str) -> Visit<'_> {
+    pub(super) fn visit(&self, head: &Head, here: &str) -> Visit {
         let asked = head.asked("lang");
-        let language = self.site.languages().choose(asked.as_deref(), head.accept_language.as_deref());
-        let chosen = asked.is_some_and(|asked| asked.eq_ignore_ascii_case(language.head.language));
-        Visit { language, chosen, gzip: head.gzip, name: self.config().name.clone(), here: here.to_owned() }
+        let (site, name) = (self.config().site.clone(), self.config().name.clone());
+        Visit::new(site, asked.as_deref(), head.accept_language.as_deref(), head.gzip, name, here.to_owned())
     }
 
     /// What the customer reads: as the pages are shown, chosen by a link or by the phone. Texts to the phone are in it, too.
     pub(super) fn spoken(&self, head: &Head) -> Option<Spoken> {
-        self.visit(head, "/").language.head.language.parse().ok()
+        self.visit(head, "/").language().code.parse().ok()
     }
 
     pub(super) async fn page(&self, page: Page, head: &Head, peer: IpAddr) -> Reply {
@@ -39,8 +39,12 @@ impl<B: Backend> Desk<B> {
             Page::Voucher => Ok(after_form(self.visit(head, "/").link("/login"))),
             Page::Receipt => Ok(self.receipt_page(&self.visit(head, "/receipt"), "", "", None)),
             Page::Account => self.account(head, peer).await,
+            Page::Terms => {
+                let visit = self.visit(head, "/terms");
+                Ok(visit.terms_page().unwrap_or_else(|| after_form(visit.link("/"))))
+            }
         };
-        shown.unwrap_or_else(|problem| self.site.problem(&self.visit(head, "/"), problem))
+        shown.unwrap_or_else(|problem| self.visit(head, "/").problem(&problem))
     }
 
     pub(super) async fn form(&self, form: Form, head: &Head, body: &[u8], peer: IpAddr) -> Reply {
@@ -54,7 +58,7 @@ impl<B: Backend> Desk<B> {
             Form::LogoutOther => self.logout_other_form(head, body, peer).await,
             Form::Logout => self.logout_form(head, peer).await,
         };
-        done.unwrap_or_else(|problem| self.site.problem(&self.visit(head, "/"), problem))
+        done.unwrap_or_else(|problem| self.visit(head, "/").problem(&problem))
     }
 
     async fn home(&self, head: &Head, peer: IpAddr) -> Result<Reply, Problem> {
@@ -74,12 +78,25 @@ impl<B: Backend> Desk<B> {
         let buyable = device.is_some() && !offline;
         let listed: Vec<_> = packages
             .iter()
-            .map(|package| view::package(visit.language, package, buyable.then(|| visit.link(&format!("/buy/{}", package.id)))))
+            .map(|package| view::package(visit.language(), package, buyable.then(|| visit.link(&format!("/buy/{}", package.id)))))
             .collect();
-        let title = visit.language.text(if session.is_some() { "online_title" } else { "packages_title" });
+        let used_up = match device.filter(|_| session.is_none()) {
+            Some(device) => self.used_up(device).await?,
+            None => None,
+        };
+        let used_up = used_up.map(|id| {
+            // What is not sold any more, or cannot be paid for now, is not offered again.
+            let again = packages.iter().find(|package| package.id == id && buyable);
+            json!({
+                "again": again.map(|package| visit.language().fill("buy_again", &[("label", &package.label)])),
+                "href": again.map(|package| visit.link(&format!("/buy/{}", package.id))),
+            })
+        });
+        let title = visit.language().text(if session.is_some() { "online_title" } else { "packages_title" });
         let values = json!({
             "unknown_device": device.is_none(),
             "offline": offline,
+            "used_up": used_up,
             "payment": latest.and_then(|payment| view::latest(&visit, &payment, session.is_some())),
             "session": session.as_ref().map(|session| view::session(&visit, session, &packages)),
             "none": packages.is_empty(),
@@ -87,7 +104,7 @@ impl<B: Backend> Desk<B> {
             "login_link": session.is_none(),
             "account_link": session.is_some(),
         });
-        Ok(self.site.page(&visit, 200, "packages", title, values))
+        Ok(visit.page(200, "packages", title, values))
     }
 
     async fn account(&self, head: &Head, peer: IpAddr) -> Result<Reply, Problem> {
@@ -95,13 +112,15 @@ impl<B: Backend> Desk<B> {
         let device = self.device(peer).await?;
         let Some(account) = self.my_account(device).await? else { return Ok(after_form(visit.link("/"))) };
         let (session, packages) = (&account.session, self.packages().await?);
+        let alone = account.devices.iter().all(|device| device.this);
+        let names = if alone { BTreeMap::new() } else { self.backend.names().await };
         let values = json!({
             "session": view::session(&visit, session, &packages),
-            "account_text": visit.language.fill("account_is", &[("username", session.username.as_str())]),
+            "account_text": visit.language().fill("account_is", &[("username", session.username.as_str())]),
             "keys": account.password.as_ref().map(|password| json!({"username": session.username, "password": password})),
-            "others": view::others(&visit, &account),
+            "others": view::others(&visit, &account, &names),
         });
-        Ok(self.site.page(&visit, 200, "account", visit.language.text("my_account"), values))
+        Ok(visit.page(200, "account", visit.language().text("my_account"), values))
     }
 
     async fn buy(&self, head: &Head, peer: IpAddr, package: &str) -> Result<Reply, Problem> {
@@ -119,17 +138,16 @@ impl<B: Backend> Desk<B> {
         let visit = self.visit(head, &path);
         let bad_phone = problem == Some(Problem::BAD_PHONE);
         let values = json!({
-            "package": view::package(visit.language, package, None),
+            "package": view::package(visit.language(), package, None),
             "action": visit.link(&path),
             "offline": !self.payments().await,
             // Long enough for any number, and no more of what was sent is sent back.
             "phone": typed.chars().take(20).collect::<String>(),
             "bad_phone": bad_phone,
-            "problem": problem.as_ref().filter(|problem| !bad_phone && problem.code != "payments_offline").map(|problem| view::problem(visit.language, problem)),
+            "problem": problem.as_ref().filter(|problem| !bad_phone && problem.code != "payments_offline").map(|problem| view::problem(visit.language(), problem)),
             "login_link": true,
         });
-        let reply =
-            self.site.page(&visit, problem.as_ref().map_or(200, |problem| problem.status), "buy", visit.language.text("buy_title"), values);
+        let reply = visit.page(problem.as_ref().map_or(200, |problem| problem.status), "buy", visit.language().text("buy_title"), values);
         with_retry(reply, problem)
     }
 
@@ -181,7 +199,7 @@ impl<B: Backend> Desk<B> {
     async fn payment_page(&self, head: &Head, peer: IpAddr, order: &str) -> Result<Reply, Problem> {
         let (device, payment) = self.own_payment(peer, order).await?;
         let visit = self.visit(head, &format!("/pay/{}", payment.payment));
-        let language = visit.language;
+        let language = visit.language();
         let package = payment.package.as_ref().map(|package| view::package(language, package, None));
         Ok(match payment.status {
             PaymentStatus::Pending => {
@@ -201,7 +219,7 @@ impl<B: Backend> Desk<B> {
                     "step_prompt": prompt,
                     "action": visit.link(&format!("/pay/{}/wrong-number", payment.payment)),
                 });
-                self.site.page(&visit, 200, "wait", language.text("wait_title"), values)
+                visit.page(200, "wait", language.text("wait_title"), values)
             }
             PaymentStatus::Paid => {
                 let session = if payment.connected { self.session(device).await? } else { None };
@@ -217,7 +235,7 @@ impl<B: Backend> Desk<B> {
                     "receipt": payment.receipt,
                     "keys": keys,
                 });
-                self.site.page(&visit, 200, "done", language.text("done_title"), values)
+                visit.page(200, "done", language.text("done_title"), values)
             }
             PaymentStatus::Failed | PaymentStatus::Expired => {
                 let expired = payment.status == PaymentStatus::Expired;
@@ -255,14 +273,14 @@ impl<B: Backend> Desk<B> {
                     "action": visit.link(&format!("/pay/{}/again", payment.payment)),
                     "login_link": true,
                 });
-                self.site.page(&visit, 200, "failed", heading, values)
+                visit.page(200, "failed", heading, values)
             }
         })
     }
 
     /// The page with both ways in that cost no money here: credentials and a voucher. What was tried comes with what was wrong, and with
     /// whether it was to take another device's place.
-    fn login_page(&self, visit: &Visit<'_>, tried: Option<(&str, Problem, bool)>, code: Option<(&str, Problem)>) -> Reply {
+    fn login_page(&self, visit: &Visit, tried: Option<(&str, Problem, bool)>, code: Option<(&str, Problem)>) -> Reply {
         let replaces = tried.as_ref().is_some_and(|(_, _, replaces)| *replaces);
         let (username, problem) = tried.map(|(username, problem, _)| (username, problem)).unzip();
         let (typed, bad_code) = code.unzip();
@@ -272,18 +290,13 @@ impl<B: Backend> Desk<B> {
             "username": username.map(|username| username.chars().take(63).collect::<String>()),
             // The password is typed again: a page never holds one that was typed.
             "full": full,
-            "problem": problem.as_ref().map(|problem| view::problem(visit.language, problem)),
+            "problem": problem.as_ref().map(|problem| view::problem(visit.language(), problem)),
             "code": typed.map(|typed| typed.chars().take(20).collect::<String>()),
-            "bad_code": bad_code.as_ref().map(|problem| view::problem(visit.language, problem)),
+            "bad_code": bad_code.as_ref().map(|problem| view::problem(visit.language(), problem)),
         });
         let problem = problem.or(bad_code);
-        let reply = self.site.page(
-            visit,
-            problem.as_ref().map_or(200, |problem| problem.status),
-            "login",
-            visit.language.text("login_title"),
-            values,
-        );
+        let reply =
+            visit.page(problem.as_ref().map_or(200, |problem| problem.status), "login", visit.language().text("login_title"), values);
         with_retry(reply, problem)
     }
 
@@ -303,14 +316,14 @@ impl<B: Backend> Desk<B> {
         })
     }
 
-    fn receipt_page(&self, visit: &Visit<'_>, receipt: &str, phone: &str, problem: Option<Problem>) -> Reply {
+    fn receipt_page(&self, visit: &Visit, receipt: &str, phone: &str, problem: Option<Problem>) -> Reply {
         let values = json!({
             "receipt": receipt.chars().take(12).collect::<String>(),
             "phone": phone.chars().take(20).collect::<String>(),
-            "problem": problem.as_ref().map(|problem| view::problem(visit.language, problem)),
+            "problem": problem.as_ref().map(|problem| view::problem(visit.language(), problem)),
         });
-        let title = visit.language.text("receipt_title");
-        let reply = self.site.page(visit, problem.as_ref().map_or(200, |problem| problem.status), "receipt", title, values);
+        let title = visit.language().text("receipt_title");
+        let reply = visit.page(problem.as_ref().map_or(200, |problem| problem.status), "receipt", title, values);
         with_retry(reply, problem)
     }
 

@@ -9,6 +9,11 @@ pub enum Route {
     Form(Form),
     /// A call of the contract.
     Call(Call),
+    /// The operator's logo.
+    Logo {
+        /// As the path names it.
+        hash: String,
+    },
     /// A path of ours with a method that it does not know; these it knows.
     WrongMethod(&'static str),
     /// No such call.
@@ -40,6 +45,8 @@ pub enum Page {
     Receipt,
     /// What is left, and who is online on it.
     Account,
+    /// What customers accept by paying.
+    Terms,
 }
 
 /// What a form asks for; each answers with a redirect to a page, or with a page that says why not.
@@ -125,6 +132,8 @@ impl Route {
             ["login"] => (Some(Self::Page(Page::Login)), Some(Self::Form(Form::Login)), BOTH),
             ["receipt"] => (Some(Self::Page(Page::Receipt)), Some(Self::Form(Form::Receipt)), BOTH),
             ["logout"] => (None, Some(Self::Form(Form::Logout)), WRITE),
+            ["terms"] => (Some(Self::Page(Page::Terms)), None, READ),
+            ["logo", hash] => (Some(Self::Logo { hash: hash.to_owned() }), None, READ),
             ["account"] => (Some(Self::Page(Page::Account)), None, READ),
             ["account", "logout"] => (None, Some(Self::Form(Form::LogoutOther)), WRITE),
             ["voucher"] => (Some(Self::Page(Page::Voucher)), Some(Self::Form(Form::Voucher)), BOTH),
@@ -189,6 +198,10 @@ mod tests {
             ("GET", "/account", Route::Page(Page::Account)),
             ("GET", "/voucher", Route::Page(Page::Voucher)),
             ("POST", "/voucher", Route::Form(Form::Voucher)),
+            ("GET", "/terms", Route::Page(Page::Terms)),
+            ("GET", "/logo/0a1b", Route::Logo { hash: order() }),
+            ("POST", "/logo/0a1b", Route::WrongMethod("GET, HEAD")),
+            ("GET", "/logo", Route::Elsewhere),
             ("GET", "/account/logout", Route::WrongMethod("POST")),
             ("POST", "/account/logout", Route::Form(Form::LogoutOther)),
             ("POST", "/api/vouchers/redeem", Route::Call(Call::Redeem)),

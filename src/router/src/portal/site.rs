@@ -1,12 +1,16 @@
 //! The site: templates and languages, and whole pages made from them. Pure.
 
 use super::gzip;
-use super::language::{Language, Languages, SCRIPT_HASH, STYLE_HASH};
+use super::language::{Language, Languages};
+use super::logo::Logo;
 use super::reply::{Problem, Reply};
 use super::template::Templates;
+use super::top::{Inlined, Top};
 use super::view;
-use serde_json::{Value, json};
+use crate::config::settings::Support;
+use serde_json::{Map, Value, json};
 use std::borrow::Cow;
+use std::sync::Arc;
 
 /// The templates that are in the binary.
 const TEMPLATES: &[(&str, &str)] = &[
@@ -23,117 +27,193 @@ const TEMPLATES: &[(&str, &str)] = &[
     ("voucher", include_str!("../../../../web/pages/voucher.html")),
     ("keys", include_str!("../../../../web/pages/keys.html")),
     ("account", include_str!("../../../../web/pages/account.html")),
+    ("terms", include_str!("../../../../web/pages/terms.html")),
     ("error", include_str!("../../../../web/pages/error.html")),
 ];
 
-/// Templates and languages.
+/// What an operator has made of it (`own.rs` reads and checks it); nothing: as it is in the binary.
+#[derive(Debug, Default)]
+pub struct Own {
+    /// Style and script.
+    pub inlined: Inlined,
+    /// Pages in the place of ours, by their names, and known to be templates.
+    pub pages: Vec<(String, String)>,
+    /// Texts in the place of ours, by language.
+    pub texts: Vec<(String, Map<String, Value>)>,
+    /// The picture beside the hotspot's name.
+    pub logo: Option<Logo>,
+    /// Whom customers call.
+    pub support: Option<Support>,
+    /// What they accept by paying, by language; the first is for those of a language that has none.
+    pub terms: Vec<(String, String)>,
+}
+
+/// Templates, languages and what else pages are made from.
 #[derive(Debug)]
 pub struct Site {
     templates: Templates,
     languages: Languages,
+    /// One for each language.
+    tops: Vec<Top>,
+    policy: String,
+    logo: Option<Logo>,
+    support: Option<Support>,
+    terms: Vec<(String, String)>,
 }
 
 /// Who looks at a page, and how.
-pub struct Visit<'a> {
-    /// The language that is spoken.
-    pub language: &'a Language,
+pub struct Visit {
+    site: Arc<Site>,
+    /// The language's place.
+    place: usize,
     /// Whether the language was chosen by a link, so that all further links carry it on.
-    pub chosen: bool,
+    chosen: bool,
     /// Whether a gzip file may be answered.
-    pub gzip: bool,
+    gzip: bool,
     /// The hotspot's name.
-    pub name: String,
+    name: String,
     /// The page's own path, made by us.
-    pub here: String,
+    here: String,
 }
 
-impl Visit<'_> {
+impl Site {
+    /// The site that is in the binary, with what the operator has put into its place.
+    #[must_use]
+    pub fn new(own: Own) -> Self {
+        let mut templates = Templates::default();
+        let ours = TEMPLATES.iter().copied();
+        for (name, text) in ours.chain(own.pages.iter().map(|(name, text)| (name.as_str(), text.as_str()))) {
+            if let Err(fault) = templates.add(name, text) {
+                // A test reads all of ours, and the operator's were read before: this is never seen.
+                log::error!("portal: the template {name}: {fault}");
+            }
+        }
+        let mut languages = Languages::embedded();
+        for (code, texts) in own.texts {
+            languages.replace(&code, texts);
+        }
+        let (styles, scripts) = own.inlined.policy();
+        let pictures = if own.logo.is_some() { "'self' data:" } else { "data:" };
+        let policy = format!(
+            "default-src 'none'; style-src {styles}; script-src {scripts}; connect-src 'self'; img-src {pictures}; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+        );
+        let tops = languages.iter().map(|language| own.inlined.top(language)).collect();
+        Self { templates, languages, tops, policy, logo: own.logo, support: own.support, terms: own.terms }
+    }
+
+    /// Our own pages' templates, by name.
+    pub(super) fn templates() -> &'static [(&'static str, &'static str)] {
+        TEMPLATES
+    }
+
+    /// The picture beside the hotspot's name.
+    #[must_use]
+    pub fn logo(&self) -> Option<&Logo> {
+        self.logo.as_ref()
+    }
+
+    /// The operator's terms in that language, or in the first in which there are any.
+    fn terms(&self, language: &Language) -> Option<&str> {
+        let own = self.terms.iter().find(|(code, _)| code.eq_ignore_ascii_case(language.code));
+        own.or(self.terms.first()).map(|(_, text)| text.as_str())
+    }
+}
+
+impl Visit {
+    /// Of someone who says what languages they read: by a link (`asked`), or by the phone.
+    #[must_use]
+    pub fn new(site: Arc<Site>, asked: Option<&str>, accept_language: Option<&str>, gzip: bool, name: String, here: String) -> Self {
+        let place = site.languages.chosen(asked, accept_language);
+        let chosen = asked.is_some_and(|asked| asked.eq_ignore_ascii_case(site.languages.at(place).code));
+        Self { site, place, chosen, gzip, name, here }
+    }
+
+    /// The language that is spoken.
+    #[must_use]
+    pub fn language(&self) -> &Language {
+        self.site.languages.at(self.place)
+    }
+
     /// A path of ours with the language that was chosen.
     #[must_use]
     pub fn link(&self, path: &str) -> String {
         match (self.chosen, path.contains('?')) {
             (false, _) => path.to_owned(),
-            (true, false) => format!("{path}?lang={}", self.language.head.language),
-            (true, true) => format!("{path}&lang={}", self.language.head.language),
+            (true, false) => format!("{path}?lang={}", self.language().code),
+            (true, true) => format!("{path}&lang={}", self.language().code),
         }
-    }
-}
-
-impl Site {
-    /// The site that is in the binary.
-    #[must_use]
-    pub fn embedded() -> Self {
-        let mut templates = Templates::default();
-        for (name, text) in TEMPLATES {
-            if let Err(fault) = templates.add(name, text) {
-                // A test reads them all, so this is never seen.
-                log::error!("portal: the template {name}: {fault}");
-            }
-        }
-        Self { templates, languages: Languages::embedded() }
-    }
-
-    /// The languages.
-    #[must_use]
-    pub fn languages(&self) -> &Languages {
-        &self.languages
     }
 
     /// A page: what `values` says, within the layout.
     #[must_use]
-    pub fn page(&self, visit: &Visit<'_>, status: u16, page: &str, title: &str, values: Value) -> Reply {
-        let head = visit.language.head;
-        let languages: Vec<Value> = self
+    pub fn page(&self, status: u16, page: &str, title: &str, values: Value) -> Reply {
+        let (site, spoken) = (&*self.site, self.language());
+        let languages: Vec<Value> = site
             .languages
             .iter()
             .map(|other| {
-                let separator = if visit.here.contains('?') { '&' } else { '?' };
+                let separator = if self.here.contains('?') { '&' } else { '?' };
                 json!({
-                    "code": other.head.language,
+                    "code": other.code,
                     "label": other.text("language_name"),
-                    "href": format!("{}{separator}lang={}", visit.here, other.head.language),
-                    "current": other.head.language == head.language,
+                    "href": format!("{}{separator}lang={}", self.here, other.code),
+                    "current": other.code == spoken.code,
                 })
             })
             .collect();
+        let call = |support: &Support| json!({"tel": support.tel, "call": spoken.fill("help_call", &[("phone", &support.shown)])});
         let mut all = json!({
-            "name": visit.name,
+            "name": self.name,
             "title": title,
-            "q": visit.link("").as_str(),
-            "all": visit.link("?all=1").as_str(),
-            "here": visit.link(&visit.here),
+            "q": self.link("").as_str(),
+            "all": self.link("?all=1").as_str(),
+            "here": self.link(&self.here),
             "languages": languages,
+            "logo": site.logo.as_ref().map(Logo::path),
+            "support": site.support.as_ref().map(call),
+            "terms": !site.terms.is_empty(),
         });
         if let (Some(all), Value::Object(values)) = (all.as_object_mut(), values) {
             all.extend(values);
         }
-        let tail = self.templates.render("layout", page, &[&visit.language.scope, &all]);
-        let policy = format!(
-            "default-src 'none'; style-src {STYLE_HASH}; script-src {SCRIPT_HASH}; connect-src 'self'; img-src data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-        );
+        let tail = site.templates.render("layout", page, &[&spoken.scope, &all]);
         let mut reply = Reply::new(status, "text/html; charset=utf-8", Vec::new())
             .with("Cache-Control", "no-store")
-            .with("Content-Security-Policy", policy)
+            .with("Content-Security-Policy", site.policy.clone())
             // Not no-referrer: a browser would then send its forms with "Origin: null".
             .with("Referrer-Policy", "same-origin")
             .with("X-Frame-Options", "DENY")
-            .with("Content-Language", head.language)
+            .with("Content-Language", spoken.code)
             .with("Vary", "Accept-Language, Accept-Encoding");
-        if visit.gzip {
-            reply.body = gzip::file(head.deflated, head.plain.len(), head.crc, tail.as_bytes());
+        let Some(top) = site.tops.get(self.place) else { return reply };
+        if self.gzip {
+            reply.body = gzip::file(&top.packed, top.length, top.crc, tail.as_bytes());
             reply.with("Content-Encoding", "gzip")
         } else {
-            reply.body = vec![Cow::Borrowed(head.plain.as_bytes()), Cow::Owned(tail.into_bytes())];
+            reply.body.clone_from(&top.plain);
+            reply.body.push(Cow::Owned(tail.into_bytes()));
             reply
         }
     }
 
+    /// The operator's terms, where there are any.
+    #[must_use]
+    pub fn terms_page(&self) -> Option<Reply> {
+        let text = self.site.terms(self.language())?;
+        // Windows ends its lines otherwise; what stands between empty lines is a paragraph.
+        let text = text.replace("\r\n", "\n");
+        let paragraphs = text.split("\n\n").map(str::trim).filter(|text| !text.is_empty()).map(|text| json!({ "text": text }));
+        let values = json!({"paragraphs": paragraphs.collect::<Vec<_>>()});
+        Some(self.page(200, "terms", self.language().text("terms"), values))
+    }
+
     /// The page that says what cannot be done.
     #[must_use]
-    pub fn problem(&self, visit: &Visit<'_>, problem: Problem) -> Reply {
-        let heading = visit.language.text(if problem.status == 404 { "not_found_title" } else { "error_title" });
-        let text = view::problem(visit.language, &problem);
-        self.page(visit, problem.status, "error", heading, json!({"heading": heading, "text": text}))
+    pub fn problem(&self, problem: &Problem) -> Reply {
+        let language = self.language();
+        let heading = language.text(if problem.status == 404 { "not_found_title" } else { "error_title" });
+        let text = view::problem(language, problem);
+        self.page(problem.status, "error", heading, json!({"heading": heading, "text": text}))
     }
 }
 
@@ -143,7 +223,7 @@ mod tests {
 
     #[test]
     fn the_templates_are_templates_and_know_their_texts() {
-        let site = Site::embedded();
+        let site = Site::new(Own::default());
         let mut read = Templates::default();
         for (name, text) in TEMPLATES {
             read.add(name, text).unwrap_or_else(|fault| panic!("{name}: {fault}"));
@@ -167,7 +247,7 @@ mod tests {
     fn every_text_is_used() {
         let sources = [include_str!("view.rs"), include_str!("pages.rs"), include_str!("language.rs"), include_str!("site.rs")].concat();
         let templates: String = TEMPLATES.iter().map(|(_, text)| *text).collect();
-        let site = Site::embedded();
+        let site = Site::new(Own::default());
         for key in site.languages.choose(None, None).texts().as_object().unwrap().keys() {
             let stems = ["reason_", "advice_", "error_"]; // made from the core's own codes
             let used = templates.contains(&format!("{{{{t.{key}}}}}"))
@@ -177,20 +257,27 @@ mod tests {
         }
     }
 
+    fn visit(site: &Arc<Site>, asked: Option<&str>, gzip: bool, here: &str) -> Visit {
+        Visit::new(site.clone(), asked, None, gzip, "<b>Mama's</b> & \"Wi-Fi\"".to_owned(), here.to_owned())
+    }
+
+    fn unpacked(reply: Reply) -> String {
+        let mut unpacked = String::new();
+        let packed = reply.body.concat();
+        std::io::Read::read_to_string(&mut flate2::read::GzDecoder::new(&packed[..]), &mut unpacked).expect("it is a gzip file");
+        unpacked
+    }
+
     #[test]
     fn a_page_is_light_safe_and_the_same_in_both_encodings() {
-        let site = Site::embedded();
-        for language in site.languages.iter() {
-            let visit =
-                |gzip| Visit { language, chosen: true, gzip, name: "<b>Mama's</b> & \"Wi-Fi\"".to_owned(), here: "/login".to_owned() };
-            let page = |gzip| site.page(&visit(gzip), 200, "login", "Log in", json!({"username": "\"><script>"}));
+        let site = Arc::new(Site::new(Own::default()));
+        for code in site.languages.iter().map(|language| language.code) {
+            let page = |gzip| visit(&site, Some(code), gzip, "/login").page(200, "login", "Log in", json!({"username": "\"><script>"}));
             let plain = String::from_utf8(page(false).body.concat()).unwrap();
-            let packed = page(true).body.concat();
-            let mut unpacked = String::new();
-            std::io::Read::read_to_string(&mut flate2::read::GzDecoder::new(&packed[..]), &mut unpacked).expect("it is a gzip file");
-            assert_eq!(unpacked, plain);
-            assert!(packed.len() < 14 * 1024, "{} bytes", packed.len());
-            assert!(plain.starts_with(&format!("<!doctype html>\n<html lang=\"{}\">", language.head.language)));
+            assert_eq!(unpacked(page(true)), plain);
+            let weight = page(true).body.concat().len();
+            assert!(weight < 14 * 1024, "{weight} bytes");
+            assert!(plain.starts_with(&format!("<!doctype html>\n<html lang=\"{code}\">")));
             assert!(!plain.contains("<b>Mama") && !plain.contains("\"><script>"));
             assert!(plain.contains("value=\"&quot;&gt;&lt;script&gt;\""));
             // Nothing that the policy would refuse, and nothing from elsewhere.
@@ -201,11 +288,49 @@ mod tests {
     }
 
     #[test]
+    fn what_the_operator_put_in_our_place_is_in_the_page_and_in_the_policy() {
+        let own = Own {
+            inlined: Inlined {
+                style: Some("body{color:red}".to_owned()),
+                script: Some("var mine;".to_owned()),
+                more: Some(":root{--go:#123456}".to_owned()),
+            },
+            pages: vec![("error".to_owned(), "<h1>Mine: {{text}}</h1>".to_owned())],
+            texts: vec![("sw".to_owned(), Map::from_iter([("error_expired".to_owned(), json!("<i>Umekwisha"))]))],
+            support: Some(Support { tel: "0712345678".to_owned(), shown: "0712 345 678".to_owned() }),
+            terms: vec![("sw".to_owned(), "Moja & <b>\r\n\r\n\nMbili\nTatu\n".to_owned())],
+            logo: None,
+        };
+        let site = Arc::new(Site::new(own));
+        let reply = || visit(&site, Some("sw"), true, "/").problem(&lango_core::request::Refusal::Expired.into());
+        let headers = reply().headers;
+        let policy = &headers.iter().find(|(name, _)| *name == "Content-Security-Policy").unwrap().1;
+        let page = unpacked(reply());
+        for (element, inside) in [("style", "body{color:red}"), ("script", "var mine;"), ("style", ":root{--go:#123456}")] {
+            assert!(page.contains(&format!("<{element}>{inside}</{element}>")), "{inside} is not in {page}");
+            let hash = base64::Engine::encode(
+                &base64::engine::general_purpose::STANDARD,
+                ring::digest::digest(&ring::digest::SHA256, inside.as_bytes()),
+            );
+            assert!(policy.contains(&format!("'sha256-{hash}'")), "{policy}");
+        }
+        assert_eq!(policy.matches("sha256-").count(), 3, "ours are not in it any more: {policy}");
+        assert!(page.contains("<h1>Mine: &lt;i&gt;Umekwisha</h1>"), "{page}");
+        assert!(page.contains("href=\"tel:0712345678\"") && page.contains("0712 345 678"));
+        assert!(page.contains("href=\"/terms?lang=sw\""));
+        for code in ["sw", "en"] {
+            let terms = unpacked(visit(&site, Some(code), true, "/terms").terms_page().unwrap());
+            assert!(terms.contains("<p>Moja &amp; &lt;b&gt;</p>\n<p>Mbili\nTatu</p>"), "{terms}");
+        }
+        assert!(visit(&Arc::new(Site::new(Own::default())), None, true, "/terms").terms_page().is_none());
+    }
+
+    #[test]
     fn links_carry_the_chosen_language_on() {
-        let site = Site::embedded();
-        let language = site.languages.choose(Some("sw"), None);
-        let visit = |chosen| Visit { language, chosen, gzip: false, name: String::new(), here: "/".to_owned() };
-        assert_eq!((visit(true).link("/"), visit(true).link("/?all=1")), ("/?lang=sw".to_owned(), "/?all=1&lang=sw".to_owned()));
-        assert_eq!(visit(false).link("/?all=1"), "/?all=1");
+        let site = Arc::new(Site::new(Own::default()));
+        let chosen = visit(&site, Some("sw"), false, "/");
+        assert_eq!((chosen.link("/"), chosen.link("/?all=1")), ("/?lang=sw".to_owned(), "/?all=1&lang=sw".to_owned()));
+        assert_eq!(visit(&site, None, false, "/").link("/?all=1"), "/?all=1");
+        assert_eq!(visit(&site, Some("xx"), false, "/").link("/"), "/", "what is none of ours is not carried on");
     }
 }

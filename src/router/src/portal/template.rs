@@ -26,6 +26,38 @@ pub enum Fault {
     Name(usize, String),
 }
 
+impl Fault {
+    /// Where, from 1.
+    #[must_use]
+    pub fn line(&self) -> usize {
+        match self {
+            Self::Open(line) | Self::Section(line, _) | Self::Name(line, _) => *line,
+        }
+    }
+}
+
+/// What stands in the braces of a text that is a template: the line, the kind (`#`, `^`, `/`, `>`, `!`, or `=` for a value), and the name.
+pub fn tags(text: &str) -> impl Iterator<Item = (usize, char, &str)> {
+    let mut line = 1;
+    text.split_inclusive("}}").filter_map(move |part| {
+        let (before, tag) = part.split_once("{{").map_or((part, None), |(before, tag)| (before, tag.strip_suffix("}}")));
+        line += before.matches('\n').count();
+        let found = tag.map(|tag| {
+            let (kind, name) = kind(tag);
+            (line, kind, name)
+        });
+        line += tag.map_or(0, |tag| tag.matches('\n').count());
+        found
+    })
+}
+
+fn kind(tag: &str) -> (char, &str) {
+    match tag.chars().next() {
+        Some(kind @ ('#' | '^' | '/' | '>' | '!')) => (kind, tag[1..].trim()),
+        _ => ('=', tag.trim()),
+    }
+}
+
 #[derive(Debug)]
 enum Node {
     Text(String),
@@ -171,10 +203,7 @@ fn parse(text: &str) -> Result<Vec<Node>, Fault> {
         let line = 1 + text[..text.len() - after.len()].matches('\n').count();
         let (tag, after) = after.split_once("}}").ok_or(Fault::Open(line))?;
         rest = after;
-        let (kind, name) = match tag.chars().next() {
-            Some(kind @ ('#' | '^' | '/' | '>' | '!')) => (kind, tag[1..].trim()),
-            _ => ('=', tag.trim()),
-        };
+        let (kind, name) = kind(tag);
         let is_name = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'.');
         if kind != '!' && !is_name {
             return Err(Fault::Name(line, name.to_owned()));
@@ -264,6 +293,13 @@ mod tests {
     #[test]
     fn a_template_that_contains_itself_ends() {
         assert_eq!(rendered("{{>loop}}", json!({})).len(), MAX_DEPTH - 1);
+    }
+
+    #[test]
+    fn what_stands_in_braces() {
+        let found: Vec<_> = tags("a }} {{x}}\n{{#y}}\n\n{{! a\nnote }}{{/ y }}{{>z}}{{^y.z}}").collect();
+        assert_eq!(found, [(1, '=', "x"), (2, '#', "y"), (4, '!', "a\nnote"), (5, '/', "y"), (5, '>', "z"), (5, '^', "y.z")]);
+        assert_eq!(tags("no braces").count(), 0);
     }
 
     #[test]

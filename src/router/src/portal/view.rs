@@ -6,7 +6,8 @@ use super::site::Visit;
 use lango_core::message::Reason;
 use lango_core::package::Package;
 use lango_core::request::{MyAccountView, PaymentStatus, PaymentView, SessionView};
-use lango_core::units::{Msisdn, Seconds};
+use lango_core::tree::BTreeMap;
+use lango_core::units::{Mac, Msisdn, Seconds};
 use serde_json::{Value, json};
 use std::borrow::Cow;
 
@@ -33,8 +34,8 @@ pub fn package(language: &Language, package: &Package, href: Option<String>) -> 
 
 /// What is left, as text for everybody and as numbers for the script.
 #[must_use]
-pub fn left(visit: &Visit<'_>, session: &SessionView) -> Value {
-    let language = visit.language;
+pub fn left(visit: &Visit, session: &SessionView) -> Value {
+    let language = visit.language();
     let unlimited = || language.text("unlimited").to_owned();
     json!({
         "time": session.seconds_remaining.map_or_else(unlimited, |left| language.duration(left)),
@@ -48,8 +49,8 @@ pub fn left(visit: &Visit<'_>, session: &SessionView) -> Value {
 
 /// A session.
 #[must_use]
-pub fn session(visit: &Visit<'_>, session: &SessionView, packages: &[Package]) -> Value {
-    let language = visit.language;
+pub fn session(visit: &Visit, session: &SessionView, packages: &[Package]) -> Value {
+    let language = visit.language();
     // A package that is not sold any more is known by its id alone.
     let label = packages.iter().find(|package| package.id == session.package).map_or(session.package.as_str(), |package| &package.label);
     let mut view = left(visit, session);
@@ -61,23 +62,33 @@ pub fn session(visit: &Visit<'_>, session: &SessionView, packages: &[Package]) -
 
 /// The other devices of one's account, where there are any.
 #[must_use]
-pub fn others(visit: &Visit<'_>, account: &MyAccountView) -> Value {
-    let language = visit.language;
+pub fn others(visit: &Visit, account: &MyAccountView, names: &BTreeMap<Mac, String>) -> Value {
+    let language = visit.language();
     let others = account.devices.iter().filter(|device| !device.this);
     let shown: Vec<Value> = others
         .map(|device| {
             let (down, up) = (language::data(device.bytes_down), language::data(device.bytes_up));
-            json!({"device": device.device, "used": language.fill("used", &[("down", &down), ("up", &up)])})
+            json!({"device": device.device, "known_as": known_as(device.device, names), "used": language.fill("used", &[("down", &down), ("up", &up)])})
         })
         .collect();
     let text = language.fill("others_text", &[("n", &account.devices_at_most.to_string())]);
     if shown.is_empty() { Value::Null } else { json!({"list": shown, "text": text}) }
 }
 
+/// How a customer knows a device: by what it calls itself, and the end of its address, for two may have one name; by the whole
+/// address otherwise.
+fn known_as(device: Mac, names: &BTreeMap<Mac, String>) -> String {
+    let address = device.to_string();
+    match names.get(&device) {
+        Some(name) => format!("{name} (…{})", address.get(9..).unwrap_or_default()),
+        None => address,
+    }
+}
+
 /// One line on the start page about the newest payment; none where there is nothing to say.
 #[must_use]
-pub fn latest(visit: &Visit<'_>, payment: &PaymentView, online: bool) -> Option<Value> {
-    let language = visit.language;
+pub fn latest(visit: &Visit, payment: &PaymentView, online: bool) -> Option<Value> {
+    let language = visit.language();
     let stem = match payment.status {
         PaymentStatus::Pending => "pending",
         PaymentStatus::Failed if !online => "failed",
@@ -160,6 +171,14 @@ pub fn problem(language: &Language, problem: &Problem) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_device_is_known_by_its_name_and_the_end_of_its_address() {
+        let (named, nameless) = (Mac([2, 0, 0x5e, 0x10, 0, 1]), Mac([2, 0, 0x5e, 0x10, 0, 2]));
+        let names = BTreeMap::from([(named, "Galaxy-A12".to_owned())]);
+        assert_eq!(known_as(named, &names), "Galaxy-A12 (…10:00:01)");
+        assert_eq!(known_as(nameless, &names), "02:00:5e:10:00:02");
+    }
 
     #[test]
     fn a_number_is_written_as_people_write_it() {

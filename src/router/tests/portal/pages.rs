@@ -2,10 +2,12 @@
 
 use crate::client::{Answer, get, get_with, post_form, post_json};
 use crate::world::{OTHER_PHONE, PHONE, STRANGER, World, phone, within};
-use lango::portal::Limits;
+use lango::config::settings::{Placed, Portal};
+use lango::portal::{Limits, Site, own};
 use lango_core::message::Reason;
 use lango_core::request::{PaymentStatus, Refusal};
 use lango_core::units::{OrderId, Seconds};
+use std::sync::Arc;
 
 /// Follows the redirect that a form answers with.
 async fn landed(world: &World, answer: Answer) -> (String, Answer) {
@@ -384,6 +386,71 @@ fn my_account_shows_its_other_devices_and_logs_them_out() {
             hides(&page, &["Other devices"]);
         }
         assert_eq!(world.shop.sessions.borrow().keys().copied().collect::<Vec<_>>(), [phone()]);
+    });
+}
+
+#[test]
+fn another_device_is_known_by_what_it_calls_itself_and_that_is_text_alone() {
+    within(Limits::default(), async |world| {
+        let other = crate::world::mac(OTHER_PHONE.parse().unwrap());
+        for device in [phone(), other] {
+            world.shop.sessions.borrow_mut().insert(device, world.shop.session("kito42"));
+        }
+        world.shop.names.borrow_mut().insert(other, "<img src=x onerror=alert(1)>".to_owned());
+        let page = get(&world, PHONE, "/account").await;
+        let end = other.to_string();
+        shows(&page, &[&format!("<b>&lt;img src=x onerror=alert(1)&gt; (…{})</b>", &end[9..]), &format!("value=\"{other}\"")]);
+        hides(&page, &["<img"]);
+    });
+}
+
+#[test]
+fn who_comes_back_with_nothing_left_is_one_tap_from_buying_again() {
+    within(Limits::default(), async |world| {
+        hides(&get(&world, PHONE, "/").await, &["is used up"]);
+        world.shop.used_up.borrow_mut().insert(phone(), "hour".parse().unwrap());
+        let page = get(&world, PHONE, "/").await;
+        shows(&page, &["is used up. Buy a package", "href=\"/buy/hour\">Buy “1 hour” again</a>", "Pay KSh 10"]);
+        shows(&get(&world, PHONE, "/?lang=sw").await, &["href=\"/buy/hour?lang=sw\">Nunua tena “1 hour”</a>"]);
+        hides(&get(&world, OTHER_PHONE, "/").await, &["is used up"]);
+        // What is not sold any more, and what cannot be paid for now, is not offered.
+        world.shop.used_up.borrow_mut().insert(phone(), "gone".parse().unwrap());
+        let page = get(&world, PHONE, "/").await;
+        shows(&page, &["is used up"]);
+        hides(&page, &["again</a>"]);
+        world.shop.used_up.borrow_mut().insert(phone(), "hour".parse().unwrap());
+        world.shop.online.set(false);
+        hides(&get(&world, PHONE, "/").await, &["again</a>"]);
+    });
+}
+
+#[test]
+fn the_logo_is_served_as_a_picture_and_kept() {
+    within(Limits::default(), async |world| {
+        let none = get(&world, PHONE, "/logo/0").await;
+        assert_eq!((none.status, none.header("location")), (302, Some(world.url().as_str())));
+        hides(&get(&world, PHONE, "/").await, &["<img", "tel:", "/terms"]);
+
+        let folder = tempfile::tempdir().unwrap();
+        let picture = "<svg xmlns=\"http://www.w3.org/2000/svg\"/>";
+        std::fs::write(folder.path().join("logo.svg"), picture).unwrap();
+        let portal = Portal { logo: Some(Placed { value: folder.path().join("logo.svg"), line: 1 }), ..Portal::default() };
+        let site = Arc::new(Site::new(own::read("lango", &portal).unwrap()));
+        world.config.send_modify(|config| config.site = site);
+
+        let page = get(&world, PHONE, "/").await;
+        let text = page.text();
+        let path = text.split("<img src=\"").nth(1).and_then(|rest| rest.split('"').next()).expect("a picture").to_owned();
+        assert!(page.header("content-security-policy").unwrap().contains("img-src 'self' data:;"));
+        let logo = get(&world, PHONE, &path).await;
+        assert_eq!((logo.status, logo.text().as_str(), logo.header("content-type")), (200, picture, Some("image/svg+xml")));
+        assert_eq!(logo.header("cache-control"), Some("public, max-age=31536000, immutable"));
+        assert!(
+            logo.header("content-security-policy").unwrap().contains("sandbox") && logo.header("x-content-type-options") == Some("nosniff")
+        );
+        let tag = logo.header("etag").unwrap();
+        let again = get_with(&world, PHONE, &path, &format!("If-None-Match: {tag}\r\n")).await;
+        assert_eq!((again.status, again.body.len()), (304, 0));
     });
 }
 

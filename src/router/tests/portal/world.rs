@@ -2,7 +2,7 @@
 //! memory and answers as the core does. Phones are addresses in 127.0.0.0/8: the one that a client binds to is the one that
 //! the portal sees.
 
-use lango::portal::{Backend, Doors, Limits, PortalConfig, SecureName, serve};
+use lango::portal::{Backend, Doors, Limits, Own, PortalConfig, SecureName, Site, serve};
 use lango_core::language::Language;
 use lango_core::message::Reason;
 use lango_core::package::{self, Package};
@@ -10,11 +10,12 @@ use lango_core::request::{
     Answer, Failures, MyAccountView, MyDeviceView, PaymentStatus, PaymentView, RedeemedView, Refusal, Request, SessionView, StatusView,
 };
 use lango_core::time::Wall;
-use lango_core::units::{Bytes, Kbps, Mac, Millis, OrderId, Password, Seconds, Shillings};
+use lango_core::tree::BTreeMap;
+use lango_core::units::{Bytes, Kbps, Mac, Millis, OrderId, PackageId, Password, Seconds, Shillings};
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
+use std::sync::Arc;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{broadcast, oneshot, watch};
 use tokio::task::{JoinHandle, LocalSet};
@@ -43,6 +44,10 @@ pub struct Shop {
     /// The language of the customer who asked to pay last.
     pub spoken: Cell<Option<Language>>,
     pub panics: Cell<bool>,
+    /// What was bought last by those who have nothing left.
+    pub used_up: RefCell<BTreeMap<Mac, PackageId>>,
+    /// What devices call themselves.
+    pub names: RefCell<BTreeMap<Mac, String>>,
     /// Whether the one good voucher is used.
     redeemed: Cell<bool>,
     changes: broadcast::Sender<OrderId>,
@@ -88,6 +93,8 @@ impl Shop {
             refuses: Cell::new(None),
             panics: Cell::new(false),
             spoken: Cell::new(None),
+            used_up: RefCell::default(),
+            names: RefCell::default(),
             redeemed: Cell::new(false),
             changes: broadcast::channel(16).0,
         })
@@ -284,6 +291,7 @@ impl Shop {
                 Answer::Done
             }
             Request::CheckSession { device } => Answer::CheckSession(self.sessions.borrow().get(&device).cloned()),
+            Request::UsedUp { device } => Answer::UsedUp(self.used_up.borrow().get(&device).cloned()),
             operator => panic!("customers do not ask {operator:?}"),
         }
     }
@@ -298,6 +306,9 @@ impl Backend for Handle {
     }
     async fn device_of(&self, address: IpAddr) -> Option<Mac> {
         (address != STRANGER.parse::<IpAddr>().unwrap()).then(|| mac(address))
+    }
+    async fn names(&self) -> BTreeMap<Mac, String> {
+        self.0.names.borrow().clone()
     }
     fn payment_changes(&self) -> broadcast::Receiver<OrderId> {
         self.0.changes.subscribe()
@@ -332,6 +343,7 @@ impl World {
         });
         let shop = Shop::new();
         let (config, watched) = watch::channel(PortalConfig {
+            site: Arc::new(Site::new(Own::default())),
             name: "Mama's <Wi-Fi> & Café".to_owned(),
             host: "portal.lan".to_owned(),
             port: address.port(),
