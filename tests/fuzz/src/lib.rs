@@ -22,6 +22,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("daraja", cloud::daraja),
     ("sms", cloud::sms),
     ("http", portal::http),
+    ("leases", portal::leases),
     ("control", messages::control),
     ("down", messages::down),
     ("up", messages::up),

@@ -32,3 +32,16 @@ pub(crate) fn http(bytes: &[u8]) {
         }
     }
 }
+
+/// What phones call themselves is as short as it must be, and is the same when it is made harmless again.
+pub(crate) fn leases(bytes: &[u8]) {
+    for name in lango::leases::read(bytes).into_values() {
+        assert!(!name.is_empty() && name.chars().count() <= 32, "{name:?}");
+        assert!(
+            !name
+                .chars()
+                .any(|c| c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}'))
+        );
+        assert_eq!(lango::leases::harmless(&name).as_deref(), Some(name.as_str()).filter(|name| *name != "*"));
+    }
+}

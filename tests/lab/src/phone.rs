@@ -72,7 +72,12 @@ impl Phone {
         let script = self.folder.join("udhcpc.sh");
         let args = ["-i", "eth0", "-f", "-q", "-n", "-t", "20", "-T", "1", "-O", "114", "-s"].map(str::to_owned);
         let mut command = self.namespace.command(&tool::path("udhcpc")?, &args)?;
-        command.arg(script).env("LEASE_FILE", &file).env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+        // What it calls itself.
+        command
+            .arg(script)
+            .args(["-x", &format!("hostname:{}", self.name)])
+            .env("LEASE_FILE", &file)
+            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
         let output = command.output()?;
         if !output.status.success() {
             bail!("{} got no address: {}", self.name, String::from_utf8_lossy(&output.stderr));

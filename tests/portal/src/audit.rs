@@ -125,6 +125,8 @@ fn light(tab: &Tab<'_>) -> Result<u64> {
                 match params["type"].as_str().unwrap_or_default() {
                     "Document" => document = Some((params["requestId"].clone(), url)),
                     "XHR" | "EventSource" | "Fetch" => {}
+                    // The operator's own picture, where there is one; it is kept, so that no second page waits for it.
+                    "Image" if url.starts_with(&format!("{}/logo/", lango_lab::world::PORTAL)) => {}
                     // Another site's pages are that site's business.
                     _ if !url.starts_with(lango_lab::world::PORTAL) => {}
                     other => bail!("the page asks for more: {other} {url}"),

@@ -5,6 +5,7 @@
 
 pub mod audit;
 pub mod browser;
+pub mod own;
 pub mod pipe;
 pub mod tab;
 pub mod texts;

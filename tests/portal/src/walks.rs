@@ -34,6 +34,14 @@ config package 'family'
 	option devices '3'
 ";
 
+/// A package that is used up by one download.
+pub const TASTE: &str = "
+config package 'taste'
+	option label 'A taste'
+	option price '5'
+	option megabytes '1'
+";
+
 const SOON: Duration = Duration::from_secs(40);
 /// A site that is not the portal.
 const SITE: &str = "http://internet.test/";
@@ -388,6 +396,7 @@ impl<'a> Walk<'a> {
         self.log_in(first, keys[0].as_str().unwrap_or_default(), keys[1].as_str().unwrap_or_default(), self.t("log_in"));
         first.arrive("/account");
         first.see(self.t("others_title"));
+        first.see(&format!("{} (…{})", second_phone.name, &second_phone.mac[9..]));
         look("account-others", first);
         first.follow(self.t("log_out_other"));
         first.arrive("/account");
@@ -418,6 +427,120 @@ impl<'a> Walk<'a> {
         tab.see(other.of("packages_title"));
         tab.follow(&other.pay(10));
         tab.see(other.of("phone_hint"));
+    }
+
+    /// A package that ends while the page is open, and the customer who comes back: it says so, and one tap buys it again.
+    pub fn used_up(&self, look: Look<'_>) {
+        let (phone, browser) = self.phone();
+        let tab = self.tab(&browser);
+        let number = self.number(3);
+        tab.go(SITE);
+        tab.see(self.t("packages_title"));
+        assert!(!tab.text().contains(self.t("error_expired")), "it had nothing that could be used up");
+        self.lab.safaricom.customer(&number, Customer::who(Answer::Pays));
+        tab.portal("/buy/taste");
+        tab.fill("phone", &number);
+        tab.follow(&self.texts.pay(5));
+        tab.see(self.t("done_online"));
+        tab.portal("/account");
+        tab.see(self.t("online_title"));
+        // More than there is: it ends in the middle.
+        let _ = phone.download(2_000_000, SOON);
+        until_true("the data to be used up", SOON, || phone.session().is_none()).unwrap_or_else(|e| panic!("{e:#}"));
+        if self.script {
+            tab.arrive("/");
+            tab.see(self.t("error_expired"));
+        }
+        tab.go(SITE);
+        tab.arrive("/");
+        tab.see(self.t("error_expired"));
+        look("used-up", &tab);
+        tab.follow(&self.texts.with("buy_again", "label", "A taste"));
+        tab.arrive("/buy/taste");
+        tab.see(&self.texts.pay(5));
+    }
+
+    /// Somebody whose address is none of the Wi-Fi's: another router behind this one, or an address set by hand.
+    pub fn unknown(&self, look: Look<'_>) {
+        let (phone, browser) = self.phone();
+        self.hide(&phone).unwrap_or_else(|e| panic!("{e:#}"));
+        let tab = self.tab(&browser);
+        tab.portal("/");
+        tab.see(self.t("unknown_device"));
+        assert!(!tab.text().contains(&self.texts.pay(10)), "there is nothing to press that cannot work");
+        look("packages-unknown-device", &tab);
+        tab.portal("/buy/hour");
+        tab.see(self.t("unknown_device"));
+        tab.see(self.t("error_title"));
+        look("error-unknown-device", &tab);
+        tab.follow(self.t("to_start"));
+        tab.see(self.t("packages_title"));
+    }
+
+    /// Gives the phone an address that it is reached at, and that is nobody's neighbour: it lies behind another one.
+    fn hide(&self, phone: &Phone) -> anyhow::Result<()> {
+        let (lease, router) = (phone.lease(), &self.lab.world.router);
+        let hidden = format!("10.99.0.{}", 10 * self.digit + if self.script { 1 } else { 2 });
+        let ip = |args: &[&str]| phone.namespace.ip(args);
+        phone.namespace.sysctl("net/ipv6/conf/eth0/disable_ipv6", "1")?;
+        // The way to the router is known from now on: asked for once more with the new address, the router would know that.
+        let gate = lease.router.to_string();
+        let _ = phone.get("/api/packages");
+        let known = ip(&["neigh", "show", &gate])?;
+        let mac = known.split_whitespace().skip_while(|word| *word != "lladdr").nth(1).unwrap_or_default().to_owned();
+        ip(&["neigh", "replace", &gate, "lladdr", &mac, "dev", "eth0", "nud", "permanent"])?;
+        ip(&["addr", "add", &format!("{hidden}/32"), "dev", "eth0"])?;
+        ip(&["route", "replace", &format!("{gate}/32"), "dev", "eth0", "src", &hidden])?;
+        router.ip(&["route", "replace", &format!("{hidden}/32"), "via", &lease.address.to_string()]).map(drop)
+    }
+
+    /// A portal that an operator has made their own, as docs/examples/portal does: name, colour, logo, number, terms, a template, a text.
+    pub fn own(&self, look: Look<'_>) {
+        let (_phone, browser) = self.phone();
+        let tab = self.tab(&browser);
+        let welcome = if self.texts.language == "sw" { "Karibu kwa Mama Achieng" } else { "Welcome to Mama Achieng's" };
+        let call = self.texts.with("help_call", "phone", "0712 345 678");
+        let called = |tab: &Tab<'_>, place: &str| assert!(tab.has(&format!("{place} a[href='tel:0712345678']")), "{}", tab.shown());
+        tab.go(SITE);
+        tab.see(welcome);
+        tab.see("Mama Achieng Wi-Fi");
+        tab.see(&call);
+        called(&tab, "footer");
+        tab.wait(
+            "the logo",
+            "(() => { const logo = document.querySelector('.home img'); return logo.complete && logo.naturalWidth > 0; })()",
+        );
+        assert_eq!(tab.eval("getComputedStyle(document.querySelector('header')).backgroundColor"), "rgb(122, 31, 92)");
+        assert_eq!(tab.eval("getComputedStyle(document.querySelector('.price')).color"), "rgb(122, 31, 92)", "more.css is in force");
+        assert!(!tab.has("main dl") && tab.has("main .soft b"), "the operator's template is what is served\n{}", tab.shown());
+        look("own-packages", &tab);
+        tab.follow(&self.texts.pay(10));
+        tab.arrive("/buy/hour");
+        look("own-buy", &tab);
+        tab.follow(self.t("terms_accept"));
+        tab.arrive("/terms");
+        tab.see(if self.texts.language == "sw" { "Kibera.\nKifurushi" } else { "Kibera.\nA package" });
+        look("own-terms", &tab);
+        tab.follow(self.t("to_start"));
+        tab.follow(self.t("terms"));
+        tab.arrive("/terms");
+
+        let number = self.number(4);
+        self.lab.safaricom.customer(&number, Customer::who(Answer::Cancels));
+        tab.portal("/buy/hour");
+        tab.fill("phone", &number);
+        tab.follow(&self.texts.pay(10));
+        tab.see(self.t("reason_cancelled"));
+        tab.see(&call);
+        called(&tab, "main");
+        look("own-failed", &tab);
+        tab.portal("/pay/00000000000000000000000001");
+        tab.see(self.t("error_unknown_payment"));
+        called(&tab, "main");
+        look("own-error", &tab);
+        tab.portal("/login");
+        tab.see(self.t("login_title"));
+        look("own-login", &tab);
     }
 
     /// With the broker dead: no payment can be had, and the pages say so before anybody tries.
