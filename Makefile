@@ -33,10 +33,10 @@ demo: ## one customer's way through the real parts; AUTO=1: ends by itself, 0 on
 	@$(build_programs) -p lango-lab
 	@LANGO_BIN_DIR=$(programs) $(programs)/lango-demo $(if $(filter-out 0,$(AUTO)),--auto)
 
-gallery: ## a picture of every page of the portal, in each language, light and dark, into out/gallery
+gallery: ## a picture of every page of the portal, in each language, light and dark, into out/gallery; ONLY=own: of an operator's own one
 	@tools/setup.sh build lab browser
 	@$(build_programs) -p lango-portal-tests
-	@LANGO_BIN_DIR=$(programs) tools/as-root.sh $(programs)/lango-gallery out/gallery
+	@LANGO_BIN_DIR=$(programs) tools/as-root.sh $(programs)/lango-gallery out/gallery $(ONLY)
 
 test: ## all tests: units, the rules, the whole path in the lab, and the portal in a real browser
 	@tools/setup.sh build lab browser packages

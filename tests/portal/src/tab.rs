@@ -310,8 +310,14 @@ impl<'a> Tab<'a> {
     /// A picture (PNG) of the whole page.
     #[must_use]
     pub fn picture(&self) -> Vec<u8> {
+        self.picture_at(1.0)
+    }
+
+    /// The same, larger or smaller.
+    #[must_use]
+    pub fn picture_at(&self, scale: f64) -> Vec<u8> {
         let height = self.eval("Math.max(document.documentElement.scrollHeight, window.innerHeight)");
-        let clip = json!({"x": 0, "y": 0, "width": self.width(), "height": height, "scale": 1});
+        let clip = json!({"x": 0, "y": 0, "width": self.width(), "height": height, "scale": scale});
         let shot = self.must("Page.captureScreenshot", json!({"format": "png", "captureBeyondViewport": true, "clip": clip}));
         STANDARD.decode(shot["data"].as_str().unwrap_or_default()).expect("a picture in base64")
     }
