@@ -97,7 +97,7 @@ impl<B: Backend> Desk<B> {
             "unknown_device": device.is_none(),
             "offline": offline,
             "used_up": used_up,
-            "payment": latest.and_then(|payment| view::latest(&visit, &payment, session.is_some())),
+            "payment": latest.filter(|payment| used_up.is_none() || payment.status != PaymentStatus::Paid).and_then(|payment| view::latest(&visit, &payment, session.is_some())),
             "session": session.as_ref().map(|session| view::session(&visit, session, &packages)),
             "none": packages.is_empty(),
             "packages": listed,

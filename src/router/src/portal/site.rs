@@ -161,7 +161,7 @@ impl Visit {
                 })
             })
             .collect();
-        let call = |support: &Support| json!({"tel": support.tel, "call": spoken.fill("help_call", &[("phone", &support.shown)])});
+        let call = |support: &Support| json!({"tel": support.tel, "call": spoken.fill("help_call", &[("phone", &support.shown.replace(' ', "\u{a0}"))])});
         let mut all = json!({
             "name": self.name,
             "title": title,
@@ -316,7 +316,7 @@ mod tests {
         }
         assert_eq!(policy.matches("sha256-").count(), 3, "ours are not in it any more: {policy}");
         assert!(page.contains("<h1>Mine: &lt;i&gt;Umekwisha</h1>"), "{page}");
-        assert!(page.contains("href=\"tel:0712345678\"") && page.contains("0712 345 678"));
+        assert!(page.contains("href=\"tel:0712345678\"") && page.contains("0712\u{a0}345\u{a0}678"));
         assert!(page.contains("href=\"/terms?lang=sw\""));
         for code in ["sw", "en"] {
             let terms = unpacked(visit(&site, Some(code), true, "/terms").terms_page().unwrap());
