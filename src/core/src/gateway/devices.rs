@@ -77,7 +77,7 @@ impl Gateway {
         }
     }
 
-    fn was_on(&self, device: Mac, account: &Account) -> bool {
+    pub(super) fn was_on(&self, device: Mac, account: &Account) -> bool {
         let used_last = self.devices.get(&device).and_then(|device| device.account.as_ref());
         used_last == Some(&account.username) || account.traffic.get(&device).is_some()
     }

@@ -2,7 +2,9 @@
 //! not know it asks the relay, and the customer waits a moment for that.
 
 use super::Gateway;
+use super::devices::account_tries;
 use crate::credentials;
+use crate::gate::GateId;
 use crate::limiter::Limiter;
 use crate::message::{Found, Outcome, PaymentUpdate, ReceiptAnswer, ReceiptQuery, UpBody};
 use crate::payer::Payer;
@@ -22,6 +24,9 @@ const WAITING: usize = 16;
 pub(super) struct Reclaims {
     /// Receipts that were not known, and those that the relay was asked for.
     tries: Limiter,
+    /// Wrong numbers for receipts of one account, of devices that never were on it: who has read a neighbour's receipt must not find out
+    /// the number by trying, whatever address each try comes from. Apart from failed logins: those keep nobody from coming with a receipt.
+    account_tries: Limiter<GateId>,
     waiting: BTreeMap<MessageId, Waiting>,
 }
 
@@ -36,7 +41,7 @@ struct Waiting {
 
 impl Default for Reclaims {
     fn default() -> Self {
-        Self { tries: Limiter::new(6, Millis::from_minutes(5)), waiting: BTreeMap::new() }
+        Self { tries: Limiter::new(6, Millis::from_minutes(5)), account_tries: account_tries(), waiting: BTreeMap::new() }
     }
 }
 
@@ -55,13 +60,23 @@ impl Reclaims {
 
 impl Gateway {
     pub(super) fn reclaim(&mut self, ask: AskId, device: Mac, receipt: Receipt, phone: Msisdn, now: Now, entropy: &Entropy) {
-        let answer = match self.reclaims.tries.check(device, now.monotonic) {
+        let account = self.ledger.get(&receipt).and_then(|entry| self.accounts.get(entry.account.as_ref()?));
+        let stranger = account.filter(|account| !self.was_on(device, account)).map(|account| account.id);
+        let tries = &self.reclaims;
+        let may = tries
+            .tries
+            .check(device, now.monotonic)
+            .and_then(|()| stranger.map_or(Ok(()), |id| tries.account_tries.check(id, now.monotonic)));
+        let answer = match may {
             Err(retry_after) => Answer::Refused(Refusal::TooManyRequests { retry_after }),
             Ok(()) => match self.ledger.get(&receipt).map(|entry| entry.phone) {
                 Some(payer) if payer.matches(phone) => self.move_session(&receipt, device, now),
                 // M-Pesa did not tell this router who paid; the relay can compare.
                 Some(payer) if !payer.is_unknown() => {
                     self.reclaims.tries.count(device, now.monotonic);
+                    if let Some(id) = stranger {
+                        self.reclaims.account_tries.count(id, now.monotonic);
+                    }
                     Answer::Refused(Refusal::UnknownReceipt)
                 }
                 _ => match self.ask_relay(ask, device, receipt, phone, now, entropy) {

@@ -254,6 +254,31 @@ fn nobody_waits_for_long_and_nobody_tries_often() {
 }
 
 #[test]
+fn a_number_is_not_found_out_with_a_receipt_that_was_read() {
+    let mut world = World::ready();
+    let view = world.buys(ALICE, "hour", "NLJ7RT61SV");
+    let stranger = |n: u8| crate::units::Mac([2, 0, 0, 0, 9, n]);
+    for n in 0..20 {
+        assert_eq!(world.reclaim(stranger(n), "NLJ7RT61SV", "0722222222"), refused(Refusal::UnknownReceipt), "each with a new address");
+    }
+    let held = |answer: (Option<Answer>, Option<MessageId>)| matches!(answer.0, Some(Answer::Refused(Refusal::TooManyRequests { .. })));
+    assert!(held(world.reclaim(stranger(20), "NLJ7RT61SV", "0722222222")));
+    assert!(held(world.reclaim(stranger(21), "NLJ7RT61SV", PHONE)), "nor is it told now whether a number is the right one");
+    // Its own device is not held to that, nor does it keep anybody from logging in.
+    world.reclaimed(ALICE, "NLJ7RT61SV", PHONE);
+    assert!(matches!(world.login(stranger(22), &view), Answer::Refused(Refusal::DeviceLimit)), "the password was right");
+    // And the other way: wrong passwords keep nobody from coming with a receipt.
+    let mut world = World::ready();
+    let view = world.buys(ALICE, "hour", "NLJ7RT61SV");
+    for n in 0..21 {
+        let (username, password) = (view.username.clone().unwrap(), crate::units::Password::new("wrong").unwrap());
+        world.ask(Request::Login { device: stranger(n), username, password, replace: false });
+    }
+    world.arrives(BOB, 101);
+    world.reclaimed(BOB, "NLJ7RT61SV", PHONE);
+}
+
+#[test]
 fn a_phone_that_sleeps_on_one_account_and_paid_by_hand_for_another_is_on_one_of_them() {
     let mut world = World::ready();
     let codes = world.vouchers("k7m2p9", "hour", 1);
