@@ -25,4 +25,5 @@ mod text;
 pub mod time;
 pub mod tree;
 pub mod units;
+pub mod update;
 pub mod voucher;

@@ -1,0 +1,21 @@
+//! Updates over the air: what a release says of itself, whose word counts, what is refused, and what a router goes through from
+//! an offer to a new program that works, or to the old one (docs/updates.md).
+//!
+//! Pure. Reading the key's signature is here; the mathematics of it, the files, and the network are the adapters'.
+
+mod manifest;
+mod offer;
+mod plan;
+mod standing;
+mod timing;
+mod usign;
+
+#[cfg(test)]
+mod tests;
+
+pub use manifest::{Kind, MAX_MANIFEST, Manifest, NotAManifest, Url};
+pub use offer::{Facts, Judged, Offer, Reason, Report, State, judge};
+pub use plan::{Found, Place, Recovery, Step, apply, confirm, discard, recover};
+pub use standing::{Standing, Unreadable};
+pub use timing::{Hours, LONGEST_WAIT, may_apply};
+pub use usign::{KeyId, ReleaseKey, Signature};
