@@ -53,6 +53,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     code.push_str("];\n");
     fs::write(out.join("portal_head.rs"), code)?;
 
+    // Updates over the air are for one target each.
+    println!("cargo::rustc-env=LANGO_TARGET={}", env::var("TARGET")?);
+
     // Static programs alone: those of developers' machines are linked as everything there is.
     if env::var("CARGO_CFG_TARGET_ENV")? == "musl" {
         let script = out.join("rare.ld");

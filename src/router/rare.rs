@@ -19,7 +19,9 @@ const TLS_AND_MQTT: &[&str] = &[
     "5lango4sync",
     "5lango6daemon5https",
     "5lango6portal6secure",
+    "5lango6update",
     "6rustls",
+    "8httparse",
     "6webpki",
     "7rumqttc",
 ];

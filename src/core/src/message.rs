@@ -7,6 +7,7 @@ use crate::notice::{AccountNotice, Ended, Expiring};
 use crate::payer::Payer;
 use crate::time::Wall;
 use crate::units::{Mac, MessageId, Msisdn, OrderId, PackageId, Receipt, RouterName, Shillings};
+use crate::update::{Offer, Report};
 use crate::voucher::{NewVouchers, Which};
 use serde::{Deserialize, Serialize};
 
@@ -86,6 +87,9 @@ pub enum UpBody {
     /// Answers a [`DownBody::RevokeVouchers`], and acknowledges it. Neither stored nor acknowledged: lost, it is asked for again by
     /// the relay's resending.
     VouchersRevoked(VouchersRevoked),
+    /// How an update stands that the relay offered; the first one of each answers the [`DownBody::Update`]. Stored and resent until
+    /// the relay acknowledges it; a later one takes its place.
+    Update(Report),
 }
 
 impl UpBody {
@@ -101,6 +105,7 @@ impl UpBody {
             Self::Ended(_) => "ended",
             Self::ReceiptQuery(_) => "receipt_query",
             Self::VouchersRevoked(_) => "vouchers_revoked",
+            Self::Update(_) => "update",
         }
     }
 }
@@ -210,6 +215,8 @@ pub enum DownBody {
     Vouchers(NewVouchers),
     /// Vouchers that are not to be redeemed any more. Stored and resent until the router answers with [`VouchersRevoked`].
     RevokeVouchers(Which),
+    /// Another program, or another image. Stored and resent until the router answers with [`UpBody::Update`].
+    Update(Offer),
 }
 
 impl DownBody {
@@ -225,6 +232,7 @@ impl DownBody {
             Self::Receipt(_) => "receipt",
             Self::Vouchers(_) => "vouchers",
             Self::RevokeVouchers(_) => "revoke_vouchers",
+            Self::Update(_) => "update",
         }
     }
 }

@@ -4,7 +4,7 @@ mod view;
 
 pub use view::{
     AccountView, BatchView, Failures, FlowOffload, MyAccountView, MyDeviceView, OnlineView, OperatorPaymentView, PaymentStatus,
-    PaymentView, RedeemedView, ServedView, SessionView, StatusView, VoucherStatus, VoucherView, rfc3339,
+    PaymentView, RedeemedView, ServedView, SessionView, StatusView, UpdateView, VoucherStatus, VoucherView, rfc3339,
 };
 
 use crate::language::Language;

@@ -7,7 +7,8 @@ use crate::record::Change;
 use crate::request::{Answer, AskId, Request};
 use crate::settings::Settings;
 use crate::time::Now;
-use crate::units::{Mac, OrderId};
+use crate::units::{Mac, MessageId, OrderId};
+use crate::update::{Offer, Report};
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
@@ -96,6 +97,8 @@ pub enum Input {
     Depleted(crate::gate::GateId),
     /// A RADIUS server answered, or orders something.
     Radius(RadiusEvent),
+    /// How an update stands now, for the relay.
+    Update(Report),
     /// The operator changed the config.
     Reconfigured(Settings),
     /// The operator took the gate out of the kernel; what it counted until then came before.
@@ -124,6 +127,8 @@ pub enum Effect {
     },
     /// Ask or tell a RADIUS server.
     Radius(RadiusOrder),
+    /// The relay offers an update: judge it, and hand in what is made of it as [`Input::Update`]; nothing, and it comes again.
+    Update(MessageId, Offer),
     /// Send to the relay; what must arrive is in the outbox and will be asked for again.
     Publish(Up),
     /// Tell the asker.

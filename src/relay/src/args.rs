@@ -2,6 +2,7 @@
 
 use crate::bookkeeping::Form;
 use crate::reversing::Word;
+use crate::updates::words::{self, Update};
 use crate::vouchers::Wanted;
 use lango_core::units::{Invalid, RouterName};
 use lango_core::voucher::{GOOD_FOR_DAYS, MOST_AT_ONCE, Which};
@@ -42,13 +43,18 @@ lango-relay radius list         the accounts that roam, what is left of them, an
 lango-relay radius off          accounts are to roam no more: without a relay that has [radius_sql] nothing waits for one;
                                 --yes: even if accounts stand in the tables, when no router's accounts roam any more
 lango-relay radius sync         writes all that was bought into the RADIUS server's tables again (a new database)
+lango-relay update manifest FILE --version V --number N --url URL
+                                prints what is to be signed of a program (--target T) or an image (--board B); docs/updates.md
+lango-relay update offer MANIFEST ROUTER… | --all [--percent N]
+                                offers it to routers, with the signature in MANIFEST.sig; --key FILE looks at that first
+lango-relay update list         what runs on each router, what was offered to it, and what became of that
 lango-relay key accept          has the ledger take this machine's signing key, after the old one was lost
 
 --config FILE   the config (default /etc/lango-relay.toml)
 --day DAY       with `payments` and `reconcile`: a day in Nairobi, as 2026-11-22, today or yesterday
 --router NAME   with `radius`: that router's accounts alone
 --days DAYS     with `vouchers create`: for how long they can be redeemed (default 365)
---json          with `payments`, `posts`, `sms`, `router list` and `vouchers create`: for programs
+--json          with `payments`, `posts`, `sms`, `router list`, `update list` and `vouchers create`: for programs
 --csv           with `payments --day` and `payments --sums`: for spreadsheets
 ";
 
@@ -108,6 +114,8 @@ pub enum Command {
         /// Whether it is meant even if accounts stand in the tables.
         yes: bool,
     },
+    /// Updates over the air.
+    Update(Update),
     /// Have the ledger take this machine's signing key.
     KeyAccept,
     /// Ask about a payment now: `ORDER` or `ROUTER/ORDER`; or send a text again: `sms-…`.
@@ -147,6 +155,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Args, Stri
     let (mut json, mut csv, mut sums, mut day, mut days) = (false, false, false, None, None);
     let (mut yes, mut served, mut ended) = (false, false, None);
     let mut router = None;
+    let (mut all, mut of_updates) = (false, Vec::new());
     let mut special = None;
     while let Some(argument) = parser.next().map_err(|error| error.to_string())? {
         match argument {
@@ -172,6 +181,12 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Args, Stri
                 let good = text.to_str().and_then(|days| days.parse::<u16>().ok()).filter(|days| (1..=3_650).contains(days));
                 days = Some(good.ok_or("--days takes a number from 1 to 3650")?);
             }
+            Long("all") => all = true,
+            Long(option) if words::WITH_VALUE.contains(&option) && words.first().is_some_and(|word| word == "update") => {
+                let option = option.to_owned();
+                let text = parser.value().map_err(|error| error.to_string())?;
+                of_updates.push((option, text.into_string().map_err(|_| "an argument is not UTF-8".to_owned())?));
+            }
             Short('h') | Long("help") => special = Some(Command::Help),
             Short('V') | Long("version") => special = Some(Command::Version),
             Value(word) => words.push(word.into_string().map_err(|_| "an argument is not UTF-8".to_owned())?),
@@ -180,7 +195,11 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Args, Stri
     }
     let mut command = match special {
         Some(command) => command,
-        None => command(&words.iter().map(String::as_str).collect::<Vec<_>>())?,
+        None => match &*words.iter().map(String::as_str).collect::<Vec<_>>() {
+            ["update", words @ ..] => Command::Update(words::read(words, of_updates, all)?),
+            _ if all => return Err("--all is for `update offer`".to_owned()),
+            words => command(words)?,
+        },
     };
     match &mut command {
         Command::Reverse { yes: meant, served: even, word, .. } => (*meant, *even, *word) = (yes, served, ended),
@@ -204,9 +223,11 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Args, Stri
     let has_json = matches!(
         command,
         Command::Payments | Command::Posts | Command::RouterList | Command::Sms | Command::RadiusList(_) | Command::VouchersCreate(_)
-    );
+    ) || command == Command::Update(Update::List);
     if json && !asked && !has_json {
-        return Err("--json is for `payments`, `posts`, `sms`, `router list`, `radius list` and `vouchers create`".to_owned());
+        return Err(
+            "--json is for `payments`, `posts`, `sms`, `router list`, `radius list`, `update list` and `vouchers create`".to_owned()
+        );
     }
     if sums && !asked && command != Command::Payments {
         return Err("--sums is for `payments`".to_owned());
@@ -291,6 +312,7 @@ fn command(words: &[&str]) -> Result<Command, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::updates::commands::{Offering, Whom};
 
     fn read(line: &str) -> Result<Args, String> {
         parse(line.split_whitespace().map(OsString::from))
@@ -302,6 +324,8 @@ mod tests {
         let vouchers = |days| {
             Command::VouchersCreate(Wanted { router: "kibera-7".parse().unwrap(), package: "hour".parse().unwrap(), count: 20, days })
         };
+        let offer =
+            |whom, key: Option<&str>| Command::Update(Update::Offer(Offering { manifest: "m".into(), key: key.map(PathBuf::from), whom }));
         let reverse = |yes, served, word| Command::Reverse { receipt: "NLJ7RT61SV".to_owned(), yes, served, word };
         for (line, command) in [
             ("run", Command::Run),
@@ -331,6 +355,10 @@ mod tests {
             ("vouchers create kibera-7 hour 20 --json", vouchers(365)),
             ("vouchers create kibera-7 hour 20 --days 30", vouchers(30)),
             ("vouchers revoke kibera-7 k7m2p9/17", Command::VouchersRevoke("kibera-7".parse().unwrap(), "k7m2p9/17".parse().unwrap())),
+            ("update list --json", Command::Update(Update::List)),
+            ("update offer m kibera-7 --key k.pub", offer(Whom::Named(vec!["kibera-7".parse().unwrap()]), Some("k.pub"))),
+            ("update offer m --all", offer(Whom::All { percent: 100 }, None)),
+            ("update offer m --all --percent 10", offer(Whom::All { percent: 10 }, None)),
             ("retry kibera-7/abc", Command::Retry("kibera-7/abc".to_owned())),
             ("sms", Command::Sms),
             ("sms --json", Command::Sms),
@@ -342,6 +370,11 @@ mod tests {
         ] {
             assert_eq!(read(line).map(|args| args.command), Ok(command), "{line}");
         }
+        let made = read(
+            "update manifest f --version 1 --number 7 --target t --url https://u.example/f --board a --board b --until 2027-01-31T00:00:00Z",
+        );
+        let Ok(Args { command: Command::Update(Update::Manifest(release)), .. }) = made else { panic!("{made:?}") };
+        assert_eq!((release.version.as_str(), release.number, release.boards.len(), release.until.is_some()), ("1", 7, 2, true));
         let args = read("--config /tmp/a.toml payments").unwrap();
         assert_eq!((args.config, args.form, args.day, args.sums), (PathBuf::from("/tmp/a.toml"), Form::Table, None, false));
         let args = read("payments --sums --csv --day 2026-11-22").unwrap();
@@ -384,6 +417,20 @@ mod tests {
             ("run --sums", "--sums is for"),
             ("reconcile", "reconcile FILE"),
             ("key", "key accept"),
+            ("update", "update offer MANIFEST"),
+            ("update offer m", "say to whom"),
+            ("update offer m kibera-7 --all", "not both"),
+            ("update offer m kibera-7 --percent 5", "not both"),
+            ("update offer m --all --percent 0", "from 1 to 100"),
+            ("update offer m a/b", "letters, digits"),
+            ("update offer m kibera-7 --url x", "--url is not for"),
+            ("update manifest f --version 1 --number 7", "--url is missing"),
+            ("update manifest f --version 1 --number x --url https://u/", "--number takes digits"),
+            ("update manifest f --version 1 --version 2 --number 7", "--version is there twice"),
+            ("update manifest f --version 1 --number 7 --url http://u/", "https://HOST/PATH"),
+            ("update manifest f --version 1 --number 7 --url https://u/ --until soon", "--until takes"),
+            ("payments --all", "--all is for"),
+            ("run --url x", "invalid option"),
             ("radius", "`radius sync`"),
             ("radius sync --json", "--json is for"),
             ("payments --router kibera-7", "--router is for"),

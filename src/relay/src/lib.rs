@@ -33,4 +33,5 @@ pub mod signer;
 pub mod sms;
 pub mod sources;
 pub mod statement;
+pub mod updates;
 pub mod vouchers;

@@ -3,7 +3,8 @@
 use lango_relay::args::{self, Args, Command};
 use lango_relay::bookkeeping::{self, Form};
 use lango_relay::config::{self, Config};
-use lango_relay::{commands, daemon, logger, operator, posts, radius, vouchers};
+use lango_relay::updates::words::Update;
+use lango_relay::{commands, daemon, logger, operator, posts, radius, updates, vouchers};
 use std::process::ExitCode;
 
 /// Nothing failed, and the books differ: as diff(1) says it.
@@ -23,7 +24,7 @@ fn main() -> ExitCode {
             return ExitCode::from(USAGE);
         }
     };
-    match args.command {
+    match args.command.clone() {
         Command::Help => {
             print!("{}", args::HELP);
             return ExitCode::SUCCESS;
@@ -31,6 +32,16 @@ fn main() -> ExitCode {
         Command::Version => {
             println!("lango-relay {}", env!("CARGO_PKG_VERSION"));
             return ExitCode::SUCCESS;
+        }
+        // It needs no relay: who releases has none of its keys.
+        Command::Update(Update::Manifest(release)) => {
+            return match updates::manifest::print(&release) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => {
+                    eprintln!("lango-relay: {error:#}");
+                    ExitCode::from(exit_code(&error))
+                }
+            };
         }
         _ => {}
     }
@@ -104,6 +115,8 @@ async fn execute(args: Args, config: Config) -> anyhow::Result<bool> {
         Command::RadiusList(router) => radius::commands::list(&config, router.as_ref(), json).await?,
         Command::RadiusSync(router) => radius::commands::sync(&config, router.as_ref()).await?,
         Command::RadiusOff { yes } => radius::commands::off(&config, yes).await?,
+        Command::Update(Update::Offer(offering)) => updates::commands::offer(&config, &offering).await?,
+        Command::Update(Update::List) => updates::commands::list(&config, json).await?,
         Command::KeyAccept => commands::key_accept(&config).await?,
         Command::Sms => lango_relay::sms::commands::list(&config, json).await?,
         Command::SmsReports => lango_relay::sms::commands::reports(&config)?,
@@ -115,7 +128,7 @@ async fn execute(args: Args, config: Config) -> anyhow::Result<bool> {
                 return Err(Misconfigured.into());
             }
         }
-        Command::Help | Command::Version => {}
+        Command::Help | Command::Version | Command::Update(Update::Manifest(_)) => {}
     }
     Ok(true)
 }

@@ -49,6 +49,7 @@ impl Engine {
                     log::error!("router {router}: an answer could not be stored: {error:#}");
                 }
             }
+            UpBody::Update(report) => self.update_said(router, up.id, &report).await,
             UpBody::ReceiptQuery(query) => self.receipt_asked(router, query).await,
             UpBody::Ack { of } => {
                 if let Err(error) = self.ledger.acknowledged(router, &of, clock::now()).await {

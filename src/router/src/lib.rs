@@ -21,3 +21,4 @@ pub mod retry;
 pub mod store;
 pub mod sync;
 pub mod tls;
+pub mod update;

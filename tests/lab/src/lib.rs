@@ -7,6 +7,7 @@ pub mod checks;
 pub mod crowd;
 pub mod dns;
 pub mod dnsmasq;
+pub mod downloads;
 pub mod freeradius;
 pub mod http;
 pub mod internet;

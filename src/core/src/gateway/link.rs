@@ -7,6 +7,7 @@ use crate::order::{Order, OrderState};
 use crate::step::Entropy;
 use crate::time::{Monotonic, Now, Wall};
 use crate::units::{MessageId, Millis, OrderId};
+use crate::update::Report;
 
 /// A hello that nobody answered is said again after this long.
 const HELLO_AGAIN: Millis = Millis::from_seconds(30);
@@ -177,6 +178,26 @@ impl Gateway {
             DownBody::RevokeVouchers(which) => {
                 let (revoked, used) = self.relay_revokes(which, now);
                 self.publish_once(UpBody::VouchersRevoked(VouchersRevoked { of: down.id, revoked, used }));
+            }
+            DownBody::Update(offer) => self.step.updates.push((down.id, offer)),
+        }
+    }
+
+    /// How an update stands. One word about it waits for the relay's acknowledgement, the latest.
+    pub(super) fn update_stands(&mut self, report: Report) {
+        if !self.settings.relay {
+            return; // it would wait for ever
+        }
+        let waiting = self.outbox.update().cloned();
+        match waiting {
+            Some(same) if same.body == UpBody::Update(report.clone()) => self.step.publish.push(same),
+            other => {
+                if let Some(older) = other {
+                    self.forget_message(&older.id);
+                }
+                if let Ok(id) = format!("update-{}", self.counters.next_seq).parse() {
+                    self.publish_durably(id, UpBody::Update(report));
+                }
             }
         }
     }

@@ -38,10 +38,12 @@ use crate::settings::Settings;
 use crate::step::{Effect, Entropy, Input};
 use crate::time::{BootId, Monotonic, Now};
 use crate::tree::{BTreeMap, BTreeSet};
-use crate::units::{Mac, Millis, OrderId, Receipt, Username};
+use crate::units::{Mac, MessageId, Millis, OrderId, Receipt, Username};
+use crate::update::Offer;
 use crate::voucher::{BatchId, VoucherHash};
 use std::net::IpAddr;
 
+pub use operator::Business;
 pub use sessions::{CHECKPOINT_EVERY, WRITTEN_TOGETHER};
 
 /// Failed and forgotten orders are kept this long, for the operator.
@@ -116,6 +118,7 @@ struct Pending {
     gate: BTreeMap<GateId, Option<Username>>,
     read_usage: bool,
     probe: BTreeSet<(Mac, IpAddr)>,
+    updates: Vec<(MessageId, Offer)>,
     publish: Vec<Up>,
     replies: Vec<(AskId, Answer)>,
     changed: BTreeSet<OrderId>,
@@ -224,6 +227,7 @@ impl Gateway {
             }
             Input::Depleted(id) => self.depleted(id, now),
             Input::Radius(event) => self.radius_event(event, now, entropy),
+            Input::Update(report) => self.update_stands(report),
             Input::Reconfigured(settings) => {
                 // The next one is as soon as the new settings promise.
                 self.next_checkpoint = self.next_checkpoint.map(|at| at.min(now.monotonic.after(settings.checkpoint)));
@@ -429,6 +433,7 @@ impl Gateway {
         }
         effects.extend(step.probe.into_iter().map(|(mac, address)| Effect::Probe { mac, address }));
         effects.extend(step.radius.into_iter().map(Effect::Radius));
+        effects.extend(step.updates.into_iter().map(|(id, offer)| Effect::Update(id, offer)));
         effects.extend(step.publish.into_iter().map(Effect::Publish));
         effects.extend(step.replies.into_iter().map(|(ask, answer)| Effect::Reply(ask, answer)));
         effects.extend(step.changed.into_iter().map(Effect::PaymentChanged));

@@ -17,7 +17,31 @@ fn served_later(entry: &LedgerEntry) -> Option<(Option<Wall>, PackageId)> {
     Some((waited.served_at, waited.served_as.clone()?))
 }
 
+/// What goes on at the router, as far as it decides when something else is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Business {
+    /// Payments under way.
+    pub payments_pending: u32,
+    /// Devices online.
+    pub devices_online: u32,
+    /// Whether the relay answered since the connection was made; true where there is no relay in the config.
+    pub relay_answers: bool,
+    /// What time it is, where anybody knows.
+    pub time: Option<Wall>,
+}
+
 impl Gateway {
+    /// What goes on now.
+    #[must_use]
+    pub fn business(&self, now: Now) -> Business {
+        Business {
+            payments_pending: count(self.orders.pending()),
+            devices_online: count(self.accounts.devices_online()),
+            relay_answers: !self.settings.relay || self.link.can_pay(),
+            time: self.time(now),
+        }
+    }
+
     pub(super) fn status(&self, now: Now) -> StatusView {
         StatusView {
             name: self.settings.name.to_string(),
@@ -37,6 +61,7 @@ impl Gateway {
             unserved: count(self.ledger.values().filter(|entry| entry.unserved().is_some()).count()),
             suspicions: self.suspicions.count(),
             failures: Failures::default(),
+            update: None,
         }
     }
 

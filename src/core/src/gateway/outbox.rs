@@ -101,6 +101,11 @@ impl Outbox {
         Some(seq)
     }
 
+    /// The word about an update; there is one at most.
+    pub(super) fn update(&self) -> Option<&Up> {
+        self.by_seq.values().find(|up| matches!(up.body, UpBody::Update(_)))
+    }
+
     /// The message that asks for an order.
     pub(super) fn request_for(&self, order: &OrderId) -> Option<&MessageId> {
         Some(&self.by_seq.get(self.requests.get(order)?)?.id)

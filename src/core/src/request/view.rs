@@ -7,6 +7,7 @@ use crate::payer::Payer;
 use crate::time::Wall;
 use crate::tree::BTreeSet;
 use crate::units::{Bytes, Mac, Millis, Msisdn, OrderId, PackageId, Password, Receipt, Seconds, Shillings, Username};
+use crate::update;
 use crate::voucher::BatchId;
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
@@ -115,6 +116,22 @@ pub struct StatusView {
     pub suspicions: u32,
     /// What failed since the daemon started. The rules know nothing of it: the daemon says so here.
     pub failures: Failures,
+    /// The last update over the air. The rules know nothing of it: the daemon says so here.
+    #[serde(default)]
+    pub update: Option<UpdateView>,
+}
+
+/// An update over the air, for the operator.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UpdateView {
+    /// Its version.
+    pub version: String,
+    /// Its number.
+    pub number: u64,
+    /// How it stands.
+    pub state: update::State,
+    /// Why it failed, or was rolled back.
+    pub reason: Option<update::Reason>,
 }
 
 /// What failed outside, counted since the daemon started; the log says more of each. All of it is tried again but what was

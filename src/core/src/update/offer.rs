@@ -81,7 +81,9 @@ macro_rules! reasons {
             pub const fn told(self) -> &'static str {
                 match self { $(Self::$reason => $told,)* }
             }
-            pub(super) fn named(name: &str) -> Option<Self> {
+            /// The reason of that name.
+            #[must_use]
+            pub fn named(name: &str) -> Option<Self> {
                 match name { $($name => Some(Self::$reason),)* _ => None }
             }
         }

@@ -16,6 +16,7 @@ mod roaming;
 mod routers;
 mod texts;
 mod tokens;
+mod updates;
 
 pub use books::Entry;
 pub use callbacks::StoredCallback;
@@ -28,6 +29,7 @@ pub use purchases::{Purchase, Standing};
 pub use reversals::{Reversal, StatusAsk};
 pub use routers::Router;
 pub use texts::{Claimed, NewText, Text};
+pub use updates::Offered;
 
 use anyhow::{Context, bail};
 use lango_core::time::Wall;
@@ -44,7 +46,7 @@ struct Step {
     postgres: &'static str,
 }
 
-const STEPS: [Step; 5] = [
+const STEPS: [Step; 6] = [
     Step {
         version: 2,
         common: include_str!("schema.sql"),
@@ -61,6 +63,7 @@ const STEPS: [Step; 5] = [
     Step { version: 4, common: include_str!("schema_4.sql"), sqlite: "", postgres: "" },
     Step { version: 5, common: include_str!("schema_5.sql"), sqlite: "", postgres: "" },
     Step { version: 6, common: include_str!("schema_6.sql"), sqlite: "", postgres: "" },
+    Step { version: 7, common: include_str!("schema_7.sql"), sqlite: "", postgres: "" },
 ];
 /// The first version that a later program can build on.
 const SCHEMA_FIRST: i64 = STEPS[0].version;

@@ -110,10 +110,7 @@ impl Ledger {
     /// When it could not be stored.
     pub async fn answered(&self, router: &RouterName, id: &MessageId, said: &str, now: Wall) -> anyhow::Result<()> {
         let mut change = self.begin().await?;
-        let delete = sqlx::query("DELETE FROM outbox WHERE id = $1 AND router = $2").bind(id.as_str()).bind(router.as_str());
-        if delete.execute(&mut *change.tx).await?.rows_affected() == 1 {
-            change.end_message(id.as_str(), said, now).await?;
-        }
+        change.answer(router, id, said, now).await?;
         change.commit().await
     }
 
@@ -261,6 +258,15 @@ impl Change {
         .bind(to_db(now))
         .execute(&mut *self.tx)
         .await?;
+        Ok(())
+    }
+
+    /// The router has this message, and said something to it.
+    pub(super) async fn answer(&mut self, router: &RouterName, id: &MessageId, said: &str, now: Wall) -> anyhow::Result<()> {
+        let delete = sqlx::query("DELETE FROM outbox WHERE id = $1 AND router = $2").bind(id.as_str()).bind(router.as_str());
+        if delete.execute(&mut *self.tx).await?.rows_affected() == 1 {
+            self.end_message(id.as_str(), said, now).await?;
+        }
         Ok(())
     }
 

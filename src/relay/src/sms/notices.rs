@@ -61,7 +61,7 @@ impl Engine {
             UpBody::Expiring(expiring) => words::expiring(username, expiring.seconds_left, language),
             UpBody::Ended(ended) => words::ended(username, ended.by, language),
             UpBody::Hello { .. } | UpBody::PaymentRequest(_) | UpBody::Ack { .. } => return Ok(()),
-            UpBody::ReceiptQuery(_) | UpBody::VouchersRevoked(_) => return Ok(()),
+            UpBody::ReceiptQuery(_) | UpBody::VouchersRevoked(_) | UpBody::Update(_) => return Ok(()),
         };
         self.add(sms, router, &cause(id, username, notice), kind, username, phone, language, notice, &body, now).await
     }

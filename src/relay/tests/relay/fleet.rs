@@ -153,6 +153,7 @@ impl Desk {
                 DownBody::Ack { of } => self.open.retain(|_, id| !of.contains(id)),
                 DownBody::Deposit(_) | DownBody::Receipt(_) => panic!("nobody pays by hand here"),
                 DownBody::Vouchers(_) | DownBody::RevokeVouchers(_) => panic!("nobody makes vouchers here"),
+                DownBody::Update(_) => panic!("nobody offers updates here"),
                 DownBody::Stale { order } => panic!("{order} was asked for too late: nothing here takes that long"),
                 DownBody::Payment(update) => {
                     router.say(UpBody::Ack { of: vec![down.id.clone()] });

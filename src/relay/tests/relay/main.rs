@@ -14,6 +14,7 @@ pub(crate) mod radius;
 pub(crate) mod router;
 mod strangers;
 pub mod tls;
+mod updates;
 mod vouchers;
 
 use broker::Broker;

@@ -55,7 +55,14 @@ impl Outcome {
 /// `lango run`: returns when the daemon has stopped.
 #[must_use]
 pub fn run(path: &Path) -> Outcome {
-    let Err(error) = crate::daemon::run(path) else { return Outcome::default() };
+    let error = match crate::daemon::run(path) {
+        Ok(None) => return Outcome::default(),
+        // It does not come back from there but with an error.
+        Ok(Some(successor)) => {
+            return Outcome::failed(exit::SOFTWARE, format_args!("the update cannot be started: {}", successor.take_over()));
+        }
+        Err(error) => error,
+    };
     let code = if error.is::<LoadError>() {
         exit::CONFIG
     } else if error.chain().any(denied) {

@@ -7,7 +7,7 @@ use crate::gate::SWITCH_OFFLOAD_OFF;
 use lango_core::package::{Listed, Package};
 use lango_core::request::{
     AccountView, Answer, Failures, FlowOffload, OnlineView, OperatorPaymentView, PaymentStatus, Request, ServedView, SessionView,
-    StatusView, VoucherStatus, VoucherView,
+    StatusView, UpdateView, VoucherStatus, VoucherView,
 };
 use lango_core::time::Wall;
 use lango_core::units::{Bytes, Kbps, Millis, Seconds};
@@ -185,9 +185,15 @@ fn status_text(status: &StatusView) -> String {
             if status.unserved == 0 { "none".to_owned() } else { format!("{} payments: see `lango payments`", status.unserved) },
         ),
         ("Failures", failures_text(status.failures)),
+        ("Update", status.update.as_ref().map_or_else(|| "none yet".to_owned(), update_text)),
         ("Suspicions", if status.suspicions == 0 { "none".to_owned() } else { format!("{}: see the log", status.suspicions) }),
     ];
     lines.iter().map(|(name, value)| format!("{name:<17} {value}\n")).collect()
+}
+
+fn update_text(update: &UpdateView) -> String {
+    let why = update.reason.map(|reason| format!(": {}", reason.told())).unwrap_or_default();
+    format!("{} (number {}) {}{why}", update.version, update.number, update.state.name().replace('_', " "))
 }
 
 fn failures_text(failures: Failures) -> String {

@@ -8,7 +8,7 @@ pub mod settings;
 pub mod uci;
 pub mod values;
 
-pub use settings::{Config, Gateway, Https, Radius, Relay};
+pub use settings::{Config, Gateway, Https, Radius, Relay, Update};
 
 use crate::portal::{self, Own};
 use std::fmt;

@@ -1,7 +1,7 @@
 //! From sections to settings: what each section may hold, what it must, and what must fit together. Pure.
 
 use super::options::{Options, Shown, hint};
-use super::settings::{Config, Gateway, Https, Placed, Portal, Radius, Relay};
+use super::settings::{Config, Gateway, Https, Placed, Portal, Radius, Relay, Update};
 use super::uci::{Fault, File, Section};
 use super::values::{self, RadiusServer, Rule, Secret};
 use crate::portal::colour::{Colour, Colours};
@@ -11,7 +11,7 @@ use lango_core::settings::Outage;
 use lango_core::units::{Bytes, Invalid, Kbps, Millis, PackageId, RouterName, Seconds, Shillings};
 use std::path::PathBuf;
 
-const SECTIONS: [&str; 6] = ["gateway", "relay", "radius", "https", "portal", "package"];
+const SECTIONS: [&str; 7] = ["gateway", "relay", "radius", "https", "portal", "update", "package"];
 
 /// Ten years: a longer time is a slip of the finger.
 const MAX_MINUTES: u64 = 10 * 365 * 24 * 60;
@@ -40,6 +40,10 @@ pub(super) fn config(file: &File) -> Result<Config, Vec<Fault>> {
     let relay = only(file, "relay", &mut faults).map(|section| gather(relay(section), &mut faults));
     let name = gateway.as_ref().map(|gateway| gateway.name.as_str());
     let radius = only(file, "radius", &mut faults).map(|section| gather(radius(section, name), &mut faults));
+    let update = only(file, "update", &mut faults).map(|section| (section, gather(update(section), &mut faults)));
+    if let (Some((section, _)), None) = (&update, &relay) {
+        faults.push(Fault::new(section.line, "no update comes without a relay", "add a relay section, or take this one out"));
+    }
     if let (Some(Some(set)), None, Some(section)) = (&radius, &relay, only(file, "radius", &mut Vec::new()))
         && set.rules.roaming
     {
@@ -63,6 +67,7 @@ pub(super) fn config(file: &File) -> Result<Config, Vec<Fault>> {
             radius: radius.flatten(),
             https: https.flatten(),
             portal: portal.unwrap_or_default(),
+            update: update.and_then(|(_, update)| update),
             packages,
         }),
         _ => Err(faults),
@@ -305,6 +310,20 @@ fn accent(options: &mut Options<'_>, name: &'static str, dark: bool) -> Option<C
             None
         }
     }
+}
+
+fn update(section: &Section) -> Outcome<Update> {
+    let mut options = Options::of(section);
+    let keys = options.required_list("key", "RWQ…", values::release_key);
+    let board = options.optional("board", Shown::Yes, values::board);
+    let images = options.optional("images", Shown::Yes, values::switch).unwrap_or(false);
+    let hours = options.optional("hours", Shown::Yes, values::hours);
+    let ca = options.optional("ca", Shown::Yes, values::path);
+    let trial = options.optional("trial", Shown::Yes, |text| {
+        values::number(text, 1..=60).map(|minutes| Seconds(minutes * 60)).ok_or("minutes from 1 to 60, in digits")
+    });
+    let update = Update { keys, board, images, hours, ca, trial: trial.unwrap_or(Seconds(600)) };
+    (Some(update), options.finish())
 }
 
 fn package(section: &Section) -> Outcome<Package> {

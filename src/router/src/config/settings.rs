@@ -7,6 +7,7 @@ use lango_core::package::Package;
 use lango_core::radius::RadiusSettings;
 use lango_core::settings::{Outage, Settings};
 use lango_core::units::{Millis, RouterName, Seconds};
+use lango_core::update::{Hours, ReleaseKey};
 use std::net::IpAddr;
 use std::path::PathBuf;
 
@@ -23,6 +24,8 @@ pub struct Config {
     pub https: Option<Https>,
     /// What the operator makes of the portal. Without the section it is as it comes.
     pub portal: Portal,
+    /// Updates over the air. Without it all are refused.
+    pub update: Option<Update>,
     /// What is sold, in the file's order.
     pub packages: Vec<Package>,
 }
@@ -167,6 +170,23 @@ pub struct Support {
     pub tel: String,
     /// As it was written.
     pub shown: String,
+}
+
+/// Updates over the air.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Update {
+    /// The release keys: what is not signed by one of them is refused. At least one.
+    pub keys: Vec<ReleaseKey>,
+    /// The board's name; none: as OpenWrt has it.
+    pub board: Option<String>,
+    /// Whether whole images are taken, too.
+    pub images: bool,
+    /// When it may be put in place; none: a program at once, an image when nobody is online.
+    pub hours: Option<Hours>,
+    /// A PEM file of certificates to trust, in place of the system's.
+    pub ca: Option<PathBuf>,
+    /// How long a new program has until it must work.
+    pub trial: Seconds,
 }
 
 impl Config {

@@ -59,6 +59,36 @@ config https 'https'
     )
 }
 
+const RELEASE_KEY: &str = "RWQXGZDXUyQBO8wVtQLOLc8USe0xvRw9CvwdBDhs3iUMaWUzXmZhUGa6";
+
+#[test]
+fn updates() {
+    let section = |options: &str| full() + &format!("config update 'update'\n\tlist key '{RELEASE_KEY}'\n{options}");
+    let least = read(&section("")).update.unwrap();
+    assert_eq!((least.keys.len(), least.images, least.trial, least.hours, least.board), (1, false, Seconds(600), None, None));
+    let most = section(
+        "\toption board 'linksys,ea8300'\n\toption images '1'\n\toption hours '2-5'\n\toption ca '/etc/ca.pem'\n\toption trial '1'\n",
+    );
+    let most = read(&most).update.unwrap();
+    assert_eq!((most.board.as_deref(), most.images, most.trial, most.hours.is_some()), (Some("linksys,ea8300"), true, Seconds(60), true));
+    assert_eq!(read(&full()).update, None);
+    for (options, said) in [
+        ("\tlist key 'RWQ='\n", "'key' is \"RWQ=\"; it must be the second line of the file that"),
+        ("\toption board 'a b'\n", "it must be a board's name"),
+        ("\toption hours '5'\n", "it must be two hours of the day in Nairobi's time"),
+        ("\toption trial '0'\n", "it must be minutes from 1 to 60"),
+        ("\toption images 'yes'\n", "it must be '1' (yes) or '0' (no)"),
+        ("\toption hour '2-5'\n", "did you mean 'hours'?"),
+    ] {
+        let said_of = mistakes(&section(options));
+        assert!(said_of.len() == 1 && said_of[0].contains(said), "{options}: {said_of:?}");
+    }
+    let keyless = mistakes(&section("").replace("list key", "list keys"));
+    assert!(keyless.iter().any(|mistake| mistake.contains("update 'update' has no 'key'")), "{keyless:?}");
+    let alone = SMALL.to_owned() + &format!("config update\n\tlist key '{RELEASE_KEY}'\n");
+    assert!(mistakes(&alone)[0].contains("no update comes without a relay"), "{:?}", mistakes(&alone));
+}
+
 /// The least that works.
 const SMALL: &str = "config gateway\n\toption name r1\n\toption lan br-lan\n\toption wan wan\nconfig package day\n\toption label '1 day'\n\toption price 50\n\toption minutes 1440\n";
 

@@ -8,6 +8,7 @@ use crate::portal::colour::Colour;
 use crate::radius::request::Method;
 use base64::Engine as _;
 use lango_core::radius::StationFormat;
+use lango_core::update::{Hours, ReleaseKey};
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 use std::path::PathBuf;
@@ -292,6 +293,23 @@ pub(super) fn ssid(text: &str) -> Result<String, Rule> {
         return Err("a network's name of at most 32 bytes");
     }
     Ok(text.to_owned())
+}
+
+pub(super) fn release_key(text: &str) -> Result<ReleaseKey, Rule> {
+    const RULE: Rule = "the second line of the file that `usign -G -p` or `signify -G -p` wrote (56 characters that begin with RW)";
+    ReleaseKey::parse(text).ok_or(RULE)
+}
+
+pub(super) fn board(text: &str) -> Result<String, Rule> {
+    let accepted = |byte: u8| byte.is_ascii_alphanumeric() || b",._+-".contains(&byte);
+    if text.len() > 64 || !text.bytes().all(accepted) {
+        return Err("a board's name as in /tmp/sysinfo/board_name, as linksys,ea8300");
+    }
+    Ok(text.to_owned())
+}
+
+pub(super) fn hours(text: &str) -> Result<Hours, Rule> {
+    Hours::parse(text).ok_or("two hours of the day in Nairobi's time, as 2-5 (0 to 24, over midnight as 23-4)")
 }
 
 pub(super) fn ed25519_key(text: &str) -> Result<[u8; 32], Rule> {

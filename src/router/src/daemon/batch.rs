@@ -7,7 +7,8 @@ use lango_core::record::Change;
 use lango_core::request::{Answer, AskId};
 use lango_core::step::Effect;
 use lango_core::tree::BTreeMap;
-use lango_core::units::{Mac, OrderId};
+use lango_core::units::{Mac, MessageId, OrderId};
+use lango_core::update::Offer;
 use std::net::IpAddr;
 
 /// What several steps want done. All of their records become durable together, or none of the rest happens.
@@ -22,6 +23,8 @@ pub struct Batch {
     pub probe: Vec<(Mac, IpAddr)>,
     /// Then: to RADIUS servers.
     pub radius: Vec<RadiusOrder>,
+    /// Then: offers of updates, to be judged.
+    pub updates: Vec<(MessageId, Offer)>,
     /// Then: to the relay.
     pub publish: Vec<Up>,
     /// Then: to the askers.
@@ -49,6 +52,7 @@ impl Batch {
                 Effect::ReadUsage => self.read_usage = true,
                 Effect::Probe { mac, address } => self.probe.push((mac, address)),
                 Effect::Radius(order) => self.radius.push(order),
+                Effect::Update(id, offer) => self.updates.push((id, offer)),
                 Effect::Publish(up) => self.publish.push(up),
                 Effect::Reply(ask, answer) => self.replies.push((ask, answer)),
                 Effect::PaymentChanged(order) => self.changed.push(order),

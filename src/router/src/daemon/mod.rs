@@ -16,6 +16,7 @@ mod recovery;
 mod reload;
 mod start;
 mod takeover;
+mod update;
 
 use crate::clock;
 use crate::config::{self, Config};
@@ -24,6 +25,7 @@ use crate::gate::{Gate, GateEvent, GateEvents, Sender, Senders};
 use crate::neighbours::{NeighbourEvent, Neighbours, Sight};
 use crate::portal::PortalConfig;
 use crate::sync::{SyncEvent, SyncHandle};
+use crate::update::{Ended, Successor, Updates};
 use anyhow::Context as _;
 use batch::Batch;
 use lango_core::gate::Usage;
@@ -83,6 +85,8 @@ enum Event {
     Control(wire::Command, oneshot::Sender<wire::Reply>),
     Garden(garden::Found),
     Cleaned(cleaning::Outcome),
+    /// An update is fetched, or is not to be had.
+    Fetched(Ended),
     Due,
     /// There is nothing else to do.
     Idle,
@@ -118,6 +122,9 @@ struct Daemon {
     /// The certificate, on its way to the portal; none: there is no HTTPS.
     certificates: Option<https::Certificates>,
     garden: garden::Garden,
+    updates: Updates,
+    /// What takes this program's place when it has stopped.
+    successor: Option<Successor>,
 }
 
 struct Sources {
@@ -132,20 +139,22 @@ struct Sources {
     portal: mpsc::Receiver<front::Ask>,
     control: mpsc::Receiver<control::Ask>,
     garden: mpsc::Receiver<garden::Found>,
+    fetched: mpsc::Receiver<Ended>,
     portal_task: Option<(oneshot::Sender<()>, tokio::task::JoinHandle<()>)>,
 }
 
-/// Runs until it is told to stop. The gate stays in the kernel as it is then.
+/// Runs until it is told to stop, or is to end for another program, which it gives back. The gate stays in the kernel as it is then.
 ///
 /// # Errors
 /// When it cannot start, or what it did last cannot be stored when it stops.
-pub fn run(config_path: &Path) -> anyhow::Result<()> {
+pub fn run(config_path: &Path) -> anyhow::Result<Option<Successor>> {
     let (config, own) = config::load_whole(config_path)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("the runtime cannot start")?;
     let local = tokio::task::LocalSet::new();
     local.block_on(&runtime, async move {
         let (mut daemon, mut sources) = start::start(config_path, config, own).await?;
-        daemon.serve(&mut sources).await
+        daemon.serve(&mut sources).await?;
+        Ok(daemon.successor)
     })
 }
 
@@ -178,6 +187,10 @@ impl Daemon {
                         self.reopen_store(&mut inputs).await;
                     }
                     self.step(inputs).await?;
+                    if self.updates.due().is_some_and(|due| due <= Instant::now()) && self.look_at_update(sources).await? {
+                        log::info!("lango: stopping for the update, the gate stays as it is");
+                        return self.stop(sources).await;
+                    }
                 }
             }
         }
@@ -202,6 +215,7 @@ impl Daemon {
             Some((request, asker)) = sources.portal.recv() => Event::Portal(request, asker),
             Some(found) = sources.garden.recv() => Event::Garden(found),
             outcome = self.cleaner.done() => Event::Cleaned(outcome),
+            Some(ended) = sources.fetched.recv() => Event::Fetched(ended),
             () = sleep_until(when_idle) => Event::Idle,
         }
     }
@@ -212,7 +226,14 @@ impl Daemon {
             .flatten()
             .map(|at| Instant::now() + Duration::from_millis(at.since(clock::now().monotonic).0));
         let gate = self.gate.as_ref();
-        let others = [self.gate_again, self.radius.due(), self.storage.due(), self.cleaner.due(gate), self.portions.at_last(gate)];
+        let others = [
+            self.gate_again,
+            self.radius.due(),
+            self.storage.due(),
+            self.cleaner.due(gate),
+            self.portions.at_last(gate),
+            self.updates.due(),
+        ];
         rules.into_iter().chain(others.into_iter().flatten()).min()
     }
 
@@ -284,6 +305,7 @@ impl Daemon {
                 }
             }
             Event::Cleaned(outcome) => self.cleaner.tell(outcome),
+            Event::Fetched(ended) => self.update_fetched(ended, inputs),
         }
     }
 
@@ -382,6 +404,9 @@ impl Daemon {
             }
         }
         batch.radius.into_iter().for_each(|order| self.radius.order(order));
+        for (id, offer) in &batch.updates {
+            self.update_offered(id.clone(), offer, inputs);
+        }
         if let Some(sync) = &self.sync {
             batch.publish.into_iter().for_each(|up| sync.publish(up));
         }
@@ -390,6 +415,7 @@ impl Daemon {
                 status.gate = self.gate.is_some();
                 status.flow_offload.clone_from(&self.offload);
                 status.failures = self.failures();
+                status.update = self.updates.view();
             }
             if let Some(asker) = self.askers.remove(&ask) {
                 asker.tell(answer);

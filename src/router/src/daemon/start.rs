@@ -12,6 +12,7 @@ use crate::neighbours::Neighbours;
 use crate::portal::{self, Doors, Own, PortalConfig, SecureName, Site};
 use crate::store::Store;
 use crate::sync::{Broker, Sync, SyncConfig};
+use crate::update::Updates;
 use anyhow::Context as _;
 use lango_core::gateway::Gateway;
 use lango_core::request::Failures;
@@ -78,6 +79,9 @@ pub(super) async fn start(config_path: &Path, config: Config, own: Own) -> anyho
     let mut radius = Radius::new(radius_events);
     radius.reconfigure(&config).await;
 
+    let (fetches, fetched) = mpsc::channel(1);
+    let (updates, update_told) = Updates::start(config.update.clone(), fetches);
+
     let mut daemon = Daemon {
         config_path: config_path.to_owned(),
         config,
@@ -102,8 +106,10 @@ pub(super) async fn start(config_path: &Path, config: Config, own: Own) -> anyho
         portal_config,
         certificates,
         garden,
+        updates,
+        successor: None,
     };
-    daemon.take_over().await?;
+    daemon.take_over(update_told.map(Input::Update)).await?;
 
     let accounts = daemon.gate.as_ref().map_or(0, |gate| gate.installed().len());
     log::info!("gate: {accounts} accounts are in force, {} ms after the start", began.elapsed().as_millis());
@@ -129,15 +135,17 @@ pub(super) async fn start(config_path: &Path, config: Config, own: Own) -> anyho
         portal,
         control,
         garden: garden_found,
+        fetched,
         portal_task: Some((stop_portal, serving)),
     };
     Ok((daemon, sources))
 }
 
 impl Daemon {
-    /// The kernel's gate and counters are taken over before anybody is served.
-    async fn take_over(&mut self) -> anyhow::Result<()> {
+    /// The kernel's gate and counters are taken over before anybody is served; and what else is known from the start is told.
+    async fn take_over(&mut self, known: Option<Input>) -> anyhow::Result<()> {
         let mut inputs = VecDeque::from([Input::Tick]);
+        inputs.extend(known);
         self.relearn(&mut inputs);
         self.step(inputs).await?;
         let mut inputs = VecDeque::new();

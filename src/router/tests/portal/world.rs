@@ -160,6 +160,7 @@ impl Shop {
                 clock: None,
                 gate: true,
                 flow_offload: None,
+                update: None,
                 broker: self.online.get(),
                 payments: self.online.get(),
                 devices_online: 0,

@@ -186,6 +186,7 @@ impl World {
             UpBody::Account(_) | UpBody::Expiring(_) | UpBody::Ended(_) => self.say(number, router, DownBody::Ack { of: vec![up.id] }),
             UpBody::ReceiptQuery(query) => self.receipt_asked(number, router, query)?,
             UpBody::VouchersRevoked(_) => return Err("nobody revokes vouchers here".to_owned()),
+            UpBody::Update(_) => return Err("nobody offers updates here".to_owned()),
             UpBody::Ack { .. } if self.liar.tells(Lie::ResultsUnheard) => {}
             UpBody::Ack { of } => {
                 let (before, after) = self.trouble(number);

@@ -13,6 +13,7 @@ mod notices;
 mod outages;
 mod pruning;
 mod radius;
+mod updates;
 mod vouchers;
 mod walking;
 mod world;

@@ -159,7 +159,7 @@ impl World {
             Effect::Gate(_) => 1,
             Effect::ReadUsage => 2,
             Effect::Probe { .. } => 3,
-            Effect::Radius(_) => 4,
+            Effect::Radius(_) | Effect::Update(..) => 4,
             Effect::Publish(_) => 5,
             Effect::Reply(..) => 6,
             Effect::PaymentChanged(_) => 7,
@@ -192,7 +192,7 @@ impl World {
                     assert!(!numbers.iter().any(|number| line.contains(number)), "a phone number in the log: {line}");
                     self.log.push(line.clone());
                 }
-                Effect::ReadUsage | Effect::Probe { .. } | Effect::Reply(..) | Effect::PaymentChanged(_) => {}
+                Effect::ReadUsage | Effect::Probe { .. } | Effect::Update(..) | Effect::Reply(..) | Effect::PaymentChanged(_) => {}
             }
         }
     }

@@ -1,0 +1,211 @@
+//! The files of an update, and the steps that change them, each durable before the next one begins.
+
+use lango_core::units::Seconds;
+use lango_core::update::{Found, Place, Standing, Step};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+/// Starts that the start script counts (`images/files/usr/libexec/lango/start`).
+const STARTS: u8 = 3;
+
+/// Where what is kept lies if the start script says nothing else.
+const FOLDER: &str = "/etc/lango/update";
+
+/// Where images are fetched to: memory, not flash.
+const IMAGE: &str = "/tmp/lango-update.img";
+
+/// What [`Standing`] needs at most, in bytes: a manifest and some lines.
+const MAX_STANDING: u64 = 8 * 1024;
+
+/// Flash that is left for everything else, in bytes.
+const SPARE_FLASH: u64 = 512 * 1024;
+
+/// Memory that is left for everything else while an image lies there, in bytes.
+const SPARE_MEMORY: u64 = 24 * 1024 * 1024;
+
+/// Where the files are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Files {
+    /// The program that is started.
+    program: PathBuf,
+    /// Where what is kept lies.
+    folder: PathBuf,
+}
+
+impl Files {
+    /// Of that program, and with that folder.
+    #[must_use]
+    pub fn new(program: PathBuf, folder: Option<PathBuf>) -> Self {
+        Self { program, folder: folder.unwrap_or_else(|| PathBuf::from(FOLDER)) }
+    }
+
+    /// Where a program is fetched to: beside the one that runs, so that it is moved there in one step.
+    #[must_use]
+    pub fn new_program(&self) -> PathBuf {
+        self.beside("new")
+    }
+
+    /// Where an image is fetched to.
+    #[must_use]
+    pub fn image(&self) -> &'static Path {
+        Path::new(IMAGE)
+    }
+
+    fn beside(&self, ending: &str) -> PathBuf {
+        let mut path = self.program.clone().into_os_string();
+        path.push(".");
+        path.push(ending);
+        path.into()
+    }
+
+    fn kept(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    fn paths(&self, place: Place) -> Vec<PathBuf> {
+        match place {
+            Place::Program => vec![self.program.clone()],
+            Place::Old => vec![self.beside("old")],
+            Place::New => vec![self.new_program()],
+            // Beside the program: in the folder sysupgrade would keep it.
+            Place::BeforeImage => vec![self.beside("before-image")],
+            Place::Trial => vec![self.kept("trial")],
+            Place::Starts => (1..=STARTS).map(|start| self.kept(&format!("start.{start}"))).collect(),
+            Place::Overdue => vec![self.kept("overdue")],
+            Place::UndoneCrashed => vec![self.kept("undone-crashed")],
+            Place::UndoneOverdue => vec![self.kept("undone-overdue")],
+        }
+    }
+
+    /// Carries steps out, each durable before the next. `trial` is how long one may take, for the start script.
+    ///
+    /// # Errors
+    /// When the system refuses one; the steps before it are done, and none after it.
+    pub fn carry_out(&self, steps: &[Step], trial: Seconds) -> io::Result<()> {
+        steps.iter().try_for_each(|step| self.one(*step, trial))
+    }
+
+    fn one(&self, step: Step, trial: Seconds) -> io::Result<()> {
+        match step {
+            Step::Remove(place) => self.paths(place).iter().try_for_each(|path| remove(path)),
+            Step::Mark(place) => self.paths(place).iter().try_for_each(|path| write(path, format!("{trial}\n").as_bytes())),
+            Step::Link(from, to) => self.pair(from, to, |from, to| fs::hard_link(from, to)),
+            Step::Rename(from, to) => self.pair(from, to, |from, to| fs::rename(from, to)),
+            Step::Executable(place) => self.paths(place).iter().try_for_each(|path| {
+                let file = File::open(path)?;
+                file.set_permissions(fs::Permissions::from_mode(0o755))?;
+                file.sync_all()
+            }),
+        }
+    }
+
+    fn pair(&self, from: Place, to: Place, change: impl Fn(&Path, &Path) -> io::Result<()>) -> io::Result<()> {
+        for (from, to) in self.paths(from).iter().zip(self.paths(to)) {
+            change(from, &to)?;
+            sync_folder_of(&to)?;
+        }
+        Ok(())
+    }
+
+    /// What lies there.
+    #[must_use]
+    pub fn found(&self) -> Found {
+        let is = |place| self.paths(place).iter().any(|path| path.exists());
+        Found {
+            new: is(Place::New),
+            old: is(Place::Old),
+            trial: is(Place::Trial),
+            undone_crashed: is(Place::UndoneCrashed),
+            undone_overdue: is(Place::UndoneOverdue),
+            before_image: is(Place::BeforeImage),
+        }
+    }
+
+    /// What is kept; nothing was ever kept where there is no file.
+    ///
+    /// # Errors
+    /// When it cannot be read, or is not what was written.
+    pub fn standing(&self) -> io::Result<Standing> {
+        let mut text = String::new();
+        match File::open(self.kept("standing")).and_then(|file| file.take(MAX_STANDING).read_to_string(&mut text)) {
+            Err(cause) if cause.kind() == ErrorKind::NotFound => Ok(Standing::default()),
+            Err(cause) => Err(cause),
+            Ok(_) => Standing::parse(&text).map_err(io::Error::other),
+        }
+    }
+
+    /// Keeps it.
+    ///
+    /// # Errors
+    /// When it could not be written; then what was kept before stays.
+    pub fn keep(&self, standing: &Standing) -> io::Result<()> {
+        fs::create_dir_all(&self.folder)?;
+        write(&self.kept("standing"), standing.to_text().as_bytes())
+    }
+
+    /// Whether there is room for a program of so many bytes. The old one may have to be copied, too: on OpenWrt it may lie in the
+    /// part of the flash that is never written.
+    ///
+    /// # Errors
+    /// When the system does not say.
+    pub fn has_room(&self, size: u64) -> io::Result<bool> {
+        let folder = self.program.parent().unwrap_or(Path::new("/"));
+        let system = nix::sys::statvfs::statvfs(folder)?;
+        let free = (system.blocks_available() as u64).saturating_mul(system.fragment_size() as u64);
+        let old = fs::metadata(&self.program)?.len();
+        Ok(free >= size.saturating_add(old).saturating_add(SPARE_FLASH))
+    }
+
+    /// Whether there is memory for an image of so many bytes.
+    ///
+    /// # Errors
+    /// When the system does not say.
+    pub fn has_memory(&self, size: u64) -> io::Result<bool> {
+        let available = available(&fs::read_to_string("/proc/meminfo")?).ok_or(ErrorKind::InvalidData)?;
+        Ok(available >= size.saturating_add(SPARE_MEMORY))
+    }
+}
+
+/// `MemAvailable`, in bytes (proc(5)).
+fn available(meminfo: &str) -> Option<u64> {
+    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    line.trim().strip_suffix(" kB")?.parse::<u64>().ok()?.checked_mul(1_024)
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(cause) if cause.kind() == ErrorKind::NotFound => Ok(()),
+        Err(cause) => Err(cause),
+        Ok(()) => sync_folder_of(path),
+    }
+}
+
+/// Writes a file so that it is there whole, or as it was.
+fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let beside = path.with_extension("part");
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&beside, path)?;
+    sync_folder_of(path)
+}
+
+fn sync_folder_of(path: &Path) -> io::Result<()> {
+    File::open(path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")))?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn free_memory_as_the_kernel_tells_it() {
+        let text = "MemTotal:         126348 kB\nMemFree:           40000 kB\nMemAvailable:      80000 kB\n";
+        assert_eq!(available(text), Some(81_920_000));
+        for odd in ["", "MemAvailable:", "MemAvailable: 5", "MemAvailable: x kB", "MemAvailable: 18446744073709551615 kB"] {
+            assert_eq!(available(odd), None, "{odd}");
+        }
+    }
+}

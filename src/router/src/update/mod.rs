@@ -1,0 +1,438 @@
+//! Updates over the air: fetched, checked, put in place, and watched until they work (docs/updates.md). What is decided is the core's;
+//! the last word, where a new program does not even start, is the start script's (`images/files/usr/libexec/lango/start`).
+
+pub mod fetch;
+pub mod files;
+pub mod head;
+
+use crate::config::settings::Update as Settings;
+use crate::tls;
+use fetch::{Patience, Wanted};
+use files::Files;
+use lango_core::gateway::Business;
+use lango_core::request::UpdateView;
+use lango_core::time::Wall;
+use lango_core::units::{MessageId, Millis, Seconds};
+use lango_core::update::{self, Facts, Judged, Kind, Manifest, Offer, Reason, Recovery, Report, Standing, State};
+use ring::digest::{Context, SHA256};
+use ring::signature::{ED25519, UnparsedPublicKey};
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
+
+/// What this program was built for, in rustc's words.
+pub const TARGET: &str = env!("LANGO_TARGET");
+
+/// Where OpenWrt says what board it runs on.
+const BOARD: &str = "/tmp/sysinfo/board_name";
+
+/// A new program must have worked for so long without a break.
+const STEADY: Duration = Duration::from_secs(30);
+
+/// How often it is looked whether what runs works.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// How often it is looked whether the time has come.
+const LOOK_SELDOM: Duration = Duration::from_secs(20);
+
+/// How a fetch ended, under the number of its release.
+#[derive(Debug)]
+pub struct Ended {
+    number: u64,
+    outcome: Result<(), Reason>,
+}
+
+/// What takes this program's place, once everything is stored.
+#[derive(Debug)]
+pub enum Successor {
+    /// The start script, with this program's own arguments: it starts the new program.
+    Start(PathBuf),
+    /// OpenWrt's sysupgrade, with the image.
+    Sysupgrade(PathBuf),
+}
+
+impl Successor {
+    /// Becomes it. Returns only where that failed.
+    #[must_use]
+    pub fn take_over(&self) -> io::Error {
+        use std::os::unix::process::CommandExt as _;
+        match self {
+            Self::Start(script) => Command::new(script).args(std::env::args_os().skip(1)).exec(),
+            Self::Sysupgrade(image) => Command::new("sysupgrade").arg(image).exec(),
+        }
+    }
+}
+
+/// What came of a look.
+#[derive(Debug)]
+pub enum Next {
+    /// Nothing.
+    Nothing,
+    /// The relay is to be told.
+    Tell(Report),
+    /// It is to be told, and this program is to end for that one.
+    GiveWay(Report, Successor),
+}
+
+/// What is under way.
+enum Work {
+    Nothing,
+    Fetching(AbortHandle),
+    /// It is here and checked, since then.
+    Ready(Instant),
+    /// It runs. Since when everything works, if it does.
+    Trial(Option<Instant>),
+}
+
+/// Updates over the air, at this router.
+pub struct Updates {
+    settings: Option<Settings>,
+    files: Files,
+    /// The start script, where it started this program.
+    script: Option<PathBuf>,
+    board: Option<String>,
+    standing: Standing,
+    work: Work,
+    ended: mpsc::Sender<Ended>,
+    look: Instant,
+}
+
+impl Updates {
+    /// Begins with what lies there: a trial, or what a power cut left. Gives back what the relay is to be told, too.
+    #[must_use]
+    pub fn start(settings: Option<Settings>, ended: mpsc::Sender<Ended>) -> (Self, Option<Report>) {
+        let path = |name: &str| std::env::var_os(name).map(PathBuf::from);
+        let script = path("LANGO_START");
+        let program = path("LANGO_PROGRAM").or_else(|| std::env::current_exe().ok()).unwrap_or_default();
+        let files = Files::new(program, path("LANGO_UPDATES"));
+        let standing = files.standing().unwrap_or_else(|cause| {
+            // No number is known any more that would be too low: the release key's word still is needed.
+            log::error!("update: what was kept cannot be read: {cause}; it begins anew");
+            Standing::default()
+        });
+        let board = board(settings.as_ref());
+        let mut updates = Self { settings, files, script, board, standing, work: Work::Nothing, ended, look: Instant::now() };
+        let told = updates.go_on();
+        (updates, told)
+    }
+
+    /// Other settings from now on.
+    pub fn reconfigure(&mut self, settings: Option<Settings>) {
+        self.board = board(settings.as_ref());
+        self.settings = settings;
+    }
+
+    /// How it stands, for the operator.
+    #[must_use]
+    pub fn view(&self) -> Option<UpdateView> {
+        let (manifest, state) = (self.standing.manifest.as_ref()?, self.standing.state?);
+        Some(UpdateView { version: manifest.version.clone(), number: manifest.number, state, reason: self.standing.reason })
+    }
+
+    /// When [`Updates::look`] is wanted; nothing where there is nothing to look at.
+    #[must_use]
+    pub fn due(&self) -> Option<Instant> {
+        matches!(self.work, Work::Ready(_) | Work::Trial(_)).then_some(self.look)
+    }
+
+    fn go_on(&mut self) -> Option<Report> {
+        let (kind, state) = (self.standing.manifest.as_ref()?.kind, self.standing.state?);
+        match update::recover(kind, state, self.files.found()) {
+            Recovery::Rest => {
+                self.clear_away();
+                None
+            }
+            // Somebody took the section out meanwhile.
+            Recovery::Fetch if self.settings.is_none() => self.end(State::Failed, Some(Reason::Off)),
+            Recovery::Fetch => {
+                self.fetch();
+                None
+            }
+            Recovery::Apply => {
+                self.work = Work::Ready(Instant::now());
+                None
+            }
+            Recovery::Try => {
+                self.work = Work::Trial(None);
+                if state == State::Trying {
+                    return None;
+                }
+                log::info!("update: {} is on trial", self.name());
+                self.now(State::Trying, None)
+            }
+            Recovery::Ended(state, reason) => self.end(state, reason),
+        }
+    }
+
+    fn name(&self) -> String {
+        self.standing
+            .manifest
+            .as_ref()
+            .map_or_else(String::new, |manifest| format!("{} {} (number {})", manifest.kind.name(), manifest.version, manifest.number))
+    }
+
+    /// Writes down how it stands now; the relay is told what is written down.
+    fn now(&mut self, state: State, reason: Option<Reason>) -> Option<Report> {
+        self.keep(self.standing.now(state, reason)).then(|| self.standing.report())?
+    }
+
+    fn keep(&mut self, standing: Standing) -> bool {
+        match self.files.keep(&standing) {
+            Ok(()) => self.standing = standing,
+            Err(cause) => {
+                log::error!("update: what became of it cannot be kept: {cause}");
+                return false;
+            }
+        }
+        true
+    }
+
+    fn end(&mut self, state: State, reason: Option<Reason>) -> Option<Report> {
+        match reason {
+            None => log::info!("update: {} is {}", self.name(), state.name()),
+            Some(reason) => log::warn!("update: {} {}: {}", self.name(), state.name(), reason.told()),
+        }
+        self.work = Work::Nothing;
+        let told = self.now(state, reason);
+        // Not before it is written down: it is told by what lies there otherwise.
+        if told.is_some() {
+            self.clear_away();
+        }
+        told
+    }
+
+    fn clear_away(&self) {
+        if let Err(cause) = self.files.carry_out(update::discard(), Seconds::ZERO) {
+            log::warn!("update: what lies around cannot be removed: {cause}");
+        }
+        // An image is mostly not there.
+        let _ = std::fs::remove_file(self.files.image());
+    }
+
+    /// The relay offers something. Gives back what it is told; nothing, and it offers it again.
+    pub fn offered(&mut self, id: MessageId, offer: &Offer, time: Option<Wall>) -> Option<Report> {
+        let keys = self.settings.as_ref().map_or(&[][..], |settings| &settings.keys);
+        let facts = Facts {
+            keys,
+            board: self.board.as_deref(),
+            target: TARGET,
+            images: self.settings.as_ref().is_some_and(|settings| settings.images),
+            guarded: self.script.is_some(),
+            time,
+        };
+        let verify =
+            |key: &[u8; 32], message: &[u8], signature: &[u8; 64]| UnparsedPublicKey::new(&ED25519, key).verify(message, signature).is_ok();
+        match update::judge(&self.standing, offer, &facts, verify) {
+            Judged::Refused(reason) => {
+                log::warn!("update: an offer is refused: {}", reason.told());
+                Some(Report { offer: id, state: State::Refused, reason: Some(reason) })
+            }
+            Judged::Later => None,
+            Judged::Again => {
+                let (state, reason) = (self.standing.state?, self.standing.reason);
+                Some(Report { offer: id, state, reason })
+            }
+            Judged::Accepted(manifest) => {
+                self.stop_fetching();
+                if !self.keep(self.standing.accepted(id, manifest)) {
+                    return None;
+                }
+                log::info!("update: {} is accepted", self.name());
+                let told = self.standing.report();
+                match self.room() {
+                    Ok(true) => self.fetch(),
+                    Ok(false) => return self.end(State::Failed, Some(Reason::NoRoom)),
+                    Err(cause) => {
+                        log::warn!("update: nobody knows how much room there is: {cause}");
+                        return self.end(State::Failed, Some(Reason::Disk));
+                    }
+                }
+                told
+            }
+        }
+    }
+
+    fn room(&self) -> io::Result<bool> {
+        match self.standing.manifest.as_ref() {
+            Some(Manifest { kind: Kind::Program, size, .. }) => self.files.has_room(*size),
+            Some(Manifest { kind: Kind::Image, size, .. }) => self.files.has_memory(*size),
+            None => Ok(false),
+        }
+    }
+
+    fn path(&self, kind: Kind) -> PathBuf {
+        match kind {
+            Kind::Program => self.files.new_program(),
+            Kind::Image => self.files.image().to_owned(),
+        }
+    }
+
+    fn stop_fetching(&mut self) {
+        if let Work::Fetching(task) = std::mem::replace(&mut self.work, Work::Nothing) {
+            task.abort();
+        }
+    }
+
+    fn fetch(&mut self) {
+        let Some(manifest) = &self.standing.manifest else { return };
+        let (kind, number, ended) = (manifest.kind, manifest.number, self.ended.clone());
+        let wanted = Wanted { url: manifest.url.clone(), size: manifest.size, sha256: manifest.sha256, path: self.path(manifest.kind) };
+        let ca = self.settings.as_ref().and_then(|settings| settings.ca.clone());
+        let task = tokio::task::spawn_local(async move {
+            let outcome = fetch_checked(kind, &wanted, ca.as_deref()).await;
+            // Nobody listens: the daemon stops.
+            let _ = ended.send(Ended { number, outcome }).await;
+        });
+        self.work = Work::Fetching(task.abort_handle());
+    }
+
+    /// A fetch ended.
+    pub fn fetched(&mut self, ended: Ended) -> Option<Report> {
+        if self.standing.manifest.as_ref().is_none_or(|manifest| manifest.number != ended.number) {
+            return None; // another one was accepted meanwhile
+        }
+        match ended.outcome {
+            Ok(()) => {
+                log::info!("update: {} is here", self.name());
+                (self.work, self.look) = (Work::Ready(Instant::now()), Instant::now());
+                None
+            }
+            Err(reason) => self.end(State::Failed, Some(reason)),
+        }
+    }
+
+    /// Looks whether the time has come to put it in place, or whether what runs works. `works`: the gate, the store and the portal
+    /// do.
+    pub fn look(&mut self, business: Business, works: bool) -> Next {
+        let now = Instant::now();
+        self.look = now + if matches!(self.work, Work::Trial(_)) { LOOK } else { LOOK_SELDOM };
+        match self.work {
+            Work::Ready(since) => self.ready(business, now.duration_since(since)),
+            Work::Trial(since) => {
+                let since = since.filter(|_| works && business.relay_answers).or((works && business.relay_answers).then_some(now));
+                self.work = Work::Trial(since);
+                if since.is_some_and(|since| now.duration_since(since) >= STEADY) { self.confirm() } else { Next::Nothing }
+            }
+            Work::Nothing | Work::Fetching(_) => Next::Nothing,
+        }
+    }
+
+    fn confirm(&mut self) -> Next {
+        let Some(kind) = self.standing.manifest.as_ref().map(|manifest| manifest.kind) else { return Next::Nothing };
+        if let Err(cause) = self.files.carry_out(update::confirm(kind), Seconds::ZERO) {
+            log::error!("update: the trial cannot be ended: {cause}; trying again");
+            return Next::Nothing;
+        }
+        self.end(State::Confirmed, None).map_or(Next::Nothing, Next::Tell)
+    }
+
+    fn ready(&mut self, business: Business, ready: Duration) -> Next {
+        let (Some(manifest), Some(settings)) = (&self.standing.manifest, &self.settings) else { return Next::Nothing };
+        let (kind, ready) = (manifest.kind, Millis(u64::try_from(ready.as_millis()).unwrap_or(u64::MAX)));
+        let Business { payments_pending, devices_online, time, .. } = business;
+        if !update::may_apply(kind, settings.hours, time, payments_pending, devices_online, ready) {
+            return Next::Nothing;
+        }
+        let (path, trial) = (self.path(kind), settings.trial);
+        // It may have lain there for hours.
+        let is_it = holds(&path, manifest);
+        let successor = match (kind, &self.script) {
+            (Kind::Program, Some(script)) => Successor::Start(script.clone()),
+            (Kind::Program, None) => return failed(self.end(State::Failed, Some(Reason::NoGuard))),
+            (Kind::Image, _) => Successor::Sysupgrade(path),
+        };
+        match is_it {
+            Ok(true) => {}
+            Ok(false) => return failed(self.end(State::Failed, Some(Reason::WrongHash))),
+            Err(cause) => {
+                log::warn!("update: the file cannot be read: {cause}");
+                return failed(self.end(State::Failed, Some(Reason::Disk)));
+            }
+        }
+        log::info!("update: {} takes over", self.name());
+        let told = match kind {
+            Kind::Program => {
+                let told = self.now(State::Applying, None);
+                if told.is_some()
+                    && let Err(cause) = self.files.carry_out(update::apply(kind), trial)
+                {
+                    log::error!("update: it cannot be put in place: {cause}");
+                    return failed(self.end(State::Failed, Some(Reason::Disk)));
+                }
+                told
+            }
+            Kind::Image => match self.files.carry_out(update::apply(kind), trial) {
+                Ok(()) => self.now(State::Applying, None),
+                Err(cause) => {
+                    log::error!("update: {cause}");
+                    return failed(self.end(State::Failed, Some(Reason::Disk)));
+                }
+            },
+        };
+        told.map_or(Next::Nothing, |told| Next::GiveWay(told, successor))
+    }
+}
+
+fn failed(told: Option<Report>) -> Next {
+    told.map_or(Next::Nothing, Next::Tell)
+}
+
+fn board(settings: Option<&Settings>) -> Option<String> {
+    let set = settings.and_then(|settings| settings.board.clone());
+    set.or_else(|| std::fs::read_to_string(BOARD).ok().map(|name| name.trim().to_owned()))
+}
+
+async fn fetch_checked(kind: Kind, wanted: &Wanted, ca: Option<&Path>) -> Result<(), Reason> {
+    let tls = tls::client_config(ca, None).map_err(|cause| {
+        log::error!("update: {cause}");
+        Reason::Unreachable
+    })?;
+    fetch::fetch(wanted, tls, Patience::default()).await?;
+    if kind == Kind::Image {
+        let path = wanted.path.clone();
+        let valid = tokio::task::spawn_blocking(move || is_valid_image(&path)).await;
+        if !valid.is_ok_and(|valid| valid) {
+            let _ = std::fs::remove_file(&wanted.path);
+            return Err(Reason::SysupgradeRefused);
+        }
+    }
+    Ok(())
+}
+
+/// Whether OpenWrt takes an image for one of this board's. It says so in JSON, whatever its exit code.
+fn is_valid_image(path: &Path) -> bool {
+    #[derive(serde::Deserialize)]
+    struct Said {
+        valid: bool,
+    }
+    let asked = serde_json::json!({ "path": path }).to_string();
+    match Command::new("ubus").args(["call", "system", "validate_firmware_image", &asked]).output() {
+        Ok(output) => serde_json::from_slice(&output.stdout).is_ok_and(|Said { valid }| valid),
+        Err(cause) => {
+            log::warn!("update: ubus cannot be asked about the image: {cause}");
+            false
+        }
+    }
+}
+
+/// Whether the file is the one of the manifest.
+fn holds(path: &Path, manifest: &Manifest) -> io::Result<bool> {
+    let mut file = File::open(path)?;
+    let mut hash = Context::new(&SHA256);
+    let mut bytes = vec![0; 64 * 1_024];
+    let mut size = 0;
+    loop {
+        match file.read(&mut bytes)? {
+            0 => return Ok(size == manifest.size && hash.finish().as_ref() == manifest.sha256),
+            count => {
+                hash.update(bytes.get(..count).unwrap_or_default());
+                size += count as u64;
+            }
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! Updates over the air with real files, real shells, real processes and real TLS.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test says what is wrong by stopping
+
+mod fetching;
+mod guard;
+mod steps;
