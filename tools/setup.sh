@@ -52,6 +52,9 @@ find_lab() {
   want e2fsprogs mkfs.ext4
   want faketime faketime
   want sqlite3 sqlite3
+  want signify-openbsd signify-openbsd
+  want busybox busybox
+  want binutils strip
   want freeradius freeradius
   want freeradius-utils radclient
   [ -e /usr/lib/freeradius/rlm_sql_postgresql.so ] || missing+=(freeradius-postgresql)

@@ -10,6 +10,7 @@ mod messages;
 mod portal;
 mod radius;
 mod text;
+mod updates;
 
 /// What is tried with some bytes.
 pub type Target = fn(&[u8]);
@@ -29,6 +30,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("record", messages::record),
     ("pieces", messages::pieces),
     ("typed", messages::typed),
+    ("update", updates::update),
     ("netlink", kernel::netlink),
     ("radius", radius::radius),
 ];

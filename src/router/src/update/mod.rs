@@ -154,6 +154,10 @@ impl Updates {
                 None
             }
             Recovery::Apply => {
+                // It may have to wait for its hour, and until then the old program is on no trial.
+                if let Err(cause) = self.files.carry_out(update::confirm(kind), Seconds::ZERO) {
+                    log::warn!("update: {cause}");
+                }
                 self.work = Work::Ready(Instant::now());
                 None
             }
@@ -234,8 +238,11 @@ impl Updates {
             }
             Judged::Later => None,
             Judged::Again => {
-                let (state, reason) = (self.standing.state?, self.standing.reason);
-                Some(Report { offer: id, state, reason })
+                // What becomes of it is told of the offer that the relay knows.
+                if self.standing.offer.as_ref() != Some(&id) && !self.keep(Standing { offer: Some(id), ..self.standing.clone() }) {
+                    return None;
+                }
+                self.standing.report()
             }
             Judged::Accepted(manifest) => {
                 self.stop_fetching();
