@@ -55,6 +55,7 @@ impl Site {
         let text = |path: &Path| path.to_str().unwrap().to_owned();
         tool::run("strip", ["-o", &text(&program), &text(&programs::find("lango").unwrap())]).unwrap();
         let shipped = std::fs::read(&program).unwrap();
+        assert!(shipped.len() < 16 << 20, "no router takes a program of {} bytes: build it with --profile lab", shipped.len());
         let authority = Authority::new("The releases' authority").unwrap();
         std::fs::write(folder.join("ca.pem"), authority.pem()).unwrap();
         let server = Downloads::inside(&lab.world.cloud, &authority, CLOUD4, PORT).unwrap();
@@ -72,7 +73,8 @@ impl Site {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../images/files/usr/libexec/lango/start").canonicalize().unwrap();
         let args = ["run", "--config", lab.lango.config.to_str().unwrap()];
         lab.lango.program = Program::new(&lab.world.router, &script, &args, &lab.world.folder.join("lango.log"));
-        let variables = [format!("LANGO_PROGRAM={}", text(&program)), format!("LANGO_UPDATES={}", text(&updates))];
+        let path = format!("PATH={}:{}", text(&folder), std::env::var("PATH").unwrap());
+        let variables = [format!("LANGO_PROGRAM={}", text(&program)), format!("LANGO_UPDATES={}", text(&updates)), path];
         lab.lango.program.under([vec!["env".to_owned()], variables.to_vec()].concat());
         lab.lango.start().unwrap();
         lab.lango.await_payments().unwrap();
@@ -107,6 +109,26 @@ impl Site {
         let words =
             ["update", "manifest", path, "--version", "9.9", "--number", &number, "--target", &target(), "--board", BOARD, "--url", &url];
         self.lab.relay.command(&words).unwrap()
+    }
+
+    /// Stand-ins for OpenWrt's `ubus` and `sysupgrade`, which cannot be had here: they write down what they were asked. An image that
+    /// got in place takes with it what sysupgrade does not keep.
+    fn openwrt(&self, valid: bool, takes: bool) {
+        let said = self.folder.join("asked");
+        let _ = std::fs::remove_file(&said);
+        let wipes = if takes { format!("rm {}.before-image", self.program.display()) } else { "exit 1".to_owned() };
+        for (name, does) in [
+            ("ubus", format!("echo '{{ \"tests\": {{ \"fwtool_signature\": true }}, \"valid\": {valid}, \"forceable\": true }}'")),
+            ("sysupgrade", wipes),
+        ] {
+            let path = self.folder.join(name);
+            std::fs::write(&path, format!("#!/bin/sh\necho \"{name} $*\" >>{}\n{does}\n", said.display())).unwrap();
+            std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        }
+    }
+
+    fn asked_of_openwrt(&self) -> String {
+        std::fs::read_to_string(self.folder.join("asked")).unwrap_or_default()
     }
 
     /// Signs, and offers it to the router.
@@ -293,5 +315,49 @@ fn it_is_killed_again_and_again_and_one_of_the_two_runs_in_the_end() {
         assert!(phone.session().is_some(), "its session goes on");
     }
     site.until("nothing to lie around", LONG, Site::is_clear);
+    site.sells();
+}
+
+#[test]
+fn an_image_is_handed_to_sysupgrade_when_nobody_is_online() {
+    const ASKED: &str = "ubus call system validate_firmware_image {\"path\":\"/tmp/lango-update.img\"}\n";
+    let site = Site::start();
+    site.lab.lango.configure(|config| config.replace("option trial", "option images '1'\n\toption trial")).unwrap();
+    site.lab.lango.program.signal(Signal::SIGHUP).unwrap();
+    let phone = site.lab.joined_phone();
+    phone.await_paid(&phone.pay("day", "0712345678"));
+    let image = vec![7; 1_000_000];
+    let manifest = |number: u64| {
+        let program = site.manifest(&image, number);
+        program.replace("kind program", "kind image").replace(&format!("target {}\n", target()), "")
+    };
+    site.server.serve(&image, Manner::Honest);
+
+    site.openwrt(false, true);
+    site.offer_text(&manifest(7), "release");
+    site.until("an image of another board to be refused", LONG, |site| site.stands(7, "failed", Some("sysupgrade_refused")));
+    assert_eq!(site.asked_of_openwrt(), ASKED);
+
+    // The customer is online: it waits. It may be offered again, for it never ran.
+    site.openwrt(true, false);
+    site.offer_text(&manifest(7), "release");
+    site.until("the image to be here and checked", LONG, |site| site.asked_of_openwrt() == ASKED);
+    let waits = Instant::now();
+    site.until("it to wait", LONG, |_| waits.elapsed() > Duration::from_secs(25));
+    assert_eq!(site.asked_of_openwrt(), ASKED);
+    phone.post("/api/hotspot/logout", &serde_json::json!({}));
+    site.until("what sysupgrade does not take to be told", LONG, |site| site.stands(7, "failed", Some("sysupgrade_refused")));
+    assert_eq!(site.asked_of_openwrt(), format!("{ASKED}sysupgrade /tmp/lango-update.img\n"));
+    site.until("nothing to lie around", LONG, Site::is_clear);
+    site.sells();
+
+    site.openwrt(true, true);
+    // Who bought just now is online.
+    for session in site.lab.lango.sessions().unwrap().as_array().unwrap() {
+        site.lab.lango.command(&["kick", session["mac"].as_str().unwrap()]).unwrap();
+    }
+    site.offer_text(&manifest(8), "release");
+    site.until("the image to be confirmed", LONG, |site| site.stands(8, "confirmed", None));
+    assert_eq!(site.asked_of_openwrt(), format!("{ASKED}sysupgrade /tmp/lango-update.img\n"));
     site.sells();
 }

@@ -214,8 +214,10 @@ impl Updates {
         if let Err(cause) = self.files.carry_out(update::discard(), Seconds::ZERO) {
             log::warn!("update: what lies around cannot be removed: {cause}");
         }
-        // An image is mostly not there.
-        let _ = std::fs::remove_file(self.files.image());
+        if self.standing.manifest.as_ref().is_some_and(|manifest| manifest.kind == Kind::Image) {
+            // After a restart it is not there any more.
+            let _ = std::fs::remove_file(self.files.image());
+        }
     }
 
     /// The relay offers something. Gives back what it is told; nothing, and it offers it again.
@@ -367,6 +369,8 @@ impl Updates {
                 let told = self.now(State::Applying, None);
                 if told.is_some()
                     && let Err(cause) = self.files.carry_out(update::apply(kind), trial)
+                    // Where it was moved already, and only that was not confirmed, there is no way but on: it is on trial.
+                    && self.files.found().new
                 {
                     log::error!("update: it cannot be put in place: {cause}");
                     return failed(self.end(State::Failed, Some(Reason::Disk)));
