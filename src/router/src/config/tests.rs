@@ -432,7 +432,7 @@ fn every_wrong_value_is_told_with_what_would_be_right() {
         (
             "config radius 'radius'",
             "config dhcp",
-            "20: there is no section type 'dhcp'; known are gateway, relay, radius, https, portal, package",
+            "20: there is no section type 'dhcp'; known are gateway, relay, radius, https, portal, update, package",
         ),
         ("list allow 'safaricom.co.ke'", "list lan 'br-lan'", "11: 'br-lan' stands twice in lan; name each interface once"),
     ] {
@@ -781,8 +781,8 @@ fn the_config_that_is_shipped_is_in_order() {
                 + "\n"
         })
         .collect();
-    let config = read(&example.replace("PUBLIC KEY", KEY));
-    assert!(config.relay.is_some());
+    let config = read(&example.replace("PUBLIC KEY", KEY).replace("RELEASE KEY", RELEASE_KEY));
+    assert!(config.relay.is_some() && config.update.is_some());
 }
 
 #[test]
