@@ -7,7 +7,7 @@ use super::offload::{self, Flowtable};
 use super::set::{Key, Set};
 use super::view::{Pass, View};
 use crate::clock;
-use crate::netlink::codec::{ACK, REQUEST, Writer};
+use crate::netlink::codec::{ACK, HEADER, REQUEST, Writer};
 use crate::netlink::socket::{Family, NetlinkError, Socket};
 use lango_core::time::Monotonic;
 use lango_core::tree::{BTreeMap, BTreeSet};
@@ -73,14 +73,15 @@ impl Kernel {
     ///
     /// # Errors
     /// With each refusal and the index of the request that it is about.
-    pub fn transact<'a>(&mut self, requests: impl ExactSizeIterator<Item = &'a Request>) -> Result<(), Refused> {
+    pub fn transact<'a>(&mut self, requests: impl ExactSizeIterator<Item = &'a Request> + Clone) -> Result<(), Refused> {
         let count = u32::try_from(requests.len()).map_err(|_| Refused::whole(crate::netlink::codec::TooLong.into()))?;
         if count == 0 {
             return Ok(());
         }
         let begin = self.socket.sequences(count + 2);
         let end = begin + count + 1;
-        let mut writer = Writer::new();
+        let room: usize = requests.clone().map(|request| request.attributes.len() + HEADER + GENERIC_HEADER).sum();
+        let mut writer = Writer::with_capacity(room + 2 * (HEADER + BATCH_HEADER.len()));
         writer.message(BATCH_BEGIN, REQUEST, begin, |w| w.raw(&BATCH_HEADER));
         for (request, sequence) in requests.zip(begin + 1..) {
             let flags = if sequence == end - 1 { REQUEST | ACK } else { REQUEST };

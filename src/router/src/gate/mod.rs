@@ -333,9 +333,12 @@ impl Gate {
             // The rules are not there before the accounts: connections would be reset in between.
             let wanted = self.config.clone();
             let mut done = Ok(());
+            // It is made for the first way.
+            let mut preparation = Some(preparation);
             for (learn, whole) in ways(&wanted) {
                 (self.config.learn, self.config.whole) = (learn, whole);
-                done = self.carry_out_prepared(self.preparation(), &targets, keys.clone(), &mut facts, now);
+                let preparation = preparation.take().unwrap_or_else(|| self.preparation());
+                done = self.carry_out_prepared(preparation, &targets, keys.clone(), &mut facts, now);
                 if done.is_ok() {
                     self.say_what_is_lacking(&wanted);
                     break;

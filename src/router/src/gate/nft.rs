@@ -130,7 +130,8 @@ pub struct Request {
 impl Request {
     /// A request with the attributes that `body` writes.
     pub fn new(kind: u16, flags: u16, body: impl FnOnce(&mut Writer)) -> Self {
-        let mut writer = Writer::new();
+        // As much as an element takes, of which there are thousands; to grow to it in steps takes longer than to write it.
+        let mut writer = Writer::with_capacity(128);
         body(&mut writer);
         // Everything written here is a name, a number, an address or a list that its maker keeps short.
         Self { kind, flags, attributes: writer.finish().unwrap_or_default() }
@@ -139,6 +140,13 @@ impl Request {
     /// Lets a new rule be the first of its chain instead of the last.
     pub fn at_the_head(&mut self) {
         self.flags &= !APPEND;
+    }
+
+    /// Gives a new rule without a comment this one.
+    pub fn comment_rule(&mut self, comment: &str) {
+        let mut writer = Writer::new();
+        writer.attribute(attribute::RULE_USERDATA, &comment_bytes(comment));
+        self.attributes.extend(writer.finish().unwrap_or_default());
     }
 
     /// Writes it as a message.

@@ -88,7 +88,8 @@ impl Rule {
     /// A rule at the end of a chain.
     #[must_use]
     pub fn new(chain: &'static str) -> Self {
-        Self { chain, expressions: Writer::new(), comment: None }
+        // As much as the longest takes.
+        Self { chain, expressions: Writer::with_capacity(512), comment: None }
     }
 
     fn expression(mut self, name: &str, data: impl FnOnce(&mut Writer)) -> Self {

@@ -1,11 +1,11 @@
 //! What our table holds besides the accounts: sets, chains, rules (docs/gate.md shows them as `nft` prints them). Pure.
 
 use super::learn;
-use super::nft::{Request, add_chain, add_element, add_expectation_of_nothing, add_set, add_table, delete_rules, empty_set};
+use super::nft::{Request, add_chain, add_element, add_expectation_of_nothing, add_set, add_table, delete_rules, empty_set, message};
 use super::rule::{InterfaceName, Limit, Rule, Side, Transport};
 use super::set::Set;
 use lango_core::tree::BTreeSet;
-use ring::digest::{SHA256, digest};
+use ring::digest::{Context, SHA256};
 
 /// What the rules depend on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -119,10 +119,14 @@ const ICMP6: [(u8, u8); 5] = [(128, 128), (130, 132), (133, 133), (135, 136), (1
 /// The table, its sets and its base chains: what elements and objects hang on. It is made once.
 #[must_use]
 pub fn frame() -> Vec<Request> {
-    let mut requests = vec![add_table(&frame_comment())];
-    requests.extend(sets());
-    requests.extend(base_chains());
+    let parts: Vec<Request> = parts().collect();
+    let mut requests = vec![add_table(&comment_of_frame(&parts))];
+    requests.extend(parts);
     requests
+}
+
+fn parts() -> impl Iterator<Item = Request> {
+    sets().chain(base_chains())
 }
 
 fn sets() -> impl Iterator<Item = Request> {
@@ -136,13 +140,21 @@ fn base_chains() -> impl Iterator<Item = Request> {
 /// The table's comment: a table with another one was made by another version, and is replaced as a whole.
 #[must_use]
 pub fn frame_comment() -> String {
-    format!("Lango, layout {}", fingerprint(sets().chain(base_chains())))
+    comment_of_frame(&parts().collect::<Vec<_>>())
+}
+
+fn comment_of_frame(parts: &[Request]) -> String {
+    format!("Lango, layout {}", fingerprint(parts))
 }
 
 /// The chains that others ask, the rules, and the customers' interfaces. They hold no state and can be replaced at any time.
 #[must_use]
 pub fn rules(config: &GateConfig) -> Vec<Request> {
-    commented_rules(config, Some(&rules_comment(config)), Known::All)
+    // A router's processor takes milliseconds to make them: once is enough.
+    let mut rules = uncommented_rules(config, Known::All);
+    let comment = if fingerprinted(config) == config.whole { comment_of_rules(&rules.requests) } else { rules_comment(config) };
+    rules.comment(&comment);
+    rules.requests
 }
 
 /// The comment of the first rule of `forward` while accounts are still being put in.
@@ -152,7 +164,9 @@ pub const UNFINISHED: &str = "Lango, accounts are coming";
 /// through, but no connection is reset either, nor led to the portal, which would bind it there.
 #[must_use]
 pub fn rules_meanwhile(config: &GateConfig) -> Vec<Request> {
-    commented_rules(config, Some(UNFINISHED), Known::Some)
+    let mut rules = uncommented_rules(config, Known::Some);
+    rules.comment(UNFINISHED);
+    rules.requests
 }
 
 /// Puts the rules in the place of others.
@@ -172,17 +186,25 @@ pub fn clear_rules() -> [Request; 2] {
 /// The comment of the first rule of `forward`: rules with another one are replaced.
 #[must_use]
 pub fn rules_comment(config: &GateConfig) -> String {
-    // Which of the two objects it is makes no other rules: a daemon that starts has not found that out yet.
-    let whole = if config.whole == Whole::Older { Whole::Newer } else { config.whole };
-    let config = GateConfig { whole, ..config.clone() };
-    format!("Lango, rules {}", fingerprint(commented_rules(&config, None, Known::All).into_iter()))
+    expected(config, false).0
 }
 
-/// How many rules there are, where packets are marked or are not.
+/// The comment of the first rule of `forward`, and how many rules there are, where packets are marked or are not.
 #[must_use]
-pub fn rules_count(config: &GateConfig, marked: bool) -> usize {
-    let count = |requests: Vec<Request>| requests.iter().filter(|request| request.kind == super::nft::message::NEW_RULE).count();
-    count(rules(config)) + if marked { count(marking()) } else { 0 }
+pub fn expected(config: &GateConfig, marked: bool) -> (String, usize) {
+    let config = GateConfig { whole: fingerprinted(config), ..config.clone() };
+    let rules = uncommented_rules(&config, Known::All).requests;
+    let count = |requests: &[Request]| requests.iter().filter(|request| request.kind == message::NEW_RULE).count();
+    (comment_of_rules(&rules), count(&rules) + if marked { count(&marking()) } else { 0 })
+}
+
+/// Which of the two objects it is makes no other rules: a daemon that starts has not found that out yet.
+fn fingerprinted(config: &GateConfig) -> Whole {
+    if config.whole == Whole::Older { Whole::Newer } else { config.whole }
+}
+
+fn comment_of_rules(uncommented: &[Request]) -> String {
+    format!("Lango, rules {}", fingerprint(uncommented))
 }
 
 /// The comment of rules that mark packets.
@@ -207,7 +229,22 @@ enum Known {
     Some,
 }
 
-fn commented_rules(config: &GateConfig, comment: Option<&str>, known: Known) -> Vec<Request> {
+/// Chains and rules whose comment is not there yet: it says what they are.
+struct Uncommented {
+    requests: Vec<Request>,
+    /// Which of them is to have it: the first rule of `forward`.
+    first: usize,
+}
+
+impl Uncommented {
+    fn comment(&mut self, comment: &str) {
+        if let Some(rule) = self.requests.get_mut(self.first) {
+            rule.comment_rule(comment);
+        }
+    }
+}
+
+fn uncommented_rules(config: &GateConfig, known: Known) -> Uncommented {
     let mut requests: Vec<Request> = CHAINS.iter().map(|name| add_chain(name, None)).collect();
     if !config.isolate {
         requests.push(add_chain("among", None));
@@ -221,9 +258,10 @@ fn commented_rules(config: &GateConfig, comment: Option<&str>, known: Known) -> 
         // Before anything else is decided: a connection can be marked so by its first packet only.
         requests.extend(["upward", "downward"].map(|chain| Rule::new(chain).first().expecting(WHOLE)));
     }
+    let first = requests.len();
     requests.extend([
         // Each interface is asked for once, whichever way a packet goes.
-        Rule::new("forward").comment(comment).towards_customers(only).jump("downward"),
+        Rule::new("forward").towards_customers(only).jump("downward"),
         Rule::new("forward").by_customers(only).jump("upward"),
         // From customer to customer through the router.
         Rule::new("downward").by_customers(only).go_to(if config.isolate { "refuse" } else { "among" }),
@@ -314,7 +352,7 @@ fn commented_rules(config: &GateConfig, comment: Option<&str>, known: Known) -> 
         Rule::new("captive").address_in(Side::Destination, Set::Garden6).back(),
         Rule::new("captive").port(Transport::Tcp, HTTP).redirect(Some(config.portal_port)),
     ]);
-    requests
+    Uncommented { requests, first }
 }
 
 /// What is asked of the router's DNS and answered by it.
@@ -346,14 +384,14 @@ fn interface_key(name: &str) -> InterfaceName {
     key
 }
 
-fn fingerprint(requests: impl Iterator<Item = Request>) -> String {
-    let mut bytes = Vec::new();
+fn fingerprint(requests: &[Request]) -> String {
+    let mut bytes = Context::new(&SHA256);
     for request in requests {
-        bytes.extend_from_slice(&request.kind.to_be_bytes());
-        bytes.extend_from_slice(&request.flags.to_be_bytes());
-        bytes.extend_from_slice(&request.attributes);
+        bytes.update(&request.kind.to_be_bytes());
+        bytes.update(&request.flags.to_be_bytes());
+        bytes.update(&request.attributes);
     }
-    digest(&SHA256, &bytes).as_ref().iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+    bytes.finish().as_ref().iter().take(6).map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
@@ -380,6 +418,21 @@ mod tests {
             assert_ne!(first, rules_comment(&other));
         }
         assert_ne!(first, rules_comment(&GateConfig { https_port: Some(8443), ..config(&["br-lan"], 8088) }));
+    }
+
+    #[test]
+    fn one_rule_has_the_comment_whichever_rules_they_are() {
+        let config = config(&["br-lan"], 8088);
+        for whole in [Whole::Newer, Whole::Older, Whole::No] {
+            let config = GateConfig { whole, ..config.clone() };
+            for (rules, comment) in [(rules(&config), rules_comment(&config)), (rules_meanwhile(&config), UNFINISHED.to_owned())] {
+                let commented =
+                    Rule::new("forward").comment(Some(&comment)).towards_customers(Some(&interface_key("br-lan"))).jump("downward");
+                assert_eq!(rules.iter().filter(|rule| **rule == commented).count(), 1, "{whole:?}: {comment}");
+            }
+        }
+        let older = GateConfig { whole: Whole::Older, ..config.clone() };
+        assert_eq!(rules_comment(&older), rules_comment(&config), "not found out yet");
     }
 
     #[test]

@@ -54,7 +54,10 @@ impl Gate {
     pub(super) fn look(kernel: &mut Kernel, config: &GateConfig) -> Result<(Table, bool), GateError> {
         let found = kernel.find().map_err(cannot("look for our table"))?;
         let marked = found.comments.contains(ruleset::MARKING);
-        let current = || found.comments.contains(&ruleset::rules_comment(config)) && found.rules == ruleset::rules_count(config, marked);
+        let current = || {
+            let (comment, count) = ruleset::expected(config, marked);
+            found.comments.contains(&comment) && found.rules == count
+        };
         Ok(match &found.frame {
             None => (Table::Missing, false),
             Some(comment) if *comment != ruleset::frame_comment() => (Table::Foreign, false),
@@ -79,7 +82,7 @@ impl Gate {
         }
         frame.extend(ruleset::frame());
         frame.extend(garden::put_back(&self.garden, clock::monotonic()));
-        Preparation::new(frame, ruleset::rules(&self.config), ruleset::rules_meanwhile(&self.config))
+        Preparation::new(frame, ruleset::rules(&self.config))
     }
 
     /// What was to be prepared is done.
@@ -92,9 +95,12 @@ impl Gate {
     }
 }
 
-/// What the kernel may lack, in the order in which it is given up.
+/// What the kernel may lack, in the order in which it is given up. The first is what is wanted: on a kernel that took it before,
+/// nothing is tried in vain.
 pub(super) fn ways(wanted: &GateConfig) -> impl Iterator<Item = (bool, Whole)> {
     let (learn, none) = (wanted.learn, wanted.whole == Whole::No);
-    let all = [true, false].into_iter().flat_map(|learn| [Whole::Newer, Whole::Older, Whole::No].map(|whole| (learn, whole)));
+    let objects =
+        if wanted.whole == Whole::Older { [Whole::Older, Whole::Newer, Whole::No] } else { [Whole::Newer, Whole::Older, Whole::No] };
+    let all = [true, false].into_iter().flat_map(move |learn| objects.map(|whole| (learn, whole)));
     all.filter(move |way| (learn || !way.0) && (!none || way.1 == Whole::No))
 }

@@ -87,10 +87,8 @@ impl Transaction {
 pub(super) struct Preparation {
     /// Before the accounts: table, sets, chains without a rule.
     pub(super) frame: Vec<Request>,
-    /// After the accounts.
+    /// After the accounts. Where they take several transactions, the first one comes with those of `ruleset::rules_meanwhile`.
     pub(super) rules: Vec<Request>,
-    /// The rules from the first transaction on, where it is not the last.
-    pub(super) meanwhile: Vec<Request>,
     /// The first transaction is in the kernel already.
     begun: bool,
 }
@@ -98,12 +96,12 @@ pub(super) struct Preparation {
 impl Preparation {
     /// Rules in a table that is there.
     pub(super) const fn of_rules(rules: Vec<Request>) -> Self {
-        Self { frame: Vec::new(), rules, meanwhile: Vec::new(), begun: false }
+        Self { frame: Vec::new(), rules, begun: false }
     }
 
     /// A frame and the rules in it.
-    pub(super) const fn new(frame: Vec<Request>, rules: Vec<Request>, meanwhile: Vec<Request>) -> Self {
-        Self { frame, rules, meanwhile, begun: false }
+    pub(super) const fn new(frame: Vec<Request>, rules: Vec<Request>) -> Self {
+        Self { frame, rules, begun: false }
     }
 
     /// All of it, where no account is to be put in.
@@ -171,7 +169,7 @@ impl Gate {
         for request in &preparation.frame {
             transaction.push(request.clone(), None);
         }
-        let meanwhile: usize = preparation.meanwhile.iter().map(bytes_of).sum();
+        let rules: usize = preparation.rules.iter().map(bytes_of).sum();
         let classes = groups.iter().flatten().any(|op| matches!(op, Op::AddClass { .. }));
         let marking = if classes && !self.marked { ruleset::marking() } else { Vec::new() };
         // Their chains come with the rules, where those are to be made.
@@ -185,10 +183,10 @@ impl Gate {
             let requests: Vec<_> = group.iter().map(|op| request(op, now)).collect();
             let bytes: usize = requests.iter().map(bytes_of).sum();
             let most = transaction.requests.len() + requests.len() > MOST_REQUESTS;
-            // Rules come with it, if only with the first or the last one; the final ones are larger by a few.
-            if most || transaction.bytes + bytes + BATCH_ENDS + meanwhile * 5 / 4 > self.kernel.largest() {
-                if !preparation.begun {
-                    preparation.meanwhile.iter().for_each(|request| transaction.push(request.clone(), None));
+            // Rules come with it, if only with the first or the last one, which has a few more of them.
+            if most || transaction.bytes + bytes + BATCH_ENDS + rules * 5 / 4 > self.kernel.largest() {
+                if !preparation.begun && !preparation.frame.is_empty() {
+                    ruleset::rules_meanwhile(&self.config).into_iter().for_each(|request| transaction.push(request, None));
                 }
                 self.send(std::mem::take(&mut transaction), facts)?;
                 self.marked |= classes && preparation.rules.is_empty();
@@ -198,7 +196,7 @@ impl Gate {
                 transaction.push(request, Some(op));
             }
         }
-        if preparation.begun && !preparation.meanwhile.is_empty() {
+        if preparation.begun && !preparation.frame.is_empty() {
             ruleset::clear_rules().into_iter().for_each(|request| transaction.push(request, None));
         }
         for request in preparation.rules.iter().chain(&late) {

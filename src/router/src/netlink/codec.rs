@@ -80,6 +80,12 @@ impl Writer {
         Self::default()
     }
 
+    /// The same with room for so many bytes.
+    #[must_use]
+    pub fn with_capacity(bytes: usize) -> Self {
+        Self { bytes: Vec::with_capacity(bytes), too_long: false }
+    }
+
     /// Writes one message: its header, and what `body` writes.
     pub fn message(&mut self, kind: u16, flags: u16, sequence: u32, body: impl FnOnce(&mut Self)) {
         let start = self.bytes.len();
@@ -155,8 +161,8 @@ impl Writer {
 
     fn open(&mut self, kind: u16) -> usize {
         let start = self.bytes.len();
-        self.bytes.extend_from_slice(&[0; 2]);
-        self.bytes.extend_from_slice(&kind.to_ne_bytes());
+        let [a, b] = kind.to_ne_bytes();
+        self.bytes.extend_from_slice(&[0, 0, a, b]);
         start
     }
 
@@ -166,7 +172,10 @@ impl Writer {
             self.too_long = true;
         }
         self.put(start, &u16::try_from(length).unwrap_or(0).to_ne_bytes());
-        self.bytes.resize(padded(self.bytes.len()), 0);
+        let padding = padded(length) - length;
+        if padding > 0 {
+            self.bytes.extend_from_slice([0; 3].get(..padding).unwrap_or_default());
+        }
     }
 
     fn put(&mut self, at: usize, value: &[u8]) {
