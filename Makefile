@@ -53,13 +53,13 @@ chaos: ## hundreds of payments while everything is killed, cut off and slowed, t
 bench: ## grants, forwarding, take-over and memory of the routers' program beside plain NAT, written to docs/bench.md; QUICK=1: a short look at this machine's build, nothing is written
 ifneq ($(filter-out 0,$(QUICK)),)
 	@tools/setup.sh build lab
-	@cargo build --profile lab -p lango -p lango-bench
+	@cargo build --profile lab -p lango -p lango-relay -p lango-bench
 	@LANGO_BIN_DIR=$(programs) tools/as-root.sh $(programs)/lango-bench --quick
 else
 	@tools/setup.sh build lab cross
 	@tools/router.sh $(own_target)
-	@cargo build --profile lab -p lango-bench
-	@LANGO_BIN_DIR=out/router/$(own_target) tools/as-root.sh $(programs)/lango-bench --page docs/bench.md --readme README.md
+	@cargo build --profile lab -p lango-relay -p lango-bench
+	@LANGO_BIN_DIR=out/router/$(own_target):$(programs) tools/as-root.sh $(programs)/lango-bench --page docs/bench.md --readme README.md
 endif
 
 test-kernel: ## the gate's tests on an emulated ARM router with Linux 6.1; ARCH=armv7: a 32-bit one; QUICK=1: some of them

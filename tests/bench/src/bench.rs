@@ -1,6 +1,7 @@
 //! The run: one daemon, filled step by step, measured at each.
 
-use crate::daemon::Lango;
+use crate::cloud::Cloud;
+use crate::daemon::{Lango, NAME};
 use crate::device::Device;
 use crate::figures::Samples;
 use crate::forwarding::{self, Comparison, Direction, Spread, compare};
@@ -28,6 +29,7 @@ pub struct Bench {
     plan: Plan,
     report: Report,
     lango: Lango,
+    cloud: Option<Cloud>,
     sink: Sink,
     plain: Network,
     gated: Network,
@@ -47,7 +49,7 @@ impl Bench {
         println!("  two networks, of {} phones each", plan.phones);
         let (plain, gated) = (Network::build(plan.phones)?, Network::build(plan.phones)?);
         let (lango, sink) = (Lango::new(&gated)?, Sink::start(&gated)?);
-        Ok(Self { plan, report: Report::default(), lango, sink, plain, gated, memory, online: 0, timed: TIMED, take_overs: 0 })
+        Ok(Self { plan, report: Report::default(), lango, cloud: None, sink, plain, gated, memory, online: 0, timed: TIMED, take_overs: 0 })
     }
 
     /// Measures everything.
@@ -60,6 +62,9 @@ impl Bench {
         self.lango.flush()?;
         self.lango.stop()?;
         self.with_speeds().context("with speeds")?;
+        self.lango.flush()?;
+        self.lango.stop()?;
+        self.memory_with_relay().context("with a relay")?;
         Ok(self.report)
     }
 
@@ -149,36 +154,70 @@ impl Bench {
         Ok(())
     }
 
-    /// Only the memory, after the same requests as in [`Self::run`]: what was asked for before decides what lies between the
-    /// pieces that are in use.
+    /// Only the memory, without a relay and with one.
     ///
     /// # Errors
     /// As [`Self::run`].
     pub fn run_memory(mut self) -> Result<()> {
+        self.measure_memory("plain", ["memory", "memory-again", "wake-ups"])?;
+        self.lango.flush()?;
+        self.lango.stop()?;
+        self.memory_with_relay().context("with a relay")
+    }
+
+    fn memory_with_relay(&mut self) -> Result<()> {
+        println!("  a broker over TLS, and a relay");
+        let cloud = Cloud::start(&self.gated, NAME)?;
+        self.lango.set_relay(&cloud.section);
+        self.cloud = Some(cloud);
+        self.online = 0;
+        self.measure_memory("relay", ["memory-relay", "memory-relay-again", "wake-ups-relay"])
+    }
+
+    /// The daemon's memory on a store of its own, up to as many online as the aim is for, after the same requests as in
+    /// [`Self::run`]: what was asked for before decides what lies between the pieces that are in use.
+    fn measure_memory(&mut self, store: &str, [at_rest, again, wake_ups]: [&'static str; 3]) -> Result<()> {
         let package: PackageId = "plain".parse()?;
-        let store = self.memory.path().join("plain");
-        self.lango.start(&store)?;
-        self.at_rest(0)?;
-        self.say_memory("with nobody online")?;
+        let store = self.memory.path().join(store);
+        self.start(&store)?;
+        std::thread::sleep(self.plan.idle_empty);
+        self.say_memory("at once")?;
+        self.report.set(at_rest, 0, megabytes(rest::memory(self.lango.pid()?)?));
         for online in self.plan.fills.iter().copied().filter(|online| *online <= FEW) {
             self.fill(online, &package)?;
             if online > 1 {
-                self.at_rest(online)?;
+                let activity = rest::activity(self.lango.pid()?, self.plan.idle)?;
                 self.say_memory("after a checkpoint")?;
+                self.report.set(at_rest, online, megabytes(rest::memory(self.lango.pid()?)?));
+                self.report.set(wake_ups, online, format!("{:.0}", activity.wake_ups));
             }
             let devices = self.timed_devices();
             grants::through_daemon(&self.gated, &self.lango, &self.sink, &package, &devices)?;
             self.lango.stop()?;
-            self.lango.start(&store)?;
+            self.start(&store)?;
         }
-        self.restarts(self.online, &store)?;
-        self.say_memory("of one that took over")
+        restart::listing(&self.gated, &self.lango, self.plan.restarts)?;
+        self.take_overs += 1;
+        let (device, rounds) = (Device(self.online - 1), self.plan.restarts);
+        restart::take_over(&self.gated, &mut self.lango, &self.sink, &store, device, self.take_overs, rounds)?;
+        self.await_relay()?;
+        self.say_memory("of one that took over")?;
+        self.report.set(again, self.online, megabytes(rest::memory(self.lango.pid()?)?));
+        Ok(())
+    }
+
+    fn start(&mut self, store: &Path) -> Result<()> {
+        self.lango.start(store)?;
+        self.await_relay()
+    }
+
+    fn await_relay(&self) -> Result<()> {
+        if self.cloud.is_some() { self.lango.connected() } else { Ok(()) }
     }
 
     fn say_memory(&self, when: &str) -> Result<()> {
-        let memory = rest::memory(self.lango.pid()?)?;
-        let rest::Memory { all, anonymous, file } = memory;
-        println!("    {:>6} online, {when}: {} ({all} KiB: {anonymous} + {file})", count(self.online), megabytes(memory));
+        let rest::Memory { all, anonymous, file } = rest::memory(self.lango.pid()?)?;
+        println!("    {:>6} online, {when}: {all} KiB, {anonymous} + {file}", count(self.online));
         Ok(())
     }
 

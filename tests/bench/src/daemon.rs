@@ -10,7 +10,7 @@ use lango_core::units::PackageId;
 use lango_lab::net::Namespace;
 use lango_lab::process::{PATIENCE, tail};
 use lango_lab::programs;
-use lango_lab::wait::until;
+use lango_lab::wait::{until, until_true};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs::OpenOptions;
@@ -23,6 +23,9 @@ use std::time::{Duration, Instant};
 
 /// The portal's port.
 const PORTAL_PORT: u16 = 8088;
+
+/// The router's name.
+pub const NAME: &str = "bench";
 
 /// How long a start may take. It should take a tenth of a second; how long it does is for the table to say.
 const START: Duration = Duration::from_secs(60);
@@ -62,6 +65,7 @@ pub struct Lango {
     router: Namespace,
     binary: PathBuf,
     folder: PathBuf,
+    relay: String,
     child: Option<Child>,
 }
 
@@ -72,7 +76,26 @@ impl Lango {
     /// When it is not built.
     pub fn new(network: &Network) -> Result<Self> {
         let binary = programs::find("lango")?;
-        Ok(Self { router: network.router.clone(), binary, folder: network.folder.clone(), child: None })
+        Ok(Self { router: network.router.clone(), binary, folder: network.folder.clone(), relay: String::new(), child: None })
+    }
+
+    /// Gives it a relay, by this section of its config; from its next start on.
+    pub fn set_relay(&mut self, section: &str) {
+        section.clone_into(&mut self.relay);
+    }
+
+    /// Waits until it is connected with its relay, and has heard of it: payments are possible then.
+    ///
+    /// # Errors
+    /// When that does not come.
+    pub fn connected(&self) -> Result<()> {
+        let mut control = self.control()?;
+        until_true(
+            "lango to be connected with its relay",
+            PATIENCE,
+            || matches!(control.ask(&Request::Status), Ok(Answer::Status(status)) if status.payments),
+        )
+        .with_context(|| self.tail())
     }
 
     fn socket(&self) -> PathBuf {
@@ -114,7 +137,7 @@ impl Lango {
     fn config(&self, store: &Path) -> String {
         format!(
             "config gateway 'main'
-	option name 'bench'
+	option name '{NAME}'
 	option lan 'br-lan'
 	option wan 'wan'
 	option portal_port '{PORTAL_PORT}'
@@ -122,7 +145,9 @@ impl Lango {
 	option store '{store}'
 	option control '{control}'
 	option leases '{leases}'
-{PACKAGES}",
+{PACKAGES}
+{relay}",
+            relay = self.relay,
             store = store.display(),
             control = self.socket().display(),
             leases = self.folder.join("leases").display(),

@@ -46,7 +46,10 @@ const LINES: &[Line] = &[
     line("counters", "… of this, the kernel's counters", ""),
     key("memory", "memory of the daemon (own + program file)", "≤ 8 MB at 1,000"),
     line("memory-again", "the same, of one that took over", ""),
+    key("memory-relay", "memory, connected with a relay by TLS", "≤ 8 MB at 1,000"),
+    line("memory-relay-again", "the same, of one that took over", ""),
     key("wake-ups", "idle: wake-ups a minute", "timers that are due"),
+    line("wake-ups-relay", "the same, connected with a relay", "and MQTT's ping"),
     line("processor", "idle: processor time a minute", ""),
 ];
 

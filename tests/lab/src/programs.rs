@@ -3,20 +3,22 @@
 use anyhow::{Result, bail};
 use std::path::PathBuf;
 
-/// Names the folder where the shipped programs are, when it is not this program's own.
+/// Names the folders where the shipped programs are, a colon between them, when they are not this program's own.
 pub const VARIABLE: &str = "LANGO_BIN_DIR";
 
-/// The path of a shipped program: in the folder that [`VARIABLE`] names, or beside this program.
+/// The path of a shipped program: in the first of the folders that [`VARIABLE`] names which has it, or beside this program.
 ///
 /// # Errors
 /// When it was not built; the message says how.
 pub fn find(name: &str) -> Result<PathBuf> {
-    if let Some(folder) = std::env::var_os(VARIABLE) {
-        let path = std::path::absolute(PathBuf::from(&folder).join(name))?;
-        if !path.is_file() {
-            bail!("{VARIABLE} is {}, and there is no {name} in it: build it there first", folder.display());
+    if let Some(folders) = std::env::var_os(VARIABLE) {
+        for folder in std::env::split_paths(&folders) {
+            let path = std::path::absolute(folder.join(name))?;
+            if path.is_file() {
+                return Ok(path);
+            }
         }
-        return Ok(path);
+        bail!("{VARIABLE} is {}, and there is no {name} in it: build it there first", folders.display());
     }
     let me = std::env::current_exe()?;
     // Tests lie one folder deeper.
