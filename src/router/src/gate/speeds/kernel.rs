@@ -35,6 +35,15 @@ pub enum Root {
 }
 
 impl Root {
+    /// How many classes have `fq_codel`.
+    #[must_use]
+    pub fn fair(&self) -> usize {
+        match self {
+            Self::Ours { classes, .. } => classes.values().filter(|made| made.queue == Some(Kind::FqCodel)).count(),
+            _ => 0,
+        }
+    }
+
     /// The classes that are there.
     #[must_use]
     pub fn classes(&self) -> Vec<Class> {
@@ -55,7 +64,7 @@ pub fn make_root(socket: &mut Socket, index: i32) -> Result<(), NetlinkError> {
 
 /// Makes these classes and their queues, or changes them in place; those that are so already are not touched. What was done
 /// is noted in `classes`, and what the kernel refused is given back. `queue` is the kind of queue that the kernel has, once
-/// that is known.
+/// that is known; so many new ones may be `fq_codel` as `room` says. What is there keeps its kind, or its packets would be lost.
 ///
 /// # Errors
 /// When it is not known what the kernel did.
@@ -64,46 +73,81 @@ pub fn set(
     (index, classes): (i32, &mut BTreeMap<Class, Made>),
     wanted: &[(Class, Kbps)],
     queue: &mut Option<Kind>,
+    mut room: usize,
 ) -> Result<Vec<(Change, Refusal)>, NetlinkError> {
-    let as_wanted = |classes: &BTreeMap<Class, Made>, (class, speed): &(Class, Kbps)| {
-        classes.get(class) == Some(&Made { rate: Shape::of(*speed).rate, leaf: true })
-    };
+    let mut changed: Vec<(Class, Kbps, Kind)> = Vec::with_capacity(wanted.len());
+    for (class, speed) in wanted {
+        let made = classes.get(class);
+        let kind = match made.and_then(|made| made.queue) {
+            Some(_) if made.is_some_and(|made| made.rate == Shape::of(*speed).rate) => continue,
+            Some(kind) => kind,
+            None if room == 0 => Kind::Bytes,
+            None => {
+                room -= 1;
+                Kind::FqCodel
+            }
+        };
+        changed.push((*class, *speed, kind));
+    }
     // One class finds out whether the kernel has the better queue: it looks for the module at each that is asked for.
     if queue.is_none()
-        && let Some(first) = wanted.iter().find(|wanted| !as_wanted(classes, wanted))
+        && let Some(at) = changed.iter().position(|(.., kind)| *kind == Kind::FqCodel)
     {
-        let refused = send(socket, (index, classes), &[*first], Kind::FqCodel)?;
-        if matches!(refused.first(), Some((Change::Leaf(..), refusal)) if refusal.errno == Errno::ENOENT) {
-            log::info!("speeds: this kernel has no fq_codel (kmod-sched-core on OpenWrt); queues are plain, and of 100 ms");
-            *queue = Some(Kind::Bytes);
-        } else if refused.is_empty() {
+        let first = changed.swap_remove(at);
+        let refused = send(socket, (index, classes), &[first])?;
+        if refused.is_empty() {
             *queue = Some(Kind::FqCodel);
+        } else {
+            if matches!(refused.first(), Some((Change::Leaf(..), refusal)) if refusal.errno == Errno::ENOENT) {
+                log::info!("speeds: this kernel has no fq_codel (kmod-sched-core on OpenWrt); queues are plain, and of 100 ms");
+                *queue = Some(Kind::Bytes);
+            }
+            // It is told, and done or refused, with the others.
+            changed.push(first);
         }
     }
-    let changed: Vec<_> = wanted.iter().filter(|wanted| !as_wanted(classes, wanted)).copied().collect();
-    send(socket, (index, classes), &changed, queue.unwrap_or(Kind::FqCodel))
+    if *queue == Some(Kind::Bytes) {
+        changed.iter_mut().for_each(|(.., kind)| *kind = Kind::Bytes);
+    }
+    send(socket, (index, classes), &changed)
+}
+
+/// Gives these classes plain queues in the place of what they have; what waits there is lost, as when a queue is full.
+///
+/// # Errors
+/// When it is not known what the kernel did.
+pub fn make_plain(
+    socket: &mut Socket,
+    (index, classes): (i32, &mut BTreeMap<Class, Made>),
+    demoted: &[(Class, Kbps)],
+) -> Result<(), NetlinkError> {
+    let changes: Vec<_> = demoted.iter().map(|(class, speed)| Change::Leaf(*class, Leaf::of(Kind::Bytes, *speed, true))).collect();
+    let refused: BTreeMap<usize, Refusal> = change_each(socket, index, &changes)?.into_iter().collect();
+    for class in (0..).zip(demoted).filter(|(at, _)| !refused.contains_key(at)).map(|(_, (class, _))| class) {
+        classes.entry(*class).and_modify(|made| made.queue = Some(Kind::Bytes));
+    }
+    Ok(())
 }
 
 fn send(
     socket: &mut Socket,
     (index, classes): (i32, &mut BTreeMap<Class, Made>),
-    wanted: &[(Class, Kbps)],
-    kind: Kind,
+    wanted: &[(Class, Kbps, Kind)],
 ) -> Result<Vec<(Change, Refusal)>, NetlinkError> {
     let mut changes = Vec::with_capacity(2 * wanted.len());
-    for (class, speed) in wanted {
-        let new = !classes.get(class).is_some_and(|made| made.leaf);
-        changes.extend([Change::Class(*class, Shape::of(*speed)), Change::Leaf(*class, Leaf::of(kind, *speed, new))]);
+    for (class, speed, kind) in wanted {
+        let new = classes.get(class).is_none_or(|made| made.queue.is_none());
+        changes.extend([Change::Class(*class, Shape::of(*speed)), Change::Leaf(*class, Leaf::of(*kind, *speed, new))]);
     }
     let mut refusals: BTreeMap<usize, Refusal> = change_each(socket, index, &changes)?.into_iter().collect();
     let mut refused: Vec<(Change, Refusal)> = Vec::new();
     for (at, change) in changes.into_iter().enumerate() {
         match (change, refusals.remove(&at)) {
             (Change::Class(class, Shape { rate, .. }), None) => {
-                classes.entry(class).and_modify(|made| made.rate = rate).or_insert(Made { rate, leaf: false });
+                classes.entry(class).and_modify(|made| made.rate = rate).or_insert(Made { rate, queue: None });
             }
-            (Change::Leaf(class, _), None) => {
-                classes.entry(class).and_modify(|made| made.leaf = true);
+            (Change::Leaf(class, leaf), None) => {
+                classes.entry(class).and_modify(|made| made.queue = Some(leaf.kind()));
             }
             (Change::Gone(_), None) => {}
             // Without its class there is nothing that could have a queue: that says nothing about the queue.

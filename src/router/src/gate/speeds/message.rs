@@ -81,8 +81,8 @@ impl Discipline {
 pub struct Made {
     /// Bytes a second.
     pub rate: u32,
-    /// Whether it has a queue of ours. HTB gives every class one of its own, of a thousand packets.
-    pub leaf: bool,
+    /// The kind of its queue, where that is ours: HTB gives every class one of its own, of a thousand packets.
+    pub queue: Option<Kind>,
 }
 
 fn header(writer: &mut Writer, index: i32, handle: u32, parent: u32) {
@@ -199,7 +199,8 @@ impl Change {
 
 /// A class's queue, made or changed.
 fn leaf(writer: &mut Writer, index: i32, class: Class, leaf: &Leaf) {
-    header(writer, index, 0, class.id());
+    let handle = if matches!(leaf, Leaf::Bytes { new: true, .. }) { class.plain_handle() } else { 0 };
+    header(writer, index, handle, class.id());
     match *leaf {
         Leaf::FqCodel { target_microseconds, interval_microseconds, flows, packets, memory_bytes } => {
             writer.text(KIND, Kind::FqCodel.name());
@@ -213,9 +214,9 @@ fn leaf(writer: &mut Writer, index: i32, class: Class, leaf: &Leaf) {
                 numbers(w, 9, &[memory_bytes]); // TCA_FQ_CODEL_MEMORY_LIMIT
             });
         }
-        Leaf::Bytes(limit) => {
+        Leaf::Bytes { most, .. } => {
             writer.text(KIND, Kind::Bytes.name());
-            numbers(writer, OPTIONS, &[limit]); // struct tc_fifo_qopt
+            numbers(writer, OPTIONS, &[most]); // struct tc_fifo_qopt
         }
     }
 }
@@ -259,11 +260,16 @@ pub fn class_in(message: &Message<'_>) -> Result<Option<(Class, Made)>, Malforme
     if message.kind != NEW_CLASS || handle & 0xffff_0000 != HANDLE {
         return Ok(None);
     }
-    let leaf = u32_at(message.payload, 16).ok_or(Malformed::Length)?;
+    let queue = match u32_at(message.payload, 16).ok_or(Malformed::Length)? {
+        0 => None,
+        // What the kernel named. An older version's plain queues as well, where it has no other: it will say so.
+        0x8000_0000.. => Some(Kind::FqCodel),
+        _ => Some(Kind::Bytes),
+    };
     let options = message.attributes(HEADER)?.find(OPTIONS)?.ok_or(Malformed::Missing("class's options"))?;
     let parameters: Attribute<'_> = options.nested().find(HTB_CLASS)?.ok_or(Malformed::Missing("class's rate"))?;
     let rate = u32_at(parameters.value, 8).ok_or(Malformed::Length)?;
-    Ok(Some((Class::from_id(handle), Made { rate, leaf: leaf != 0 })))
+    Ok(Some((Class::from_id(handle), Made { rate, queue })))
 }
 
 #[cfg(test)]
@@ -298,13 +304,17 @@ mod tests {
         let expected = expected.concat();
         let body = &made[16..];
         assert_eq!(&body[..expected.len()], expected);
-        let made = message(NEW_DISCIPLINE, |w| leaf(w, 7, Class::from_id(0x4c61_0008), &Leaf::Bytes(32_768)));
-        let expected: &[&[u8]] = &[
-            &[0, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 0x08, 0, 0x61, 0x4c, 0, 0, 0, 0],
-            &[10, 0, 1, 0, b'b', b'f', b'i', b'f', b'o', 0, 0, 0],
-            &[8, 0, 2, 0, 0, 0x80, 0, 0],
-        ];
-        assert_eq!(&made[16..], expected.concat());
+        for (new, handle) in [(true, [0, 0, 2, 0]), (false, [0; 4])] {
+            let made = message(NEW_DISCIPLINE, |w| leaf(w, 7, Class::from_id(0x4c61_0009), &Leaf::Bytes { most: 32_768, new }));
+            let expected: &[&[u8]] = &[
+                &[0, 0, 0, 0, 7, 0, 0, 0],
+                &handle,
+                &[0x09, 0, 0x61, 0x4c, 0, 0, 0, 0],
+                &[10, 0, 1, 0, b'b', b'f', b'i', b'f', b'o', 0, 0, 0],
+                &[8, 0, 2, 0, 0, 0x80, 0, 0],
+            ];
+            assert_eq!(&made[16..], expected.concat());
+        }
         let queue = Leaf::FqCodel { target_microseconds: 1, interval_microseconds: 2, flows: Some(3), packets: 4, memory_bytes: 5 };
         let made = message(NEW_DISCIPLINE, |w| leaf(w, 7, Class::from_id(0x4c61_0008), &queue));
         let expected: &[&[u8]] = &[
@@ -331,8 +341,12 @@ mod tests {
         assert!(!Discipline { root: false, ..found }.ours());
         let shape = Shape::of(Kbps(512));
         let bytes = message(NEW_CLASS, |w| class(w, 3, Class::from_id(HANDLE | 9), &shape));
-        let expected = (Class::from_id(HANDLE | 9), Made { rate: shape.rate, leaf: false });
-        assert_eq!(read(&bytes, class_in), Ok(Some(expected)));
+        for (leaf, queue) in [(0, None), (0x8001_0000, Some(Kind::FqCodel)), (0x0002_0000, Some(Kind::Bytes))] {
+            let mut bytes = bytes.clone();
+            bytes[16 + 16..][..4].copy_from_slice(&u32::to_ne_bytes(leaf));
+            let expected = (Class::from_id(HANDLE | 9), Made { rate: shape.rate, queue });
+            assert_eq!(read(&bytes, class_in), Ok(Some(expected)));
+        }
         let mut foreign = bytes;
         foreign[16 + 8..][..4].copy_from_slice(&0x0001_0009u32.to_ne_bytes());
         assert_eq!(read(&foreign, class_in), Ok(None), "another's");

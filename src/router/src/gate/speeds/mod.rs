@@ -25,7 +25,7 @@ use lango_core::gate::{GateAccount, GateId};
 use lango_core::time::Monotonic;
 use lango_core::tree::{BTreeMap, BTreeSet};
 use lango_core::units::Kbps;
-use plan::{Book, Kind, Rates, Shape};
+use plan::{Book, Kind, Rates, Shape, fair_classes, memory_in};
 
 /// Which way an interface carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,7 +67,7 @@ impl Interface {
             (Root::Unknown | Root::Default { .. }, Some(_)) => true,
             (Root::Ours { classes, .. }, None) => classes.contains_key(&class) && unused(book, class, self.towards),
             (Root::Ours { classes, .. }, Some(speed)) => {
-                !classes.get(&class).is_some_and(|made| made.leaf && made.rate == Shape::of(speed).rate)
+                !classes.get(&class).is_some_and(|made| made.queue.is_some() && made.rate == Shape::of(speed).rate)
             }
         }
     }
@@ -81,6 +81,10 @@ pub struct Speeds {
     interfaces: Vec<Interface>,
     /// The kind of queue that this kernel has, once a class showed it.
     queue: Option<Kind>,
+    /// The machine's memory, in KiB.
+    memory: Option<u64>,
+    /// That some queues are plain for want of it was told.
+    plain_told: bool,
     backlog: Backlog,
     /// Classes that could not be set.
     failed: BTreeSet<Class>,
@@ -97,7 +101,17 @@ impl Speeds {
         let lan = lan.into_iter().map(|name| (name, Towards::Customers));
         let interfaces = lan.chain([(&config.wan, Towards::Internet)]).map(interface).collect();
         let socket = Socket::open(Family::Route)?;
-        Ok(Self { socket, book: Book::default(), interfaces, queue: None, backlog: Backlog::default(), failed: BTreeSet::new() })
+        let memory = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| memory_in(&text));
+        Ok(Self {
+            socket,
+            book: Book::default(),
+            interfaces,
+            queue: None,
+            memory,
+            plain_told: false,
+            backlog: Backlog::default(),
+            failed: BTreeSet::new(),
+        })
     }
 
     /// The same as [`flush`], over the socket that is there.
@@ -256,12 +270,19 @@ impl Speeds {
             // Those that came while there was nothing to hold them.
             self.backlog.add(book.all().into_iter().filter(|class| !portion.contains(class)));
         }
+        let (room, too_many) = self.room(wanted.len());
+        let Some(interface) = self.interfaces.get_mut(at) else { return };
         let (index, classes) = match &mut interface.root {
             Root::Ours { index, classes } => (*index, classes),
             Root::Unknown => return self.failed.extend(portion),
             _ => return,
         };
-        match kernel::set(&mut self.socket, (index, classes), &wanted, &mut self.queue) {
+        // No more at a time than are made: each that is made wants less than one.
+        let fair = classes.iter().filter(|(_, made)| made.queue == Some(Kind::FqCodel)).map(|(class, _)| class);
+        let demoted = fair.filter_map(|class| Some((*class, speed(self.book.rates(*class)?, towards)?)));
+        let demoted: Vec<_> = demoted.take(too_many.min(wanted.len())).collect();
+        let plain = kernel::make_plain(&mut self.socket, (index, classes), &demoted);
+        match plain.and_then(|()| kernel::set(&mut self.socket, (index, classes), &wanted, &mut self.queue, room)) {
             Ok(refused) => {
                 self.failed.extend(refused.iter().map(|(change, _)| change.class()));
                 if let Some((change, refusal)) = refused.first() {
@@ -274,6 +295,22 @@ impl Speeds {
                 interface.root = Root::Unknown; // what the kernel did of it is not known
             }
         }
+    }
+
+    /// How many of the classes that are to be made may have `fq_codel`, and how many that have it are to give it up.
+    fn room(&mut self, new: usize) -> (usize, usize) {
+        // On all interfaces, when nothing waits to be made any more; counted only where they may be too many.
+        let most = self.interfaces.len() * self.book.count();
+        if self.queue == Some(Kind::Bytes) || fair_classes(self.memory, most) == most {
+            return (new, 0);
+        }
+        let classes = self.interfaces.iter().map(|interface| self.book.having(|rates| speed(rates, interface.towards).is_some())).sum();
+        let allowed = fair_classes(self.memory, classes);
+        if allowed < classes && !std::mem::replace(&mut self.plain_told, true) {
+            log::info!("speeds: {classes} classes, and memory for {allowed} with fq_codel; the others get plain queues");
+        }
+        let fair: usize = self.interfaces.iter().map(|interface| interface.root.fair()).sum();
+        (allowed.saturating_sub(fair), fair.saturating_sub(allowed))
     }
 
     fn remove(&mut self, at: usize, portion: &BTreeSet<Class>) {

@@ -21,6 +21,31 @@ const FULL_PACKET: u64 = 1_514;
 /// What may go at once after a pause, in milliseconds of the rate: routers' clocks tick every 10 ms. At least two packets.
 const BURST_MILLISECONDS: u64 = 10;
 
+/// What a class takes of the kernel's memory with its queue, in tenths of a KiB (Linux 6.1, 64 bits): `fq_codel` and `bfifo`.
+const FAIR_CLASS: u64 = 107;
+const PLAIN_CLASS: u64 = 38;
+
+/// The part of a machine's memory that classes may take: a fifth.
+const CLASSES_SHARE: u64 = 5;
+
+/// What a router has whose memory is not known, in KiB.
+const LITTLE_MEMORY: u64 = 128 * 1024;
+
+/// Of so many classes, on all interfaces together, how many may have `fq_codel`, and the others plain queues: a router that runs out
+/// of memory serves nobody. `memory` is the machine's, in KiB.
+#[must_use]
+pub fn fair_classes(memory: Option<u64>, classes: usize) -> usize {
+    let share = memory.unwrap_or(LITTLE_MEMORY).saturating_mul(10) / CLASSES_SHARE;
+    let spare = share.saturating_sub(PLAIN_CLASS.saturating_mul(classes as u64));
+    usize::try_from(spare / (FAIR_CLASS - PLAIN_CLASS)).map_or(classes, |fair| fair.min(classes))
+}
+
+/// The machine's memory in KiB, as `/proc/meminfo` tells it.
+#[must_use]
+pub fn memory_in(meminfo: &str) -> Option<u64> {
+    meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB")?.parse().ok())
+}
+
 /// A class of ours, by its number within our root.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Class(u16);
@@ -43,6 +68,14 @@ impl Class {
     /// bits: from 8 on they mean ordinary traffic.
     pub(super) const fn nth(n: u16) -> Self {
         Self(n / 8 * 16 + 8 + n % 8)
+    }
+
+    /// The handle of its queue where that is plain: one of those that the kernel never gives by itself (those have the highest bit
+    /// set). So the class alone tells which kind of queue it has. Nothing for the class whose handle is our root's.
+    #[must_use]
+    pub const fn plain_handle(self) -> u32 {
+        let handle = ((self.0 / 16 * 8 + self.0 % 8 + 1) as u32) << 16;
+        if handle == HANDLE { 0 } else { handle }
     }
 }
 
@@ -89,7 +122,7 @@ impl Shape {
 pub enum Kind {
     /// Flows take turns, and none builds up a delay.
     FqCodel,
-    /// One queue of so many bytes, for kernels without the other.
+    /// One queue of so many bytes, for kernels without the other, and for machines without the memory for it.
     Bytes,
 }
 
@@ -120,11 +153,25 @@ pub enum Leaf {
         /// The most that they take.
         memory_bytes: u32,
     },
-    /// `bfifo` of so many bytes.
-    Bytes(u32),
+    /// `bfifo`
+    Bytes {
+        /// The most that wait.
+        most: u32,
+        /// Whether it is made: it gets its handle then ([`Class::plain_handle`]).
+        new: bool,
+    },
 }
 
 impl Leaf {
+    /// Its kind.
+    #[must_use]
+    pub const fn kind(&self) -> Kind {
+        match self {
+            Self::FqCodel { .. } => Kind::FqCodel,
+            Self::Bytes { .. } => Kind::Bytes,
+        }
+    }
+
     /// That of a speed; `new` where the class has none yet.
     #[must_use]
     pub fn of(kind: Kind, speed: Kbps, new: bool) -> Self {
@@ -143,7 +190,7 @@ impl Leaf {
                 }
             }
             // 100 ms, and enough for TCP to find its pace.
-            Kind::Bytes => Self::Bytes(narrow((rate / 10).max(32 * 1024))),
+            Kind::Bytes => Self::Bytes { most: narrow((rate / 10).max(32 * 1024)), new },
         }
     }
 }
@@ -184,6 +231,18 @@ impl Book {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.rates.is_empty()
+    }
+
+    /// How many classes somebody has.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.rates.len()
+    }
+
+    /// How many of them have such speeds.
+    #[must_use]
+    pub fn having(&self, such: impl Fn(Rates) -> bool) -> usize {
+        self.rates.values().filter(|rates| such(rates.unwrap_or_default())).count()
     }
 
     /// All classes that somebody has.
@@ -339,19 +398,58 @@ mod tests {
     }
 
     #[test]
+    fn plain_queues_have_handles_of_their_own() {
+        let handles: BTreeSet<u32> = (0..MOST).map(|n| Class::nth(n).plain_handle()).collect();
+        assert_eq!(handles.len(), usize::from(MOST), "one each, and one has none");
+        assert!(handles.iter().all(|handle| *handle < 0x8000_0000 && handle & 0xffff == 0 && *handle != HANDLE));
+        assert_eq!(Class::nth(0).plain_handle(), 0x0001_0000);
+    }
+
+    #[test]
+    fn fair_queues_are_as_many_as_go_into_a_fifth_of_the_memory() {
+        for (megabytes, classes, fair) in [
+            (128, 0, 0),
+            (128, 200, 200),
+            (128, 2_000, 2_000), // 1,000 accounts, both ways
+            (128, 2_600, 2_367),
+            (128, 4_000, 1_596),
+            (128, 6_000, 494),
+            (128, 8_000, 0),
+            (64, 1_000, 1_000),
+            (64, 2_000, 798),
+            (64, 6_000, 0),
+            (256, 4_000, 4_000),
+            (256, 6_000, 4_294),
+            (1_024, 20_000, 19_379),
+            (0, 10, 0),
+        ] {
+            let kib = megabytes * 1024;
+            assert_eq!(fair_classes(Some(kib), classes), fair, "{classes} with {megabytes} MB");
+            let takes = (fair as u64 * FAIR_CLASS + (classes - fair) as u64 * PLAIN_CLASS) / 10;
+            assert!(fair == 0 || takes <= kib / 5, "{classes} with {megabytes} MB: {takes} KiB");
+        }
+        assert_eq!(fair_classes(None, 6_000), fair_classes(Some(128 * 1024), 6_000));
+        assert_eq!(fair_classes(Some(u64::MAX), usize::MAX), 0, "nothing overflows");
+        assert_eq!(memory_in("MemTotal:         117488 kB\nMemFree:           45908 kB\n"), Some(117_488));
+        for text in ["", "MemFree: 5 kB\n", "MemTotal: many kB\n", "MemTotal: 5\n"] {
+            assert_eq!(memory_in(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
     fn queues_fit_the_speed() {
         let fq = |kbps, new| Leaf::of(Kind::FqCodel, Kbps(kbps), new);
         let shown = |leaf| match leaf {
             Leaf::FqCodel { target_microseconds, interval_microseconds, flows, memory_bytes, .. } => {
                 (target_microseconds, interval_microseconds, flows, memory_bytes)
             }
-            Leaf::Bytes(_) => panic!("not asked for"),
+            Leaf::Bytes { .. } => panic!("not asked for"),
         };
         assert_eq!(shown(fq(64, true)), (270_357, 365_357, Some(64), 262_144));
         assert_eq!(shown(fq(2_000, false)), (8_651, 103_651, None, 262_500));
         assert_eq!(shown(fq(100_000, true)), (5_000, 100_000, Some(64), 4_194_304));
         for (kbps, bytes) in [(64, 32_768), (2_000, 32_768), (10_000, 131_250)] {
-            assert_eq!(Leaf::of(Kind::Bytes, Kbps(kbps), true), Leaf::Bytes(bytes));
+            assert_eq!(Leaf::of(Kind::Bytes, Kbps(kbps), true), Leaf::Bytes { most: bytes, new: true });
         }
     }
 }

@@ -52,7 +52,7 @@ impl Bridge {
     fn set(&mut self, count: u16) {
         let wanted: Vec<_> = (0..count).map(|n| (Class::nth(n), SPEED)).collect();
         let mut classes = BTreeMap::new();
-        assert_eq!(kernel::set(&mut self.socket, (self.index, &mut classes), &wanted, &mut self.queue).unwrap(), []);
+        assert_eq!(kernel::set(&mut self.socket, (self.index, &mut classes), &wanted, &mut self.queue, usize::MAX).unwrap(), []);
         assert_eq!(classes.len(), usize::from(count));
     }
 
@@ -80,16 +80,16 @@ fn a_refusal_is_told_of_its_class_and_keeps_no_other_from_being_done() {
     // A class with a class of somebody's below it can have no queue of its own.
     let odd = Class::nth(200);
     let mut classes = BTreeMap::new();
-    assert_eq!(kernel::set(&mut bridge.socket, (bridge.index, &mut classes), &[(odd, SPEED)], &mut bridge.queue).unwrap(), []);
+    assert_eq!(kernel::set(&mut bridge.socket, (bridge.index, &mut classes), &[(odd, SPEED)], &mut bridge.queue, usize::MAX).unwrap(), []);
     let child = format!("class add dev br-lan parent {odd} classid 4c61:7 htb rate 1mbit");
     let status = Command::new("tc").args(child.split(' ')).status();
     assert!(status.expect("the tests of speeds need tc (package iproute2)").success());
     let mut classes = bridge.look();
-    let refused = kernel::set(&mut bridge.socket, (bridge.index, &mut classes), &wanted, &mut bridge.queue).unwrap();
+    let refused = kernel::set(&mut bridge.socket, (bridge.index, &mut classes), &wanted, &mut bridge.queue, usize::MAX).unwrap();
     assert_eq!(refused.iter().map(|(change, _)| change.class()).collect::<Vec<_>>(), [odd]);
     assert!(matches!(refused[0].0, Change::Leaf(..)), "{refused:?}");
-    assert_eq!(classes.values().filter(|made| made.leaf).count(), 299);
-    assert_eq!(bridge.look().values().filter(|made| made.leaf).count(), 299);
+    assert_eq!(classes.values().filter(|made| made.queue.is_some()).count(), 299);
+    assert_eq!(bridge.look().values().filter(|made| made.queue.is_some()).count(), 299);
 
     // What is gone already is no error; what cannot go is told, and no other stays because of it.
     let all: Vec<Class> = (0..301).map(Class::nth).collect();
@@ -99,9 +99,43 @@ fn a_refusal_is_told_of_its_class_and_keeps_no_other_from_being_done() {
 
     // Without an interface, each class is refused, and none is taken for made.
     let (mut classes, mut queue) = (BTreeMap::new(), None);
-    let refused = kernel::set(&mut bridge.socket, (9_999, &mut classes), &wanted, &mut queue).unwrap();
+    let refused = kernel::set(&mut bridge.socket, (9_999, &mut classes), &wanted, &mut queue, usize::MAX).unwrap();
     assert_eq!((refused.len(), classes.len(), queue), (300, 0, None));
     assert!(refused.iter().all(|(change, refusal)| matches!(change, Change::Class(..)) && refusal.errno == Errno::ENODEV));
+}
+
+#[test]
+fn beyond_the_room_for_fair_queues_they_are_plain_and_each_stays_what_it_is() {
+    let mut bridge = Bridge::new();
+    bridge.root();
+    let wanted: Vec<_> = (0..20).map(|n| (Class::nth(n), SPEED)).collect();
+    let mut classes = BTreeMap::new();
+    assert_eq!(kernel::set(&mut bridge.socket, (bridge.index, &mut classes), &wanted, &mut bridge.queue, 5).unwrap(), []);
+    let fair = if bridge.queue == Some(Kind::FqCodel) { 5 } else { 0 };
+    let kinds = |classes: &BTreeMap<Class, super::message::Made>| classes.values().map(|made| made.queue.unwrap()).collect::<Vec<_>>();
+    assert_eq!(kinds(&classes), [vec![Kind::FqCodel; fair], vec![Kind::Bytes; 20 - fair]].concat());
+    assert_eq!(bridge.look(), classes, "a daemon that starts reads it off the classes");
+    let queues = || {
+        let shown = Command::new("tc").args(["qdisc", "show", "dev", "br-lan"]).output().expect("the tests of speeds need tc");
+        let shown = String::from_utf8(shown.stdout).unwrap();
+        let mut queues: Vec<(String, bool)> = shown
+            .lines()
+            .filter(|line| line.contains("parent 4c61:"))
+            .map(|line| (line.split_whitespace().take(6).collect::<Vec<_>>().join(" "), line.contains("limit 131250b")))
+            .collect();
+        queues.sort();
+        queues
+    };
+    let before = queues();
+    assert_eq!(before.len(), 20);
+    // There is room for all now, and another speed for each.
+    let faster: Vec<_> = wanted.iter().map(|(class, _)| (*class, Kbps(10_000))).collect();
+    let mut looked = bridge.look();
+    let changed = kernel::set(&mut bridge.socket, (bridge.index, &mut looked), &faster, &mut bridge.queue, usize::MAX).unwrap();
+    assert_eq!((changed, kinds(&looked)), (Vec::new(), kinds(&classes)));
+    let after = queues();
+    assert!(after.iter().zip(&before).all(|(after, before)| after.0 == before.0), "the same queues: {before:?}, {after:?}");
+    assert_eq!(after.iter().filter(|(_, longer)| *longer).count(), 20 - fair, "changed in place: {after:?}");
 }
 
 /// Speeds on a router of two bridges, and what the rules want.
@@ -196,7 +230,7 @@ impl Router {
                 })
                 .collect();
             let found = self.look(name);
-            assert!(found.values().all(|made| made.leaf), "{name}");
+            assert!(found.values().all(|made| made.queue.is_some()), "{name}");
             assert_eq!(found.into_iter().map(|(class, made)| (class, made.rate)).collect::<BTreeMap<_, _>>(), wanted, "{name}");
         }
     }
@@ -366,7 +400,7 @@ fn what_thousands_of_classes_cost_together_and_one_by_one() {
             let (together, ()) = timed(|| bridge.set(count));
             let (looked_at, classes) = timed(|| bridge.look());
             assert_eq!(classes.len(), usize::from(count));
-            assert!(classes.values().all(|made| made.leaf));
+            assert!(classes.values().all(|made| made.queue.is_some()));
             line += &format!("; one by one {one_by_one:.0?}, together {together:.0?}, looked at {looked_at:.1?}");
         }
         println!("{line}");
