@@ -1,6 +1,8 @@
 //! The portal's desk: knows who asks, asks the backend for them, and sends each request to its call or page.
 
-use super::head::{Addressee, Head, Origin};
+use super::crowd::Crowd;
+use super::head::{Head, Origin};
+use super::kept::Kept;
 use super::reply::{Problem, Reply};
 use super::route::Route;
 use super::{Backend, PortalConfig, events};
@@ -8,26 +10,27 @@ use lango_core::package::Package;
 use lango_core::request::{Answer, MyAccountView, PaymentView, RedeemedView, Refusal, Request, SessionView};
 use lango_core::units::{Mac, OrderId, PackageId};
 use lango_core::voucher::VoucherCode;
+use std::cell::{RefCell, RefMut};
 use std::future::Future;
 use std::net::IpAddr;
-use std::sync::Arc;
-use tokio::sync::{Semaphore, watch};
+use std::rc::Rc;
+use tokio::sync::watch;
 
 /// One for all connections.
 pub struct Desk<B> {
     pub(super) backend: B,
     config: watch::Receiver<PortalConfig>,
     stopping: watch::Receiver<bool>,
-    places: Arc<Semaphore>,
-    all_places: usize,
+    crowd: Crowd,
+    kept: RefCell<Kept>,
+    /// The config, too: tells when what is kept is not right any more.
+    news: RefCell<watch::Receiver<PortalConfig>>,
 }
 
 /// What a request led to.
 pub enum Outcome {
     /// An answer.
     Reply(Reply),
-    /// No answer: the connection is closed.
-    Nothing,
     /// A stream of events.
     Events(Box<events::Watch>),
 }
@@ -39,14 +42,9 @@ impl From<Reply> for Outcome {
 }
 
 impl<B: Backend> Desk<B> {
-    pub(super) fn new(
-        backend: B,
-        config: watch::Receiver<PortalConfig>,
-        stopping: watch::Receiver<bool>,
-        places: Arc<Semaphore>,
-        all_places: usize,
-    ) -> Self {
-        Self { backend, config, stopping, places, all_places }
+    pub(super) fn new(backend: B, config: watch::Receiver<PortalConfig>, stopping: watch::Receiver<bool>, crowd: Crowd) -> Self {
+        let news = RefCell::new(config.clone());
+        Self { backend, config, stopping, crowd, kept: RefCell::default(), news }
     }
 
     /// The config as it is now.
@@ -65,20 +63,30 @@ impl<B: Backend> Desk<B> {
 
     /// Whether more than half of the places are taken: then nobody keeps one between two requests.
     pub fn crowded(&self) -> bool {
-        self.places.available_permits() < self.all_places / 2
+        self.crowd.is_half_full()
     }
 
-    /// Answers a request from `peer` that arrived at `local`; `late` says that its connection was there for a while before.
-    pub async fn answer(&self, head: &Head, body: &[u8], peer: IpAddr, local: IpAddr, late: bool) -> Outcome {
-        let addressee = head.addressee(self.config().host_of(head.secure), local);
-        if addressee == Addressee::Elsewhere {
-            // Browsers keep connections, and have spare ones. One that was made before payment still ends here: closed without a word, the request goes
-            // out again on a new one (RFC 9110 section 9.2.2), which the gate lets through.
-            if late && self.is_online(peer).await {
-                return Outcome::Nothing;
-            }
-            return Reply::redirect(302, self.config().url_of(head.secure)).into();
+    /// The answer to whoever asks for another host.
+    pub fn redirect(&self, secure: bool, bodiless: bool, close: bool) -> Rc<[u8]> {
+        self.kept().redirect(&self.config(), secure, bodiless, close)
+    }
+
+    /// Answers that were made with the config as it is now.
+    fn kept(&self) -> RefMut<'_, Kept> {
+        let mut kept = self.kept.borrow_mut();
+        if self.news.borrow_mut().borrow_and_update().has_changed() {
+            *kept = Kept::default();
         }
+        kept
+    }
+
+    /// Whether the portal is stopping.
+    pub fn is_stopping(&self) -> bool {
+        *self.stopping.borrow()
+    }
+
+    /// Answers a request from `peer` that is meant for this portal.
+    pub async fn answer(&self, head: &Head, body: &[u8], peer: IpAddr) -> Outcome {
         match Route::find(&head.method, &head.path) {
             Route::Call(_) if head.method == "POST" && head.origin == Origin::Foreign => Reply::problem(Problem::CROSS_SITE).into(),
             Route::Call(call) => self.call(call, head, body, peer).await,
@@ -95,7 +103,8 @@ impl<B: Backend> Desk<B> {
         }
     }
 
-    async fn is_online(&self, peer: IpAddr) -> bool {
+    /// Whether the device at an address is online.
+    pub async fn is_online(&self, peer: IpAddr) -> bool {
         let Ok(device) = self.device(peer).await else { return false };
         self.session(device).await.is_ok_and(|session| session.is_some())
     }

@@ -2,7 +2,6 @@
 
 use super::Backend;
 use super::desk::Desk;
-use super::socket::Line;
 use lango_core::request::{PaymentStatus, PaymentView};
 use lango_core::units::{Mac, OrderId};
 use picoserve::io::Write;
@@ -29,13 +28,11 @@ pub struct Stream<B> {
     pub desk: Rc<Desk<B>>,
     /// What is watched.
     pub watch: Box<Watch>,
-    /// The connection.
-    pub line: Rc<Line>,
 }
 
 impl<B: Backend> CustomBody for Stream<B> {
     async fn write_response_body<W: Write>(self, mut writer: W) -> Result<(), W::Error> {
-        let Self { desk, watch, line } = self;
+        let Self { desk, watch } = self;
         let Watch { device, order, first, mut changes } = *watch;
         let heartbeat = desk.config().limits.heartbeat;
         let mut stopping = std::pin::pin!(desk.stopping());
@@ -70,8 +67,6 @@ impl<B: Backend> CustomBody for Stream<B> {
                 sent = event;
             }
         }
-        // The answer said that it is the last one on this connection.
-        line.close_after_this();
         Ok(())
     }
 }

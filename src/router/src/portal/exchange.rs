@@ -1,10 +1,11 @@
-//! picoserve's side of the portal: one request read, one answer written.
+//! One connection: its requests are read and looked at here. What goes elsewhere, and what is no request, is answered at once; the rest
+//! goes through picoserve to the desk.
 
 use super::desk::{Desk, Outcome};
-use super::head::{Head, Unreadable};
+use super::frame::{self, Fault, Frame};
+use super::head::{Addressee, Head, Unreadable};
 use super::reply::{Problem, Reply};
-use super::socket::{Line, Socket};
-use super::stream::Stream;
+use super::socket::{Line, Socket, State, farewell, receive, send};
 use super::{Backend, Limits, events};
 use picoserve::io::{Read, Write};
 use picoserve::request::{Path, Request, RequestParts};
@@ -13,37 +14,159 @@ use picoserve::response::{Content, IntoResponse as _, Response, ResponseWriter, 
 use picoserve::routing::{PathRouterService, Router};
 use picoserve::{Config, ResponseSent, Server, Timeouts};
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
-use tokio::time::Instant;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{Instant, timeout};
 
-/// A request's head and body together have to fit: at least 8 KiB for the head.
-const BUFFER: usize = 16 * 1024;
+/// What a client sends so that it need not send a body in vain (RFC 9110 section 10.1.1).
+const GO_ON: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
-/// Serves the requests of one connection.
-pub async fn converse<B: Backend>(desk: Rc<Desk<B>>, stream: Stream, peer: IpAddr, local: IpAddr, line: Rc<Line>, limits: &Limits) {
-    let config = Config::new(Timeouts {
-        start_read_request: length(limits.idle),
-        persistent_start_read_request: length(limits.idle),
-        read_request: length(limits.read),
-        write: length(limits.write),
-    })
-    .keep_connection_alive();
-    let secure = matches!(stream, Stream::Secure(_));
-    let mut buffer = vec![0; BUFFER];
-    let stopping = desk.stopping();
-    let closing = line.clone();
-    let last = async move {
-        tokio::select! {
-            () = closing.closing() => {}
-            () = stopping => {}
+/// Where a connection comes from, and where it came in.
+#[derive(Debug, Clone, Copy)]
+pub struct Ends {
+    /// The client's address.
+    pub peer: IpAddr,
+    /// The address at which it reached us.
+    pub local: IpAddr,
+    /// Whether by HTTPS.
+    pub secure: bool,
+}
+
+/// Serves the requests of one connection, one after the other.
+pub async fn converse<B, S>(desk: Rc<Desk<B>>, stream: S, ends: Ends, line: Rc<Line>, limits: &Limits)
+where
+    B: Backend,
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let Ends { peer, local, secure } = ends;
+    let mut shared = RefCell::new(stream);
+    let mut stopping = std::pin::pin!(desk.stopping());
+    let mut fresh_until = line.begun() + limits.fresh;
+    // What has arrived and is not answered yet.
+    let mut inbox = Vec::new();
+    loop {
+        line.is_now(State::Waiting);
+        let stream = shared.get_mut();
+        if inbox.is_empty() {
+            inbox = Vec::new();
+            let began = tokio::select! {
+                biased;
+                began = timeout(limits.idle, receive(stream, &mut inbox)) => began,
+                () = stopping.as_mut() => return,
+            };
+            if !matches!(began, Ok(Ok(1..))) {
+                return;
+            }
+        }
+        let read = match timeout(limits.read, request(stream, &mut inbox, limits)).await {
+            Ok(Some(read)) => read,
+            Ok(None) => return,
+            Err(_) => Err(Problem::TOO_SLOW),
+        };
+        line.is_now(State::Answering);
+        let (head, length) = match read {
+            Ok(read) => read,
+            Err(problem) => {
+                // Where this request ends is not known, so whatever follows must not be taken for the next one.
+                if send(stream, &Reply::problem(problem).wire(true), limits.write).await {
+                    line.is_now(State::Leaving);
+                    farewell(stream, limits.drain).await;
+                }
+                return;
+            }
+        };
+        let closes = if head.addressee(desk.config().host_of(secure), local) == Addressee::Elsewhere {
+            // Browsers keep connections, and have spare ones. One that was made before payment still ends here: closed without a word, the
+            // request goes out again on a new one (RFC 9110 section 9.2.2), which the gate lets through.
+            if Instant::now() >= fresh_until {
+                if desk.is_online(peer).await {
+                    return;
+                }
+                fresh_until = Instant::now() + limits.fresh;
+            }
+            let closes = head.close || desk.crowded();
+            let redirect = desk.redirect(secure, head.method == "HEAD", closes);
+            if !send(stream, &redirect, limits.write).await {
+                return;
+            }
+            if head.close && inbox.len() == length {
+                // It said itself that it sends nothing more, so nothing can cross the answer.
+                return;
+            }
+            closes
+        } else {
+            if !Box::pin(answered(&desk, &shared, ends, &line, limits, &inbox[..length])).await {
+                return;
+            }
+            head.close || line.closes()
+        };
+        if closes {
+            line.is_now(State::Leaving);
+            farewell(shared.get_mut(), limits.drain).await;
+            return;
+        }
+        inbox.drain(..length);
+        if desk.is_stopping() {
+            return;
+        }
+    }
+}
+
+/// Reads until `inbox` begins with a whole request, and gives its length; nothing where the client went away.
+async fn request<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: &mut S,
+    inbox: &mut Vec<u8>,
+    limits: &Limits,
+) -> Option<Result<(Head, usize), Problem>> {
+    let mut looked_at = 0;
+    let (head, begins, body) = loop {
+        match frame::find(inbox, &mut looked_at) {
+            Ok(Some(Frame { head, begins, body })) => break (head, begins, body),
+            Ok(None) => {}
+            Err(fault) => return Some(Err(problem_of(fault))),
+        }
+        if receive(stream, inbox).await.ok()? == 0 {
+            return None;
         }
     };
-    let app = Router::from_service(Exchange { desk, peer, local, secure, line: line.clone(), fresh_until: Instant::now() + limits.fresh });
-    let socket = Socket { stream, line, drain: limits.drain };
-    // What ends a connection early is the client's: it hung up, was too slow, or sent something that is no request.
-    let _ = Server::new_tokio(&app, &config, &mut buffer).with_graceful_shutdown(last, length(limits.stop)).serve(socket).await;
+    let length = begins + body;
+    if head.expects && inbox.len() < length && !send(stream, GO_ON, limits.write).await {
+        return None;
+    }
+    while inbox.len() < length {
+        if receive(stream, inbox).await.ok()? == 0 {
+            return None;
+        }
+    }
+    Some(Ok((head, length)))
+}
+
+fn problem_of(fault: Fault) -> Problem {
+    match fault {
+        Fault::TooLong => Problem::HEAD_TOO_LARGE,
+        Fault::Unreadable(Unreadable::Chunked) => Problem::CHUNKED,
+        Fault::Unreadable(Unreadable::TooLarge) => Problem::TOO_LARGE,
+        Fault::Unreadable(Unreadable::Length) => Problem::new(400, "bad_request", "the Content-Length must be one number"),
+        Fault::Unreadable(Unreadable::Malformed) => Problem::new(400, "bad_request", "this is no HTTP/1.1 request"),
+    }
+}
+
+/// Hands a request to picoserve; `false` where its answer could not be sent.
+async fn answered<B, S>(desk: &Rc<Desk<B>>, stream: &RefCell<S>, ends: Ends, line: &Rc<Line>, limits: &Limits, request: &[u8]) -> bool
+where
+    B: Backend,
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let read = length(limits.read);
+    let timeouts =
+        Timeouts { start_read_request: read, persistent_start_read_request: read, read_request: read, write: length(limits.write) };
+    let config = Config::new(timeouts).keep_connection_alive();
+    let app = Router::from_service(Exchange { desk: desk.clone(), ends, line: line.clone() });
+    let mut buffer = vec![0; request.len()];
+    Server::new_tokio(&app, &config, &mut buffer).serve(Socket { request, stream, line }).await.is_ok()
 }
 
 fn length(duration: Duration) -> picoserve::time::Duration {
@@ -52,11 +175,8 @@ fn length(duration: Duration) -> picoserve::time::Duration {
 
 struct Exchange<B> {
     desk: Rc<Desk<B>>,
-    peer: IpAddr,
-    local: IpAddr,
-    secure: bool,
+    ends: Ends,
     line: Rc<Line>,
-    fresh_until: Instant,
 }
 
 impl<B: Backend> PathRouterService for Exchange<B> {
@@ -69,21 +189,18 @@ impl<B: Backend> PathRouterService for Exchange<B> {
         writer: W,
     ) -> Result<ResponseSent, W::Error> {
         let bodiless = request.parts.method() == "HEAD";
-        let outcome = match read(&mut request).await {
-            Ok((mut head, body)) => {
-                head.secure = self.secure;
-                self.desk.answer(&head, &body, self.peer, self.local, Instant::now() >= self.fresh_until).await
+        let (outcome, asked_to_close) = match read(&mut request).await {
+            Some((mut head, body)) => {
+                head.secure = self.ends.secure;
+                (self.desk.answer(&head, &body, self.ends.peer).await, head.close)
             }
-            Err(problem) => {
-                // Where this request ends is not known, so whatever follows must not be taken for the next one.
-                self.line.stop_reading();
-                Outcome::Reply(Reply::problem(problem).last())
-            }
+            // It was whole when it came here.
+            None => (Outcome::Reply(Reply::problem(Problem::BAD_REQUEST).last()), true),
         };
         let connection = request.body_connection.finalize().await?;
         match outcome {
             Outcome::Reply(reply) => {
-                let close = reply.close || self.desk.crowded();
+                let close = reply.close || asked_to_close || self.desk.crowded();
                 let Reply { status, kind, headers, body, .. } = reply;
                 if close {
                     self.line.close_after_this();
@@ -92,17 +209,16 @@ impl<B: Backend> PathRouterService for Exchange<B> {
                 let content = Whole { kind, parts: body, bodiless, line: self.line.clone() };
                 Response::new(StatusCode::new(status), content)
                     .with_headers(headers.as_slice())
-                    .with_headers(close.then_some(("Connection", "close")))
+                    .with_headers(Some(("Connection", if close { "close" } else { "keep-alive" })))
                     .write_to(connection, writer)
                     .await
             }
-            Outcome::Nothing => {
-                self.line.cut();
-                std::future::pending().await
-            }
             Outcome::Events(watch) => {
                 self.line.ends_at(Instant::now() + self.desk.config().limits.stream);
-                let stream = events::Stream { desk: self.desk.clone(), watch, line: self.line.clone() };
+                self.line.is_now(State::Streaming);
+                self.line.close_after_this();
+                let stream = events::Stream { desk: self.desk.clone(), watch };
+                // picoserve itself says that the connection ends with it.
                 CustomResponse::build(StatusCode::OK)
                     .with_header("Content-Type", "text/event-stream")
                     .with_header("Cache-Control", "no-store")
@@ -115,24 +231,14 @@ impl<B: Backend> PathRouterService for Exchange<B> {
     }
 }
 
-async fn read<R: Read>(request: &mut Request<'_, R>) -> Result<(Head, Vec<u8>), Problem> {
-    let (head, length) = head_of(request.parts).map_err(|fault| match fault {
-        Unreadable::Chunked => Problem::CHUNKED,
-        Unreadable::TooLarge => Problem::TOO_LARGE,
-        Unreadable::Length => Problem::new(400, "bad_request", "the Content-Length must be one number"),
-        Unreadable::Malformed => Problem::new(400, "bad_request", "this is no HTTP/1.1 request"),
-    })?;
+/// The request as picoserve reads it.
+async fn read<R: Read>(request: &mut Request<'_, R>) -> Option<(Head, Vec<u8>)> {
+    let (head, length) = head_of(request.parts).ok()?;
     if length == 0 {
-        return Ok((head, Vec::new()));
+        return Some((head, Vec::new()));
     }
-    let body = request.body_connection.body();
-    if !body.entire_body_fits_into_buffer() {
-        return Err(Problem::TOO_LARGE);
-    }
-    match body.read_all().await {
-        Ok(body) => Ok((head, body.to_vec())),
-        Err(_) => Err(Problem::TOO_SLOW),
-    }
+    let body = request.body_connection.body().read_all().await.ok()?;
+    Some((head, body.to_vec()))
 }
 
 fn head_of(parts: RequestParts<'_>) -> Result<(Head, u64), Unreadable> {

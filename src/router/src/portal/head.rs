@@ -28,6 +28,10 @@ pub struct Head {
     pub origin: Origin,
     /// Whether it came over HTTPS. Not read from it: who took it in says so.
     pub secure: bool,
+    /// Whether its connection ends with the answer: it says so, or is of HTTP/1.0.
+    pub close: bool,
+    /// Whether the client waits for a word before it sends the body.
+    pub expects: bool,
 }
 
 /// Where a request comes from, as browsers tell.
@@ -79,7 +83,13 @@ impl Head {
             return Err(Unreadable::Malformed);
         }
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
-        let mut head = Self { method: method.to_owned(), path: path.to_owned(), query: query.to_owned(), ..Self::default() };
+        let mut head = Self {
+            method: method.to_owned(),
+            path: path.to_owned(),
+            query: query.to_owned(),
+            close: version == "HTTP/1.0",
+            ..Self::default()
+        };
         let (mut host, mut origin, mut referer, mut fetch_site, mut length) = (None, None, None, None, None);
         for (name, value) in headers {
             // Compared this way because names come in any case (RFC 9110 section 5.1).
@@ -108,6 +118,10 @@ impl Head {
                 referer = Some(value);
             } else if is("sec-fetch-site") {
                 fetch_site = Some(value);
+            } else if is("connection") {
+                head.close |= value.split(',').any(|option| option.trim().eq_ignore_ascii_case("close"));
+            } else if is("expect") {
+                head.expects |= value.eq_ignore_ascii_case("100-continue");
             }
         }
         // A number that is too large for any integer is a body that is too large.

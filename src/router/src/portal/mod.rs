@@ -7,22 +7,27 @@
 //!
 //! | file | what it does |
 //! | --- | --- |
-//! | `head`, `route` | pure: what a request says and asks |
+//! | `frame`, `head`, `route` | pure: where a request ends, what it says and asks |
 //! | `desk` | asks the backend, and sends each request to its call or page |
 //! | `api`, `pages`, `events` | the calls, the pages, the event stream |
 //! | `site`, `view`, `template`, `language`, `top`, `gzip`, `reply` | pure: pages and answers from values |
 //! | `colour`, `logo`, `overrides` | pure: what an operator may put in our place |
 //! | `own` | reads it from its files |
-//! | `exchange`, `socket` | picoserve: one request, one connection |
+//! | `exchange`, `socket` | one connection: its requests, and picoserve |
+//! | `crowd` | who is connected, and who gives way |
+//! | `kept` | answers' bytes that are sent again |
 //! | `stream`, `secure` | a connection, plain or by TLS; how TLS begins |
 
 mod api;
 pub mod colour;
+mod crowd;
 mod desk;
 mod events;
 mod exchange;
+pub mod frame;
 mod gzip;
 pub mod head;
+mod kept;
 pub mod language;
 mod logo;
 mod overrides;
@@ -42,20 +47,22 @@ pub use secure::Secure;
 pub use site::{Own, Site};
 pub use top::TEXTS;
 
+use crowd::{Crowd, Who};
+use exchange::Ends;
 use lango_core::request::{Answer, Request};
 use lango_core::tree::BTreeMap;
 use lango_core::units::{Mac, OrderId};
 use rustls::ServerConfig;
-use std::cell::RefCell;
-use std::collections::HashMap;
+use socket::{Line, State};
 use std::future::Future;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 use stream::Stream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, watch};
+use tokio::sync::{broadcast, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 /// What the portal needs of the rest of the program.
@@ -124,11 +131,11 @@ impl PortalConfig {
 /// How much one client, and all of them together, may take. The defaults are for a router; tests shorten them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// Connections at once. Read when the portal starts.
+    /// Connections at once; for one more somebody gives way. Read when the portal starts.
     pub connections: usize,
-    /// Connections at once of one address; more are closed unanswered. Read when the portal starts.
+    /// Connections at once of one device, whatever its addresses; more are closed unanswered. Read when the portal starts.
     pub per_address: usize,
-    /// Of `connections`, those over HTTPS: each costs more memory. Read when the portal starts.
+    /// Of `connections`, those over HTTPS: each costs more memory; for one more of them one of them gives way. Read when the portal starts.
     pub secure_connections: usize,
     /// For a client to agree on TLS, all in all.
     pub handshake: Duration,
@@ -186,6 +193,96 @@ impl From<TcpListener> for Doors {
     }
 }
 
+/// A door's certificate, where it speaks TLS.
+type Certificate = watch::Receiver<Option<Arc<ServerConfig>>>;
+
+/// The portal without its doors: serves connections one by one, whatever carries them.
+pub struct Portal<B> {
+    desk: Rc<desk::Desk<B>>,
+    stop: watch::Sender<bool>,
+    crowd: Crowd,
+    limits: Limits,
+}
+
+impl<B: Backend> Portal<B> {
+    /// With the limits that the config has now.
+    #[must_use]
+    pub fn new(config: watch::Receiver<PortalConfig>, backend: B) -> Self {
+        let limits = config.borrow().limits.clone();
+        let (stop, stopping) = watch::channel(false);
+        let crowd = Crowd::new(&limits);
+        let desk = Rc::new(desk::Desk::new(backend, config, stopping, crowd.clone()));
+        Self { desk, stop, crowd, limits }
+    }
+
+    /// Serves the requests of one connection from `peer`, which arrived at `local`, until it is over.
+    pub async fn converse<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: S, peer: IpAddr, local: IpAddr) {
+        let line = self.line(State::Waiting);
+        let limits = self.desk.config().limits.clone();
+        let ends = Ends { peer, local, secure: false };
+        until_over(&line, exchange::converse(self.desk.clone(), stream, ends, line.clone(), &limits)).await;
+    }
+
+    fn line(&self, state: State) -> Rc<Line> {
+        let now = Instant::now();
+        Rc::new(Line::new(now, now + self.desk.config().limits.connection, state))
+    }
+
+    /// Takes connections in, for ever.
+    async fn welcome(self: &Rc<Self>, listener: &TcpListener, certificate: Option<&Certificate>) {
+        loop {
+            match listener.accept().await {
+                Ok((stream, peer)) => {
+                    let tls = match certificate.map(|certificate| certificate.borrow().clone()) {
+                        None => None,
+                        Some(Some(config)) => Some(config),
+                        Some(None) => continue, // the connection is closed: there is no certificate to answer with
+                    };
+                    let peer = peer.ip().to_canonical();
+                    let who = self.desk.backend.device_of(peer).await.map_or(Who::Address(peer), Who::Device);
+                    let (secure, line) = match &tls {
+                        Some(_) => (true, self.line(State::Agreeing)),
+                        None => (false, self.line(State::Waiting)),
+                    };
+                    let Some(guest) = self.crowd.enter(who, line.clone(), secure) else { continue };
+                    let portal = self.clone();
+                    tokio::task::spawn_local(async move {
+                        until_over(&line, portal.connection(stream, peer, tls, line.clone())).await;
+                        drop(guest);
+                    });
+                }
+                Err(cause) => {
+                    log::warn!("portal: no connection can be accepted: {cause}");
+                    sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+    }
+
+    /// The same for HTTPS, where there is any.
+    async fn welcome_securely(self: &Rc<Self>, secure: Option<&Secure>) {
+        let Some(secure) = secure else { return std::future::pending().await };
+        self.welcome(&secure.listener, Some(&secure.config)).await;
+    }
+
+    async fn connection(&self, stream: TcpStream, peer: IpAddr, tls: Option<Arc<ServerConfig>>, line: Rc<Line>) {
+        let Ok(local) = stream.local_addr() else { return };
+        // Without it each answer waits for the client's acknowledgement of the one before: 44 ms instead of 0.2.
+        if stream.set_nodelay(true).is_err() {
+            return;
+        }
+        let limits = self.desk.config().limits.clone();
+        let ends = Ends { peer, local: local.ip().to_canonical(), secure: tls.is_some() };
+        let stream = match tls {
+            None => Some(Stream::Plain(stream)),
+            Some(config) => secure::agreed(stream, config, &limits).await,
+        };
+        if let Some(stream) = stream {
+            exchange::converse(self.desk.clone(), stream, ends, line, &limits).await;
+        }
+    }
+}
+
 /// Serves the portal until `shutdown`; then lets answers under way finish, [`Limits::stop`] at most.
 ///
 /// To be called inside a `LocalSet`. It does not fail: what goes wrong with one client is that client's, and a machine
@@ -197,140 +294,32 @@ pub async fn serve<B: Backend>(
     shutdown: impl Future<Output = ()>,
 ) {
     let doors = doors.into();
-    let limits = config.borrow().limits.clone();
-    let (stop, stopping) = watch::channel(false);
-    let places = Arc::new(Semaphore::new(limits.connections));
-    let desk = Rc::new(desk::Desk::new(backend, config, stopping, places.clone(), limits.connections));
-    let hall = Hall { desk, crowd: Crowd::default(), places: places.clone() };
+    let portal = Rc::new(Portal::new(config, backend));
     tokio::select! {
         () = shutdown => {}
-        () = hall.welcome(&doors.plain, None, &limits) => {}
-        () = hall.welcome_securely(doors.secure.as_ref(), &limits) => {}
+        () = portal.welcome(&doors.plain, None) => {}
+        () = portal.welcome_securely(doors.secure.as_ref()) => {}
     }
     drop(doors);
-    stop.send_replace(true);
-    // A place is given back when its connection ends, so all of them together are the end of all.
-    let all = u32::try_from(limits.connections).unwrap_or(u32::MAX);
-    if timeout(limits.stop, places.acquire_many(all)).await.is_err() {
-        log::info!("portal: {} connections were cut off", limits.connections.saturating_sub(places.available_permits()));
+    portal.stop.send_replace(true);
+    if timeout(portal.limits.stop, portal.crowd.emptied()).await.is_err() {
+        log::info!("portal: {} connections were cut off", portal.crowd.len());
     }
 }
 
-/// What all connections share, by whichever door they came.
-struct Hall<B> {
-    desk: Rc<desk::Desk<B>>,
-    crowd: Crowd,
-    places: Arc<Semaphore>,
-}
-
-/// What a door that speaks TLS has besides.
-type Inner<'a> = (&'a watch::Receiver<Option<Arc<ServerConfig>>>, Arc<Semaphore>);
-
-impl<B: Backend> Hall<B> {
-    /// Takes connections in, for ever.
-    async fn welcome(&self, listener: &TcpListener, inner: Option<Inner<'_>>, limits: &Limits) {
-        loop {
-            let secure_place = match &inner {
-                Some((_, places)) => places.clone().acquire_owned().await.ok(),
-                None => None,
-            };
-            match accept(listener, &self.places).await {
-                Ok((stream, peer, place)) => {
-                    let tls = match &inner {
-                        None => None,
-                        Some((config, _)) => match &*config.borrow() {
-                            Some(config) => Some(config.clone()),
-                            None => continue, // the connection is closed: there is no certificate to answer with
-                        },
-                    };
-                    if let Some(guest) = self.crowd.enter(peer.ip().to_canonical(), limits.per_address) {
-                        let desk = self.desk.clone();
-                        tokio::task::spawn_local(async move {
-                            connection(desk, stream, peer, tls).await;
-                            drop((place, secure_place, guest));
-                        });
-                    }
-                }
-                Err(cause) => {
-                    log::warn!("portal: no connection can be accepted: {cause}");
-                    sleep(Duration::from_millis(100)).await;
-                }
-            }
-        }
-    }
-
-    /// The same for HTTPS, where there is any.
-    async fn welcome_securely(&self, secure: Option<&Secure>, limits: &Limits) {
-        let Some(secure) = secure else { return std::future::pending().await };
-        let places = Arc::new(Semaphore::new(limits.secure_connections));
-        self.welcome(&secure.listener, Some((&secure.config, places)), limits).await;
-    }
-}
-
-/// The place comes first: who finds none waits in the kernel's queue, and costs us nothing there.
-async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> std::io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
-    let place = places.clone().acquire_owned().await.map_err(std::io::Error::other)?;
-    let (stream, peer) = listener.accept().await?;
-    Ok((stream, peer, place))
-}
-
-async fn connection<B: Backend>(desk: Rc<desk::Desk<B>>, stream: TcpStream, peer: SocketAddr, tls: Option<Arc<ServerConfig>>) {
-    let limits = desk.config().limits.clone();
-    let Ok(local) = stream.local_addr() else { return };
-    // Without it each answer waits for the client's acknowledgement of the one before: 44 ms instead of 0.2.
-    if stream.set_nodelay(true).is_err() {
-        return;
-    }
-    let line = Rc::new(socket::Line::new(Instant::now() + limits.connection));
+/// Carries on with a connection until its time is over, or another one needs its place.
+async fn until_over(line: &Line, conversation: impl Future<Output = ()>) {
     let overdue = async {
         // The end may be put off while we sleep, by a stream of events.
         while Instant::now() < line.end() {
             sleep_until(line.end()).await;
         }
     };
-    let conversation = async {
-        let stream = match tls {
-            None => Some(Stream::Plain(stream)),
-            Some(config) => secure::agreed(stream, config, &limits).await,
-        };
-        if let Some(stream) = stream {
-            exchange::converse(desk, stream, peer.ip().to_canonical(), local.ip().to_canonical(), line.clone(), &limits).await;
-        }
-    };
     tokio::select! {
+        biased;
         () = conversation => {}
         () = overdue => {}
         () = line.cutting() => {}
-    }
-}
-
-/// Who is connected, and how often.
-#[derive(Clone, Default)]
-struct Crowd(Rc<RefCell<HashMap<IpAddr, usize>>>);
-
-struct Guest(Crowd, IpAddr);
-
-impl Crowd {
-    fn enter(&self, address: IpAddr, most: usize) -> Option<Guest> {
-        let mut crowd = self.0.borrow_mut();
-        let count = crowd.entry(address).or_default();
-        if *count >= most {
-            return None;
-        }
-        *count += 1;
-        Some(Guest(self.clone(), address))
-    }
-}
-
-impl Drop for Guest {
-    fn drop(&mut self) {
-        let mut crowd = self.0.0.borrow_mut();
-        if let Some(count) = crowd.get_mut(&self.1) {
-            *count -= 1;
-            if *count == 0 {
-                crowd.remove(&self.1);
-            }
-        }
     }
 }
 
@@ -355,19 +344,5 @@ mod tests {
             };
             assert_eq!((config.url(), config.url_of(true)), (url.to_owned(), url.to_owned()));
         }
-    }
-
-    #[test]
-    fn a_crowd_of_one_address_is_held_back_and_forgotten() {
-        let crowd = Crowd::default();
-        let (a, b) = ("10.0.0.1".parse().unwrap(), "10.0.0.2".parse().unwrap());
-        let first = crowd.enter(a, 2);
-        let second = crowd.enter(a, 2);
-        assert!(first.is_some() && second.is_some() && crowd.enter(a, 2).is_none());
-        assert!(crowd.enter(b, 2).is_some(), "a neighbour is not held back");
-        drop(first);
-        assert!(crowd.enter(a, 2).is_some());
-        drop(second);
-        assert!(crowd.0.borrow().is_empty());
     }
 }

@@ -3,6 +3,7 @@
 use lango_core::request::Refusal;
 use serde_json::{Value, json};
 use std::borrow::Cow;
+use std::fmt::Write as _;
 
 /// An answer.
 #[derive(Debug)]
@@ -46,6 +47,8 @@ impl Problem {
     pub const TOO_SLOW: Self = Self::new(408, "too_slow", "the request did not arrive in time");
     /// The body is too large.
     pub const TOO_LARGE: Self = Self::new(413, "too_large", "a body may have 8192 bytes at most");
+    /// There is no end to the head.
+    pub const HEAD_TOO_LARGE: Self = Self::new(431, "head_too_large", "a request's head may have 8192 bytes and 100 headers at most");
     /// The body comes in chunks.
     pub const CHUNKED: Self = Self::new(411, "length_required", "send the body with a Content-Length; chunked bodies are not read");
     /// The body is not JSON.
@@ -161,6 +164,29 @@ impl Reply {
     pub fn with(mut self, name: &'static str, value: impl Into<Cow<'static, str>>) -> Self {
         self.headers.push((name, value.into()));
         self
+    }
+
+    /// The bytes of the whole answer, in the form that picoserve writes them in. For answers that are made before picoserve sees a request.
+    #[must_use]
+    pub fn wire(&self, close: bool) -> Vec<u8> {
+        let mut bytes = self.head_wire(close);
+        self.body.iter().for_each(|part| bytes.extend_from_slice(part));
+        bytes
+    }
+
+    /// The same without the body: the answer to a HEAD.
+    #[must_use]
+    pub fn head_wire(&self, close: bool) -> Vec<u8> {
+        let length: usize = self.body.iter().map(|part| part.len()).sum();
+        let mut text = String::with_capacity(320 + length);
+        let connection = if close { "close" } else { "keep-alive" };
+        // A String takes everything.
+        let _ = write!(text, "HTTP/1.1 {} \r\nContent-Type: {}\r\nContent-Length: {length}\r\n", self.status, self.kind);
+        for (name, value) in self.headers.iter().map(|(name, value)| (*name, value.as_ref())).chain([("Connection", connection)]) {
+            let _ = write!(text, "{name}: {value}\r\n");
+        }
+        text.push_str("\r\n");
+        text.into_bytes()
     }
 
     /// As the last answer on its connection.

@@ -4,7 +4,6 @@
 use super::Limits;
 use super::stream::Stream;
 use rustls::ServerConfig;
-use std::cell::RefCell;
 use std::future::Future;
 use std::io::Result;
 use std::pin::Pin;
@@ -37,30 +36,30 @@ pub fn agreed(stream: TcpStream, config: Arc<ServerConfig>, limits: &Limits) -> 
         let agreeing = TlsAcceptor::from(config).accept_with(stream, |session| session.set_buffer_limit(Some(WAITING)));
         // What goes wrong is the client's: it hung up, was too slow, knows no TLS of ours, or does not believe the certificate.
         let stream = timeout(limit, agreeing).await.ok()?.ok()?;
-        Some(Stream::Secure(Box::new(RefCell::new(stream))))
+        Some(Stream::Secure(Box::new(stream)))
     })
 }
 
 // What `stream` does over TLS: here, and never inlined there, so that it lies apart with the rest.
 
-type Both = RefCell<TlsStream<TcpStream>>;
+type Tls = TlsStream<TcpStream>;
 
 #[inline(never)]
-pub fn read(stream: &Both, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<Result<()>> {
-    Pin::new(&mut *stream.borrow_mut()).poll_read(cx, buf)
+pub fn read(stream: &mut Tls, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<Result<()>> {
+    Pin::new(stream).poll_read(cx, buf)
 }
 
 #[inline(never)]
-pub fn write(stream: &Both, cx: &mut Context<'_>, buf: &[u8]) -> Poll<Result<usize>> {
-    Pin::new(&mut *stream.borrow_mut()).poll_write(cx, buf)
+pub fn write(stream: &mut Tls, cx: &mut Context<'_>, buf: &[u8]) -> Poll<Result<usize>> {
+    Pin::new(stream).poll_write(cx, buf)
 }
 
 #[inline(never)]
-pub fn flush(stream: &Both, cx: &mut Context<'_>) -> Poll<Result<()>> {
-    Pin::new(&mut *stream.borrow_mut()).poll_flush(cx)
+pub fn flush(stream: &mut Tls, cx: &mut Context<'_>) -> Poll<Result<()>> {
+    Pin::new(stream).poll_flush(cx)
 }
 
 #[inline(never)]
-pub fn shutdown(stream: &Both, cx: &mut Context<'_>) -> Poll<Result<()>> {
-    Pin::new(&mut *stream.borrow_mut()).poll_shutdown(cx)
+pub fn shutdown(stream: &mut Tls, cx: &mut Context<'_>) -> Poll<Result<()>> {
+    Pin::new(stream).poll_shutdown(cx)
 }

@@ -1,38 +1,62 @@
-//! picoserve's socket over tokio's, as it should be (docs/decisions/0004-portal-socket.md): answers leave in one piece, and
-//! a client that does not go away after the last answer is cut off at one deadline, however it trickles.
+//! What lies between a connection and picoserve (docs/decisions/0004-portal-socket.md, 0037-street.md): picoserve gets one whole request
+//! that was looked at before, out of memory, and its answer leaves in one piece.
 
-use super::stream::{ReadHalf, Stream, WriteHalf};
 use picoserve::io::{Read, Write, embedded_io_async as eio};
 use picoserve::mem::{BorrowedBuffer, BorrowedCursor};
 use picoserve::{Timeouts, Timer, TokioRuntime};
-use std::cell::Cell;
-use std::rc::Rc;
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::time::Duration;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, BufWriter};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// Bytes of an answer that are gathered before they are sent.
-const WRITE_BUFFER: usize = 4 * 1024;
+/// What is read of a connection at once.
+const PIECE: usize = 4 * 1024;
+
+/// Room for a page's answer, so that it is not moved while it grows.
+const ANSWER: usize = 8 * 1024;
 
 /// The most that is read from a client after the last answer, so that a flood does not become work.
 const DRAIN: usize = 64 * 1024;
 
-/// What the handler of a request says to its connection, past picoserve.
+/// What a connection is doing. The later ones are worth more: where places are rare, the first here goes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum State {
+    /// It has not come to an agreement on TLS yet.
+    Agreeing,
+    /// It has its last answer.
+    Leaving,
+    /// Its next request has not arrived yet, or not all of it.
+    Waiting,
+    /// Events are sent on it. Whoever loses them asks by polling.
+    Streaming,
+    /// A request of its is being answered.
+    Answering,
+}
+
+/// What is known of a connection outside of its task, and what is said to it.
 #[derive(Debug)]
 pub struct Line {
+    begun: Instant,
     end: Cell<Instant>,
+    state: Cell<State>,
     held: Cell<bool>,
-    deaf: Cell<bool>,
-    last: Notify,
+    last: Cell<bool>,
     cut: Notify,
 }
 
 impl Line {
-    /// For a connection that must be over at `end`.
+    /// For a connection that began then, and must be over at `end`.
     #[must_use]
-    pub fn new(end: Instant) -> Self {
-        Self { end: Cell::new(end), held: Cell::new(false), deaf: Cell::new(false), last: Notify::new(), cut: Notify::new() }
+    pub fn new(begun: Instant, end: Instant, state: State) -> Self {
+        Self { begun, end: Cell::new(end), state: Cell::new(state), held: Cell::new(false), last: Cell::new(false), cut: Notify::new() }
+    }
+    /// When it began.
+    #[must_use]
+    pub const fn begun(&self) -> Instant {
+        self.begun
     }
     /// When it must be over.
     #[must_use]
@@ -43,20 +67,29 @@ impl Line {
     pub fn ends_at(&self, end: Instant) {
         self.end.set(end);
     }
+    /// What it is doing.
+    #[must_use]
+    pub fn state(&self) -> State {
+        self.state.get()
+    }
+    /// Says what it is doing now.
+    pub fn is_now(&self, state: State) {
+        self.state.set(state);
+    }
     /// While held, what is written is gathered: picoserve flushes between head and body.
     pub fn hold(&self, held: bool) {
         self.held.set(held);
     }
-    /// From now on the client is not listened to any more: to picoserve it looks as if it had closed its side, so a body
-    /// that nobody wants is not waited for.
-    pub fn stop_reading(&self) {
-        self.deaf.set(true);
-    }
     /// The answer under way is the last one.
     pub fn close_after_this(&self) {
-        self.last.notify_one();
+        self.last.set(true);
     }
-    /// The connection is over now, with no answer.
+    /// Whether [`Line::close_after_this`] was said.
+    #[must_use]
+    pub fn closes(&self) -> bool {
+        self.last.get()
+    }
+    /// The connection is over now, with no answer: another one needs its place.
     pub fn cut(&self) {
         self.cut.notify_one();
     }
@@ -64,20 +97,59 @@ impl Line {
     pub async fn cutting(&self) {
         self.cut.notified().await;
     }
-    /// Waits for [`Line::close_after_this`].
-    pub async fn closing(&self) {
-        self.last.notified().await;
-    }
 }
 
-/// A connection for picoserve.
-pub struct Socket {
-    /// The connection.
-    pub stream: Stream,
+/// Reads what has arrived, and adds it to `inbox`; 0 at the end. A connection on which nothing arrives holds no memory for it.
+///
+/// # Errors
+/// The connection's.
+pub async fn receive<S: AsyncRead + Unpin>(stream: &mut S, inbox: &mut Vec<u8>) -> std::io::Result<usize> {
+    poll_fn(|context| {
+        let mut piece = [std::mem::MaybeUninit::uninit(); PIECE];
+        let mut piece = ReadBuf::uninit(&mut piece);
+        Pin::new(&mut *stream).poll_read(context, &mut piece).map_ok(|()| {
+            inbox.extend_from_slice(piece.filled());
+            piece.filled().len()
+        })
+    })
+    .await
+}
+
+/// Sends `bytes` within `limit`; `false` where the client did not take them.
+pub async fn send<S: AsyncWrite + Unpin>(stream: &mut S, bytes: &[u8], limit: Duration) -> bool {
+    let sent = async {
+        stream.write_all(bytes).await?;
+        stream.flush().await
+    };
+    matches!(tokio::time::timeout(limit, sent).await, Ok(Ok(())))
+}
+
+/// Ends a connection so that the last answer arrives: closing with bytes unread makes the kernel send a reset, which can overtake the
+/// answer. So they are read, until one deadline that no trickle can put off.
+pub async fn farewell<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, limit: Duration) {
+    let said = async {
+        stream.shutdown().await?;
+        let (mut scratch, mut total) = ([0; 512], 0);
+        while total <= DRAIN {
+            match stream.read(&mut scratch).await? {
+                0 => break,
+                more => total += more,
+            }
+        }
+        std::io::Result::Ok(())
+    };
+    // Whatever comes of it, the connection is over.
+    let _ = tokio::time::timeout(limit, said).await;
+}
+
+/// One request, and the connection that its answer goes to.
+pub struct Socket<'c, S> {
+    /// The whole request, head and body.
+    pub request: &'c [u8],
+    /// The connection. Both halves only poll it, so neither holds it while it waits.
+    pub stream: &'c RefCell<S>,
     /// What its handler says to it.
-    pub line: Rc<Line>,
-    /// For the client to take the last answer and close.
-    pub drain: Duration,
+    pub line: &'c Line,
 }
 
 /// What went wrong with a connection.
@@ -91,100 +163,105 @@ impl eio::Error for Broken {
     }
 }
 
-/// The half that is read.
-pub struct Reading<'a> {
-    half: ReadHalf<'a>,
-    line: Rc<Line>,
+/// The request, to be read. Behind it is the end: to picoserve each request is its connection's last. Only while events are sent the
+/// connection itself is listened to, so that it is noticed when the client goes away.
+pub struct Reading<'a, S> {
+    rest: &'a [u8],
+    stream: &'a RefCell<S>,
+    line: &'a Line,
 }
 
 /// The half that is written.
-pub struct Writing<'a> {
-    half: BufWriter<WriteHalf<'a>>,
-    line: Rc<Line>,
+pub struct Writing<'a, S> {
+    stream: &'a RefCell<S>,
+    gathered: Vec<u8>,
+    line: &'a Line,
 }
 
-impl eio::ErrorType for Reading<'_> {
+impl<S> eio::ErrorType for Reading<'_, S> {
     type Error = Broken;
 }
 
-impl Read for Reading<'_> {
+impl<S: AsyncRead + Unpin> Read for Reading<'_, S> {
     async fn read(&mut self, buf: &mut [u8]) -> Result<usize, Broken> {
-        if self.line.deaf.get() {
-            return Ok(0);
+        if self.rest.is_empty() && self.line.state() == State::Streaming {
+            let stream = self.stream;
+            return Ok(poll_fn(|context| {
+                let mut piece = ReadBuf::new(buf);
+                Pin::new(&mut *stream.borrow_mut()).poll_read(context, &mut piece).map_ok(|()| piece.filled().len())
+            })
+            .await?);
         }
-        Ok(self.half.read(buf).await?)
+        let length = buf.len().min(self.rest.len());
+        let (now, later) = self.rest.split_at(length);
+        buf[..length].copy_from_slice(now);
+        self.rest = later;
+        Ok(length)
     }
 }
 
-impl eio::ErrorType for Writing<'_> {
+impl<S> eio::ErrorType for Writing<'_, S> {
     type Error = Broken;
 }
 
-impl eio::Write for Writing<'_> {
+impl<S: AsyncWrite + Unpin> eio::Write for Writing<'_, S> {
     async fn write(&mut self, buf: &[u8]) -> Result<usize, Broken> {
-        self.half.write_all(buf).await?;
+        self.gathered.extend_from_slice(buf);
         Ok(buf.len())
     }
     async fn flush(&mut self) -> Result<(), Broken> {
         if !self.line.held.get() {
-            self.half.flush().await?;
+            let mut sent = 0;
+            while sent < self.gathered.len() {
+                match poll_fn(|context| Pin::new(&mut *self.stream.borrow_mut()).poll_write(context, &self.gathered[sent..])).await? {
+                    0 => return Err(Broken(std::io::ErrorKind::WriteZero.into())),
+                    more => sent += more,
+                }
+            }
+            self.gathered.clear();
+            poll_fn(|context| Pin::new(&mut *self.stream.borrow_mut()).poll_flush(context)).await?;
         }
         Ok(())
     }
 }
 
-impl Write for Writing<'_> {
+impl<S: AsyncWrite + Unpin> Write for Writing<'_, S> {
     async fn write_with<F: FnOnce(BorrowedCursor<'_>) -> R, R>(&mut self, f: F) -> Result<R, Broken> {
         let mut bytes = [0; 256];
         let mut buffer = BorrowedBuffer::new(&mut bytes);
         let output = f(buffer.unfilled());
-        self.half.write_all(buffer.filled()).await?;
+        self.gathered.extend_from_slice(buffer.filled());
         Ok(output)
     }
     async fn write_fmt(&mut self, args: std::fmt::Arguments<'_>) -> Result<(), Broken> {
         // picoserve's own formats again and again where its buffer is too small, and flushes in between.
-        match args.as_str() {
-            Some(text) => self.half.write_all(text.as_bytes()).await?,
-            None => self.half.write_all(args.to_string().as_bytes()).await?,
-        }
-        Ok(())
+        Ok(std::io::Write::write_fmt(&mut self.gathered, args)?)
     }
 }
 
-impl picoserve::io::Socket<TokioRuntime> for Socket {
+impl<S: AsyncRead + AsyncWrite + Unpin> picoserve::io::Socket<TokioRuntime> for Socket<'_, S> {
     type Error = Broken;
-    type ReadHalf<'a> = Reading<'a>;
-    type WriteHalf<'a> = Writing<'a>;
+    type ReadHalf<'a>
+        = Reading<'a, S>
+    where
+        Self: 'a;
+    type WriteHalf<'a>
+        = Writing<'a, S>
+    where
+        Self: 'a;
 
-    fn split(&mut self) -> (Reading<'_>, Writing<'_>) {
-        let (reading, writing) = self.stream.split();
-        let line = self.line.clone();
-        (Reading { half: reading, line: line.clone() }, Writing { half: BufWriter::with_capacity(WRITE_BUFFER, writing), line })
+    fn split(&mut self) -> (Reading<'_, S>, Writing<'_, S>) {
+        let (stream, line) = (self.stream, self.line);
+        (Reading { rest: self.request, stream, line }, Writing { stream, gathered: Vec::with_capacity(ANSWER), line })
     }
 
-    /// As [`Socket::shutdown`]: even the client of a broken request should be able to read what was answered.
-    async fn abort<T: Timer<TokioRuntime>>(self, timeouts: &Timeouts, timer: &T) -> Result<(), picoserve::Error<Broken>> {
-        self.shutdown(timeouts, timer).await
+    /// The connection may go on: that is for whoever handed in the request.
+    async fn abort<T: Timer<TokioRuntime>>(self, _timeouts: &Timeouts, _timer: &T) -> Result<(), picoserve::Error<Broken>> {
+        Ok(())
     }
 
-    async fn shutdown<T: Timer<TokioRuntime>>(mut self, _timeouts: &Timeouts, _timer: &T) -> Result<(), picoserve::Error<Broken>> {
-        // Closing with bytes unread makes the kernel send a reset, which can overtake the answer: so they are read, until
-        // one deadline that no trickle can put off.
-        let (mut reading, mut writing) = self.stream.split();
-        let farewell = async {
-            tokio::io::AsyncWriteExt::shutdown(&mut writing).await?;
-            let (mut scratch, mut total) = ([0; 512], 0);
-            loop {
-                match reading.read(&mut scratch).await? {
-                    0 => return Ok(()),
-                    more if total + more > DRAIN => return Ok(()),
-                    more => total += more,
-                }
-            }
-        };
-        match tokio::time::timeout(self.drain, farewell).await {
-            Ok(Err(cause)) => Err(picoserve::Error::Read(Broken(cause))),
-            Ok(Ok(())) | Err(_) => Ok(()),
-        }
+    /// As [`Socket::abort`].
+    async fn shutdown<T: Timer<TokioRuntime>>(self, _timeouts: &Timeouts, _timer: &T) -> Result<(), picoserve::Error<Broken>> {
+        Ok(())
     }
 }

@@ -1,0 +1,214 @@
+//! Who is connected, how often, and who gives way where places are rare.
+
+use super::Limits;
+use super::socket::{Line, State};
+use lango_core::tree::BTreeMap;
+use lango_core::units::Mac;
+use std::cell::{Cell, RefCell};
+use std::cmp::Reverse;
+use std::net::IpAddr;
+use std::rc::Rc;
+use tokio::sync::Notify;
+
+/// Whose a connection is. A device has as many IPv6 addresses as it likes, so they all count as one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Who {
+    /// A device of the LAN.
+    Device(Mac),
+    /// An address that no device is known to have.
+    Address(IpAddr),
+}
+
+/// All connections, by whichever door they came. Whoever has to go is none of them from that moment on: nobody waits for its place.
+#[derive(Debug, Clone)]
+pub struct Crowd(Rc<Guests>);
+
+#[derive(Debug)]
+struct Guests {
+    all: RefCell<BTreeMap<u64, Entry>>,
+    next: Cell<u64>,
+    emptied: Notify,
+    most: usize,
+    most_of_one: usize,
+    most_secure: usize,
+}
+
+#[derive(Debug)]
+struct Entry {
+    who: Who,
+    line: Rc<Line>,
+    secure: bool,
+}
+
+/// A connection's entry, for as long as it is kept.
+#[derive(Debug)]
+pub struct Guest(Crowd, u64);
+
+impl Crowd {
+    /// With room for as many as `limits` say.
+    pub fn new(limits: &Limits) -> Self {
+        Self(Rc::new(Guests {
+            all: RefCell::default(),
+            next: Cell::new(0),
+            emptied: Notify::new(),
+            most: limits.connections,
+            most_of_one: limits.per_address,
+            most_secure: limits.secure_connections,
+        }))
+    }
+
+    /// Lets a connection in; none where its owner has as many as it may have. One that has its last answer and is only not closed yet
+    /// goes before anybody is refused for it: a phone that asks for the next thing at once has done nothing wrong. Where all places are
+    /// taken, or all of those over HTTPS for one of them, somebody gives way.
+    pub fn enter(&self, who: Who, line: Rc<Line>, secure: bool) -> Option<Guest> {
+        let mut all = self.0.all.borrow_mut();
+        let own = || all.iter().filter(|(_, other)| other.who == who);
+        if own().count() >= self.0.most_of_one {
+            let left = own().find(|(_, other)| other.line.state() == State::Leaving).map(|(number, _)| *number)?;
+            cut(&mut all, left);
+        }
+        if secure && all.values().filter(|other| other.secure).count() >= self.0.most_secure {
+            make_room(&mut all, |other| other.secure);
+        }
+        if all.len() >= self.0.most {
+            make_room(&mut all, |_| true);
+        }
+        let number = self.0.next.replace(self.0.next.get() + 1);
+        all.insert(number, Entry { who, line, secure });
+        Some(Guest(self.clone(), number))
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.all.borrow().len()
+    }
+
+    /// Whether more than half of the places are taken.
+    pub fn is_half_full(&self) -> bool {
+        self.len() > self.0.most - self.0.most / 2
+    }
+
+    /// Waits until nobody is there any more.
+    pub async fn emptied(&self) {
+        while self.len() > 0 {
+            self.0.emptied.notified().await;
+        }
+    }
+}
+
+/// Cuts one of those connections for another one's sake: of whoever has the most of them, the one that is worth least
+/// ([`super::socket::State`]), and of those the oldest. So nobody who takes many places keeps out who needs one.
+fn make_room(all: &mut BTreeMap<u64, Entry>, among: impl Fn(&Entry) -> bool) {
+    let mut counts = BTreeMap::<Who, usize>::new();
+    all.values().filter(|entry| among(entry)).for_each(|entry| *counts.entry(entry.who).or_default() += 1);
+    let worth = |entry: &Entry| (counts.get(&entry.who).copied(), Reverse((entry.line.state(), entry.line.begun())));
+    let least = all.iter().filter(|(_, entry)| among(entry)).max_by_key(|(_, entry)| worth(entry)).map(|(number, _)| *number);
+    if let Some(number) = least {
+        cut(all, number);
+    }
+}
+
+fn cut(all: &mut BTreeMap<u64, Entry>, number: u64) {
+    if let Some(entry) = all.remove(&number) {
+        entry.line.cut();
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        let guests = &self.0.0;
+        let mut all = guests.all.borrow_mut();
+        all.remove(&self.1);
+        if all.len() == 0 {
+            guests.emptied.notify_one();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+    use tokio::time::{Instant, timeout};
+
+    const A: Who = Who::Device(Mac([2, 0, 0, 0, 0, 1]));
+    const B: Who = Who::Device(Mac([2, 0, 0, 0, 0, 2]));
+    const C: Who = Who::Address(IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 3)));
+
+    const D: Who = Who::Device(Mac([2, 0, 0, 0, 0, 4]));
+
+    fn crowd(connections: usize, per_address: usize, secure_connections: usize) -> Crowd {
+        Crowd::new(&Limits { connections, per_address, secure_connections, ..Limits::default() })
+    }
+
+    fn line(state: State) -> Rc<Line> {
+        Rc::new(Line::new(Instant::now(), Instant::now(), state))
+    }
+
+    #[test]
+    fn a_crowd_of_one_device_is_held_back_and_forgotten() {
+        let crowd = crowd(9, 2, 9);
+        let first = crowd.enter(A, line(State::Waiting), false);
+        let second = crowd.enter(A, line(State::Waiting), true);
+        assert!(first.is_some() && second.is_some() && crowd.enter(A, line(State::Waiting), false).is_none());
+        assert!(crowd.enter(B, line(State::Waiting), false).is_some(), "a neighbour is not held back");
+        drop(first);
+        assert!(crowd.enter(A, line(State::Waiting), false).is_some());
+        drop(second);
+        assert!(crowd.0.all.borrow().is_empty());
+    }
+
+    #[test]
+    fn who_has_its_last_answer_is_in_nobody_s_way() {
+        let crowd = crowd(9, 2, 9);
+        let lines = [line(State::Waiting), line(State::Waiting)];
+        let _inside = lines.clone().map(|line| crowd.enter(A, line, false).unwrap());
+        assert!(crowd.enter(A, line(State::Waiting), false).is_none());
+        lines[1].is_now(State::Leaving);
+        let third = crowd.enter(A, line(State::Waiting), false);
+        assert!(
+            third.is_some() && crowd.enter(A, line(State::Waiting), false).is_none(),
+            "it took that one's place, and there is no other"
+        );
+    }
+
+    #[test]
+    fn who_has_most_gives_way_first() {
+        use State::{Agreeing, Answering, Leaving, Streaming, Waiting};
+        // Connections in the order in which they came, which of them is cut for one more, and which for one more over HTTPS.
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            for (guests, gone, gone_of_secure) in [
+                (&[(A, Waiting, false), (B, Waiting, true), (B, Waiting, false)][..], 1, 1),
+                (&[(A, Leaving, true), (B, Answering, false), (B, Streaming, false), (C, Waiting, false)], 2, 0),
+                (&[(A, Answering, true), (B, Waiting, true), (C, Leaving, false)], 2, 1),
+                (&[(A, Answering, false), (B, Streaming, true), (C, Waiting, false)], 2, 1),
+                (&[(A, Waiting, true), (B, Waiting, true), (C, Waiting, false)], 0, 0),
+                (&[(A, Answering, false), (A, Answering, false), (B, Waiting, true)], 0, 2),
+                (&[(A, Leaving, true), (B, Agreeing, true), (C, Waiting, false)], 1, 1),
+            ] {
+                let secure = guests.iter().filter(|(_, _, secure)| *secure).count();
+                for (more_secure, cut) in [(false, gone), (true, gone_of_secure)] {
+                    let crowd = crowd(if more_secure { 99 } else { guests.len() }, 9, if more_secure { secure } else { 99 });
+                    let mut inside = Vec::new();
+                    for (second, (who, state, secure)) in (0..).zip(guests) {
+                        let begun = Instant::now() + Duration::from_secs(second);
+                        let line = Rc::new(Line::new(begun, begun, *state));
+                        inside.push((crowd.enter(*who, line.clone(), *secure).unwrap(), line));
+                    }
+                    let one_more = crowd.enter(D, line(State::Waiting), more_secure);
+                    assert!(one_more.is_some() && crowd.len() == guests.len(), "its place is free at once");
+                    let mut gone = Vec::new();
+                    for (index, (_, line)) in inside.iter().enumerate() {
+                        if timeout(Duration::ZERO, line.cutting()).await.is_ok() {
+                            gone.push(index);
+                        }
+                    }
+                    assert_eq!(gone, [cut], "{guests:?}");
+                    drop((inside, one_more));
+                    timeout(Duration::from_secs(9), crowd.emptied()).await.expect("nobody is left");
+                }
+            }
+        });
+    }
+}
