@@ -9,6 +9,7 @@ mod kernel;
 mod messages;
 mod portal;
 mod radius;
+mod surface;
 mod text;
 mod updates;
 
@@ -24,6 +25,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("sms", cloud::sms),
     ("http", portal::http),
     ("leases", portal::leases),
+    ("portal", surface::surface),
     ("control", messages::control),
     ("down", messages::down),
     ("up", messages::up),
