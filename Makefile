@@ -50,7 +50,7 @@ chaos: ## hundreds of payments while everything is killed, cut off and slowed, t
 	@$(build_programs) -p lango-chaos
 	@LANGO_BIN_DIR=$(programs) tools/as-root.sh $(programs)/lango-chaos $(if $(filter-out 0,$(PAGE)),--page docs/chaos.md)
 
-bench: ## grants, forwarding, take-over and memory of the routers' program beside plain NAT, written to docs/bench.md; QUICK=1: a short look at this machine's build, nothing is written
+bench: ## grants, forwarding, take-over and memory of the routers' program beside plain NAT, the portal beside a bare server, written to docs/bench.md; QUICK=1: a short look at this machine's build, nothing is written
 ifneq ($(filter-out 0,$(QUICK)),)
 	@tools/setup.sh build lab
 	@cargo build --profile lab -p lango -p lango-relay -p lango-bench

@@ -10,7 +10,7 @@ use crate::network::{Memory, Network};
 use crate::plan::Plan;
 use crate::report::{Report, count};
 use crate::traffic::Sink;
-use crate::{installing, rest, restart};
+use crate::{installing, portal, rest, restart};
 use anyhow::{Context as _, Result};
 use lango_core::request::OnlineView;
 use lango_core::units::PackageId;
@@ -56,7 +56,8 @@ impl Bench {
     ///
     /// # Errors
     /// When something does not work; a figure that is bad is no error.
-    pub fn run(mut self) -> Result<Report> {
+    pub fn run(mut self) -> Result<(Report, Report)> {
+        let portal = self.portal().context("the portal")?;
         self.noise().context("before Lango runs")?;
         self.without_speeds()?;
         self.lango.flush()?;
@@ -65,7 +66,26 @@ impl Bench {
         self.lango.flush()?;
         self.lango.stop()?;
         self.memory_with_relay().context("with a relay")?;
-        Ok(self.report)
+        Ok((self.report, portal))
+    }
+
+    /// Only the portal.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub fn run_portal(mut self) -> Result<Report> {
+        self.portal()
+    }
+
+    /// The portal with nobody online, in a daemon of its own: what is measured afterwards begins with a new one.
+    fn portal(&mut self) -> Result<Report> {
+        let mut report = Report::of_portal();
+        self.lango.start(&self.memory.path().join("portal"))?;
+        portal::run(&self.plan, &self.plain, &self.gated, self.lango.pid()?, &mut report)?;
+        self.lango.flush()?;
+        self.lango.stop()?;
+        self.plain.router.nft("delete table ip bare")?;
+        Ok(report)
     }
 
     /// The two networks before one of them has a gate: how far from 1 a ratio is that should be 1.

@@ -22,7 +22,7 @@ use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 /// The portal's port.
-const PORTAL_PORT: u16 = 8088;
+pub const PORTAL_PORT: u16 = 8088;
 
 /// The router's name.
 pub const NAME: &str = "bench";

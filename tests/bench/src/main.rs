@@ -1,5 +1,6 @@
-//! `make bench`: the gate beside plain NAT, in one run on one machine, and the table that README quotes.
+//! `make bench`: the gate beside plain NAT and the portal beside a bare server, in one run on one machine, and the tables that README quotes.
 
+mod bare;
 mod bench;
 mod cloud;
 mod daemon;
@@ -8,8 +9,10 @@ mod figures;
 mod forwarding;
 mod grants;
 mod installing;
+mod load;
 mod network;
 mod plan;
+mod portal;
 mod program;
 mod report;
 mod rest;
@@ -31,18 +34,19 @@ const END: &str = "<!-- make bench: end -->";
 const LIMIT: Duration = Duration::from_secs(20 * 60);
 
 fn main() -> Result<()> {
-    let (mut plan, mut page, mut readme, mut installing, mut memory) = (Plan::FULL, None, None, false, false);
+    let (mut plan, mut page, mut readme, mut installing, mut memory, mut portal) = (Plan::FULL, None, None, false, false, false);
     let mut parser = lexopt::Parser::from_env();
     while let Some(argument) = parser.next()? {
         match argument {
             Long("quick") => plan = Plan::QUICK,
             Long("installing") => installing = true,
             Long("memory") => memory = true,
+            Long("portal") => portal = true,
             Long("page") => page = Some(PathBuf::from(parser.value()?)),
             Long("readme") => readme = Some(PathBuf::from(parser.value()?)),
             Long("help") => {
                 println!(
-                    "lango-bench [--quick] [--page FILE] [--readme FILE] | --installing | --memory\n\nFILE gets the table; README only between its marks.\n--installing: only how long thousands of speeds hold up others.\n--memory: only the daemon's memory, up to 1,000 online and after take-overs, without a relay and with one; about five minutes."
+                    "lango-bench [--quick] [--page FILE] [--readme FILE] | --installing | --memory | --portal\n\nFILE gets the table; README only between its marks.\n--installing: only how long thousands of speeds hold up others.\n--memory: only the daemon's memory, up to 1,000 online and after take-overs, without a relay and with one; about five minutes.\n--portal: only the portal, beside a bare server; about two minutes."
                 );
                 return Ok(());
             }
@@ -69,17 +73,24 @@ fn main() -> Result<()> {
     if memory {
         return bench.run_memory();
     }
-    let report = bench.run()?;
+    if portal {
+        println!("\n{}", bench.run_portal()?.table(true));
+        return Ok(());
+    }
+    let (report, portal) = bench.run()?;
     let minutes = begun.elapsed().as_secs_f64() / 60.0;
-    println!("\n{}\n  {minutes:.1} minutes", report.table(true));
+    println!("\n{}\n{}\n  {minutes:.1} minutes", report.table(true), portal.table(true));
     let about = format!("Measured by `make bench` in {minutes:.0} minutes on {machine}; load before: {load}. {}.", program.words());
     if let Some(page) = page {
-        let text = include_str!("page.txt").replace("{about}", &about).replace("{table}", &report.table(true));
+        let text = include_str!("page.txt")
+            .replace("{about}", &about)
+            .replace("{table}", &report.table(true))
+            .replace("{portal}", &portal.table(true));
         std::fs::write(&page, text).with_context(|| format!("{}", page.display()))?;
     }
     if let Some(readme) = readme {
         let text = std::fs::read_to_string(&readme).with_context(|| format!("{}", readme.display()))?;
-        let section = format!("{}\n{about}\n", report.table(false));
+        let section = format!("{}\n{}\n{about}\n", report.table(false), portal.table(false));
         let text = report::replace_between(&text, BEGIN, END, &section).with_context(|| format!("{}", readme.display()))?;
         std::fs::write(&readme, text).with_context(|| format!("{}", readme.display()))?;
     }

@@ -43,7 +43,7 @@ impl Plan {
     pub const QUICK: Self = Self {
         fills: &[1, 300],
         grants: 20,
-        phones: 4,
+        phones: 7,
         rounds: 3,
         warm: Duration::from_millis(100),
         window: Duration::from_millis(200),

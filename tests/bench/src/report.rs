@@ -53,34 +53,63 @@ const LINES: &[Line] = &[
     line("processor", "idle: processor time a minute", ""),
 ];
 
+/// The same of the portal. "Each" is a connection for each request.
+const PORTAL: &[Line] = &[
+    key("redirects-kept", "redirects a second on kept connections, portal / bare server", "≥ 0.6"),
+    line("redirects-kept-times", "… median / 99 of 100 of the portal's times (the bare server's)", ""),
+    key("redirects-each", "redirects a second, a connection each", "≥ 0.6"),
+    line("redirects-each-times", "… times, with the connection's beginning", ""),
+    key("pages-kept", "whole pages a second on kept connections", ""),
+    line("pages-kept-times", "… times", ""),
+    key("pages-each", "whole pages a second, a connection each", ""),
+    line("pages-each-times", "… times, with the connection's beginning", ""),
+    key("first-byte", "slow clients hold so many: a good phone's first byte, median / 99 of 100 / worst", "≤ 1 s"),
+    key("portal-memory", "memory of the daemon, so many open (own + program file)", ""),
+    key("portal-memory-after", "the same when they are gone", ""),
+    line("page", "the page that was asked for, with its head", ""),
+];
+
 /// What was measured so far.
-#[derive(Default)]
 pub struct Report {
+    lines: &'static [Line],
+    columns: &'static str,
     cells: BTreeMap<(&'static str, u32), String>,
 }
 
+impl Default for Report {
+    /// For the gate.
+    fn default() -> Self {
+        Self { lines: LINES, columns: "devices online", cells: BTreeMap::new() }
+    }
+}
+
 impl Report {
+    /// For the portal.
+    pub fn of_portal() -> Self {
+        Self { lines: PORTAL, columns: "connections", cells: BTreeMap::new() }
+    }
+
     /// Notes a figure, and prints it.
     ///
     /// # Panics
     /// When there is no line of that name.
     pub fn set(&mut self, id: &'static str, online: u32, text: String) {
-        let line = LINES.iter().find(|line| line.id == id).unwrap_or_else(|| panic!("no line {id}"));
-        println!("    {:>6} online  {}: {text}", count(online), line.name);
+        let line = self.lines.iter().find(|line| line.id == id).unwrap_or_else(|| panic!("no line {id}"));
+        println!("    {:>6} {}  {}: {text}", count(online), self.columns.rsplit(' ').next().unwrap_or_default(), line.name);
         self.cells.insert((id, online), text);
     }
 
     /// As Markdown: every line, or those that README has.
     pub fn table(&self, all: bool) -> String {
         let columns: std::collections::BTreeSet<u32> = self.cells.keys().map(|(_, online)| *online).collect();
-        let mut text = String::from("| devices online |");
+        let mut text = format!("| {} |", self.columns);
         for column in &columns {
             let _infallible = write!(text, " {} |", count(*column));
         }
         text.push_str(" aim |\n| --- |");
         text.push_str(&" --- |".repeat(columns.len() + 1));
         text.push('\n');
-        for line in LINES.iter().filter(|line| (all || line.key) && self.cells.keys().any(|(id, _)| *id == line.id)) {
+        for line in self.lines.iter().filter(|line| (all || line.key) && self.cells.keys().any(|(id, _)| *id == line.id)) {
             let _infallible = write!(text, "| {} |", line.name);
             for column in &columns {
                 let _infallible = write!(text, " {} |", self.cells.get(&(line.id, *column)).map_or("", String::as_str));
@@ -163,7 +192,9 @@ mod tests {
 
     #[test]
     fn each_line_has_a_name_of_its_own() {
-        let ids: std::collections::BTreeSet<_> = LINES.iter().map(|line| line.id).collect();
-        assert_eq!(ids.len(), LINES.len());
+        for lines in [LINES, PORTAL] {
+            let ids: std::collections::BTreeSet<_> = lines.iter().map(|line| line.id).collect();
+            assert_eq!(ids.len(), lines.len());
+        }
     }
 }
