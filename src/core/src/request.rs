@@ -108,10 +108,10 @@ pub enum Request {
         /// Who.
         device: Mac,
     },
-    /// Is nothing left of what this device was on last?
-    UsedUp {
-        /// Who asks.
-        device: Mac,
+    /// What the portal's start page shows, all of it at once.
+    Start {
+        /// Who looks at it; nothing: nobody whom the router knows.
+        device: Option<Mac>,
     },
     /// Operator: how the router is.
     Status,
@@ -166,7 +166,7 @@ impl Request {
                 | Self::Reclaim { .. }
                 | Self::CheckSession { .. }
                 | Self::MyAccount { .. }
-                | Self::UsedUp { .. }
+                | Self::Start { device: Some(_) }
                 | Self::Sessions
                 | Self::Accounts
         )
@@ -197,9 +197,8 @@ pub enum Answer {
     Session(SessionView),
     /// To [`Request::CheckSession`].
     CheckSession(Option<SessionView>),
-    /// To [`Request::UsedUp`]: what was bought last on the account that is used up; nothing where the device is online, where something is
-    /// left, or where nothing ever was.
-    UsedUp(Option<PackageId>),
+    /// To [`Request::Start`].
+    Start(Box<StartView>),
     /// Done, and nothing to say.
     Done,
     /// To [`Request::Status`].
@@ -248,7 +247,7 @@ impl Answer {
             "latest_payment" => Self::LatestPayment(serde_json::from_slice(value)?),
             "session" => Self::Session(serde_json::from_slice(value)?),
             "check_session" => Self::CheckSession(serde_json::from_slice(value)?),
-            "used_up" => Self::UsedUp(serde_json::from_slice(value)?),
+            "start" => Self::Start(serde_json::from_slice(value)?),
             "done" => Self::Done,
             "status" => Self::Status(serde_json::from_slice(value)?),
             "sessions" => Self::Sessions(serde_json::from_slice(value)?),
@@ -265,6 +264,22 @@ impl Answer {
             other => return Err(serde::de::Error::custom(format_args!("nobody knows the answer {other:?}"))),
         })
     }
+}
+
+/// What there is for a device to see.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StartView {
+    /// As to [`Request::CheckSession`].
+    pub session: Option<SessionView>,
+    /// As to [`Request::LatestPayment`].
+    pub latest: Option<PaymentView>,
+    /// What was bought last on the account that it was on last and that is used up; nothing where it is online, where something is left, or
+    /// where nothing ever was.
+    pub used_up: Option<PackageId>,
+    /// As to [`Request::Packages`].
+    pub packages: Vec<Package>,
+    /// Whether payments are possible now, as to [`Request::Status`].
+    pub payments: bool,
 }
 
 /// Why something cannot be done: the `code` of the contract's errors.

@@ -41,7 +41,7 @@ fn answers_come_back() {
         Answer::Packages(Vec::new()),
         Answer::LatestPayment(None),
         Answer::CheckSession(None),
-        Answer::UsedUp(None),
+        Answer::Start(Box::default()),
         Answer::Done,
         Answer::Sessions(Vec::new()),
         Answer::Accounts(Vec::new()),

@@ -7,7 +7,8 @@ use lango::portal::{Backend, Limits, Own, Portal, PortalConfig, Site};
 use lango_core::message::Reason;
 use lango_core::package::{self, Package};
 use lango_core::request::{
-    Answer, Failures, MyAccountView, MyDeviceView, PaymentStatus, PaymentView, RedeemedView, Refusal, Request, SessionView, StatusView,
+    Answer, Failures, MyAccountView, MyDeviceView, PaymentStatus, PaymentView, RedeemedView, Refusal, Request, SessionView, StartView,
+    StatusView,
 };
 use lango_core::time::Wall;
 use lango_core::tree::BTreeMap;
@@ -144,8 +145,15 @@ impl Backend for Desk {
                 failures: Failures::default(),
             }),
             Request::CheckSession { .. } => Answer::CheckSession(online.then(Self::session)),
-            Request::LatestPayment { .. } => Answer::LatestPayment((!refuses).then(|| self.payment(order()))),
-            Request::UsedUp { .. } => Answer::UsedUp((self.0.get() & 0x18 == 0x18).then(|| "hour".parse().expect("an id"))),
+            // Now and then all that a customer sees is refused.
+            Request::Start { .. } if self.0.get() == 253 => Answer::Refused(Refusal::NotStored),
+            Request::Start { device } => Answer::Start(Box::new(StartView {
+                session: device.filter(|_| online).map(|_| Self::session()),
+                latest: device.filter(|_| !refuses).map(|_| self.payment(order())),
+                used_up: device.filter(|_| self.0.get() & 0x18 == 0x18).map(|_| "hour".parse().expect("an id")),
+                packages: vec![Self::package("hour"), Self::package("day")],
+                payments: self.0.get() & 4 != 0,
+            })),
             Request::MyAccount { device } => Answer::MyAccount(online.then(|| MyAccountView {
                 session: Self::session(),
                 password: Password::new("<i>x&\"'").ok(),

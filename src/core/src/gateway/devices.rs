@@ -6,7 +6,7 @@ use crate::account::{Account, DEVICES_KEPT};
 use crate::gate::GateId;
 use crate::limiter::Limiter;
 use crate::radius::TerminateCause;
-use crate::request::{Answer, MyAccountView, MyDeviceView, Refusal};
+use crate::request::{Answer, MyAccountView, MyDeviceView, Refusal, StartView};
 use crate::time::{Monotonic, Now};
 use crate::tree::BTreeMap;
 use crate::units::{Mac, Millis, PackageId, Password, Username};
@@ -121,10 +121,21 @@ impl Gateway {
         })
     }
 
-    pub(super) fn used_up(&self, device: Mac, now: Now) -> Option<PackageId> {
+    fn used_up(&self, device: Mac, now: Now) -> Option<PackageId> {
         let used_last = self.devices.get(&device)?.account.as_ref()?;
         let account = self.accounts.get(used_last).filter(|account| !account.open(now.monotonic))?;
         self.account_online(device).is_none().then(|| account.package.clone())
+    }
+
+    /// What the portal's start page shows. Nothing is counted through for it, however many accounts and payments there are: every phone that comes asks this.
+    pub(super) fn start(&self, device: Option<Mac>, now: Now) -> StartView {
+        StartView {
+            session: device.and_then(|device| self.session_of(device, now)),
+            latest: device.and_then(|device| self.latest_payment(device, now)),
+            used_up: device.and_then(|device| self.used_up(device, now)),
+            packages: self.settings.packages.clone(),
+            payments: self.can_pay(),
+        }
     }
 
     /// Who is online on an account may take its other devices offline; nobody else may.

@@ -300,7 +300,7 @@ impl Gateway {
             Request::LogoutOther { device, other } => self.logout_other(device, other, now),
             Request::Logout { device } => self.logout(device, now),
             Request::CheckSession { device } => Answer::CheckSession(self.session_of(device, now)),
-            Request::UsedUp { device } => Answer::UsedUp(self.used_up(device, now)),
+            Request::Start { device } => Answer::Start(Box::new(self.start(device, now))),
             Request::Status => Answer::Status(self.status(now)),
             Request::Sessions => Answer::Sessions(self.sessions(now)),
             Request::Accounts => Answer::Accounts(self.account_views(now)),

@@ -42,6 +42,11 @@ impl Gateway {
         }
     }
 
+    /// Whether payments are possible.
+    pub(super) fn can_pay(&self) -> bool {
+        self.settings.relay && self.link.can_pay()
+    }
+
     pub(super) fn status(&self, now: Now) -> StatusView {
         StatusView {
             name: self.settings.name.to_string(),
@@ -51,7 +56,7 @@ impl Gateway {
             gate: true,
             flow_offload: None,
             broker: self.link.connected(),
-            payments: self.settings.relay && self.link.can_pay(),
+            payments: self.can_pay(),
             devices_online: count(self.accounts.devices_online()),
             accounts_open: count(self.accounts.values().filter(|account| account.open(now.monotonic)).count()),
             payments_pending: count(self.orders.pending()),

@@ -7,8 +7,8 @@ use super::reply::{Problem, Reply};
 use super::route::Route;
 use super::{Backend, PortalConfig, events};
 use lango_core::package::Package;
-use lango_core::request::{Answer, MyAccountView, PaymentView, RedeemedView, Refusal, Request, SessionView};
-use lango_core::units::{Mac, OrderId, PackageId};
+use lango_core::request::{Answer, MyAccountView, PaymentView, RedeemedView, Refusal, Request, SessionView, StartView};
+use lango_core::units::{Mac, OrderId};
 use lango_core::voucher::VoucherCode;
 use std::cell::{RefCell, RefMut};
 use std::future::Future;
@@ -72,7 +72,7 @@ impl<B: Backend> Desk<B> {
     }
 
     /// Answers that were made with the config as it is now.
-    fn kept(&self) -> RefMut<'_, Kept> {
+    pub(super) fn kept(&self) -> RefMut<'_, Kept> {
         let mut kept = self.kept.borrow_mut();
         if self.news.borrow_mut().borrow_and_update().has_changed() {
             *kept = Kept::default();
@@ -121,9 +121,17 @@ impl<B: Backend> Desk<B> {
         }
     }
 
+    /// What the start page shows to a device.
+    pub(super) async fn start(&self, device: Option<Mac>) -> Result<StartView, Problem> {
+        match self.backend.ask(Request::Start { device }).await {
+            Answer::Start(view) => Ok(*view),
+            other => Err(refused("start", other)),
+        }
+    }
+
     /// Whether payments can be had.
     pub(super) async fn payments(&self) -> bool {
-        matches!(self.backend.ask(Request::Status).await, Answer::Status(status) if status.payments)
+        self.start(None).await.is_ok_and(|start| start.payments)
     }
 
     pub(super) async fn payment(&self, device: Mac, order: OrderId) -> Result<PaymentView, Problem> {
@@ -135,13 +143,6 @@ impl<B: Backend> Desk<B> {
         match self.backend.ask(request).await {
             Answer::Payment(view) => Ok(view),
             other => Err(refused("payment", other)),
-        }
-    }
-
-    pub(super) async fn latest_payment(&self, device: Mac) -> Result<Option<PaymentView>, Problem> {
-        match self.backend.ask(Request::LatestPayment { device }).await {
-            Answer::LatestPayment(view) => Ok(view),
-            other => Err(refused("latest payment", other)),
         }
     }
 
@@ -167,14 +168,6 @@ impl<B: Backend> Desk<B> {
         match self.backend.ask(Request::Redeem { device, code }).await {
             Answer::Redeemed(view) => Ok(view),
             other => Err(refused("voucher", other)),
-        }
-    }
-
-    /// What was bought last of what is used up now, where nothing is left.
-    pub(super) async fn used_up(&self, device: Mac) -> Result<Option<PackageId>, Problem> {
-        match self.backend.ask(Request::UsedUp { device }).await {
-            Answer::UsedUp(package) => Ok(package),
-            other => Err(refused("used-up account", other)),
         }
     }
 

@@ -78,7 +78,7 @@ where
                 return;
             }
         };
-        let closes = if head.addressee(desk.config().host_of(secure), local) == Addressee::Elsewhere {
+        let made = if head.addressee(desk.config().host_of(secure), local) == Addressee::Elsewhere {
             // Browsers keep connections, and have spare ones. One that was made before payment still ends here: closed without a word, the
             // request goes out again on a new one (RFC 9110 section 9.2.2), which the gate lets through.
             if Instant::now() >= fresh_until {
@@ -88,8 +88,15 @@ where
                 fresh_until = Instant::now() + limits.fresh;
             }
             let closes = head.close || desk.crowded();
-            let redirect = desk.redirect(secure, head.method == "HEAD", closes);
-            if !send(stream, &redirect, limits.write).await {
+            Some((desk.redirect(secure, head.method == "HEAD", closes), closes))
+        } else if head.method == "GET" && head.path == "/" {
+            let closes = head.close || desk.crowded();
+            Some((Box::pin(desk.sent_start(&head, peer, closes)).await, closes))
+        } else {
+            None
+        };
+        let closes = if let Some((bytes, closes)) = made {
+            if !send(stream, &bytes, limits.write).await {
                 return;
             }
             if head.close && inbox.len() == length {

@@ -4,17 +4,19 @@ use super::Backend;
 use super::api;
 use super::desk::Desk;
 use super::head::{Head, field};
+use super::kept::Sight;
 use super::reply::{Problem, Reply};
 use super::route::{Form, Page};
 use super::site::Visit;
 use super::view;
 use lango_core::language::Language as Spoken;
 use lango_core::package::Package;
-use lango_core::request::{PaymentStatus, PaymentView, Refusal, Request};
+use lango_core::request::{PaymentStatus, PaymentView, Refusal, Request, StartView};
 use lango_core::tree::BTreeMap;
 use lango_core::units::{Mac, Msisdn, OrderId, PackageId};
 use serde_json::json;
 use std::net::IpAddr;
+use std::rc::Rc;
 
 impl<B: Backend> Desk<B> {
     /// How this request wants its pages; `here` is the path of the page, made by us.
@@ -62,49 +64,31 @@ impl<B: Backend> Desk<B> {
     }
 
     async fn home(&self, head: &Head, peer: IpAddr) -> Result<Reply, Problem> {
-        let everything = head.asked("all").is_some();
-        let visit = self.visit(head, if everything { "/?all=1" } else { "/" });
         let device = self.device(peer).await.ok();
-        let (session, latest) = match device {
-            Some(device) => (self.session(device).await?, self.latest_payment(device).await?),
-            None => (None, None),
+        let start = self.start(device).await?;
+        Ok(start_page(&self.visit_start(head), head, device.is_some(), &start))
+    }
+
+    fn visit_start(&self, head: &Head) -> Visit {
+        self.visit(head, if wants_all(head) { "/?all=1" } else { "/" })
+    }
+
+    /// The start page as it is sent. It is what phones ask for most, and where it shows nothing of its own customer, all who see it in the
+    /// same way get the same bytes.
+    pub(super) async fn sent_start(&self, head: &Head, peer: IpAddr, close: bool) -> Rc<[u8]> {
+        let device = self.device(peer).await.ok();
+        let start = match self.start(device).await {
+            Ok(start) => start,
+            Err(problem) => return self.visit(head, "/").problem(&problem).wire(close).into(),
         };
-        // A sheet that was closed at the PIN prompt and comes back finds its payment.
-        if let Some(payment) = latest.as_ref().filter(|payment| payment.status == PaymentStatus::Pending && !everything) {
-            return Ok(after_form(visit.link(&format!("/pay/{}", payment.payment))));
+        // Nothing is waited for from here on: what is kept is of the config that the page was made with.
+        let visit = self.visit_start(head);
+        let page = || -> Rc<[u8]> { start_page(&visit, head, device.is_some(), &start).wire(close).into() };
+        if start.session.is_some() || start.latest.is_some() || start.used_up.is_some() {
+            return page();
         }
-        let packages = self.packages().await?;
-        let offline = !self.payments().await;
-        let buyable = device.is_some() && !offline;
-        let listed: Vec<_> = packages
-            .iter()
-            .map(|package| view::package(visit.language(), package, buyable.then(|| visit.link(&format!("/buy/{}", package.id)))))
-            .collect();
-        let used_up = match device.filter(|_| session.is_none()) {
-            Some(device) => self.used_up(device).await?,
-            None => None,
-        };
-        let used_up = used_up.map(|id| {
-            // What is not sold any more, or cannot be paid for now, is not offered again.
-            let again = packages.iter().find(|package| package.id == id && buyable);
-            json!({
-                "again": again.map(|package| visit.language().fill("buy_again", &[("label", &package.label)])),
-                "href": again.map(|package| visit.link(&format!("/buy/{}", package.id))),
-            })
-        });
-        let title = visit.language().text(if session.is_some() { "online_title" } else { "packages_title" });
-        let values = json!({
-            "unknown_device": device.is_none(),
-            "offline": offline,
-            "used_up": used_up,
-            "payment": latest.filter(|payment| used_up.is_none() || payment.status != PaymentStatus::Paid).and_then(|payment| view::latest(&visit, &payment, session.is_some())),
-            "session": session.as_ref().map(|session| view::session(&visit, session, &packages)),
-            "none": packages.is_empty(),
-            "packages": listed,
-            "login_link": session.is_none(),
-            "account_link": session.is_some(),
-        });
-        Ok(visit.page(200, "packages", title, values))
+        let sight = Sight { way: visit.way(), all: wants_all(head), close, known: device.is_some(), start: start.clone() };
+        self.kept().page(sight, page)
     }
 
     async fn account(&self, head: &Head, peer: IpAddr) -> Result<Reply, Problem> {
@@ -368,6 +352,47 @@ impl<B: Backend> Desk<B> {
         self.leave(device).await?;
         Ok(after_form(self.visit(head, "/").link("/?all=1")))
     }
+}
+
+/// Whether the packages are to be shown, whatever else there is to see.
+fn wants_all(head: &Head) -> bool {
+    head.asked("all").is_some()
+}
+
+/// The packages, with what else there is for a device to see; `known` is whether it is one of the LAN.
+fn start_page(visit: &Visit, head: &Head, known: bool, start: &StartView) -> Reply {
+    let StartView { session, latest, used_up, packages, payments } = start;
+    // A sheet that was closed at the PIN prompt and comes back finds its payment.
+    if let Some(payment) = latest.as_ref().filter(|payment| payment.status == PaymentStatus::Pending && !wants_all(head)) {
+        return after_form(visit.link(&format!("/pay/{}", payment.payment)));
+    }
+    let buyable = known && *payments;
+    let listed: Vec<_> = packages
+        .iter()
+        .map(|package| view::package(visit.language(), package, buyable.then(|| visit.link(&format!("/buy/{}", package.id)))))
+        .collect();
+    let used_up = used_up.as_ref().filter(|_| session.is_none()).map(|id| {
+        // What is not sold any more, or cannot be paid for now, is not offered again.
+        let again = packages.iter().find(|package| package.id == *id && buyable);
+        json!({
+            "again": again.map(|package| visit.language().fill("buy_again", &[("label", &package.label)])),
+            "href": again.map(|package| visit.link(&format!("/buy/{}", package.id))),
+        })
+    });
+    let said = latest.as_ref().filter(|payment| used_up.is_none() || payment.status != PaymentStatus::Paid);
+    let title = visit.language().text(if session.is_some() { "online_title" } else { "packages_title" });
+    let values = json!({
+        "unknown_device": !known,
+        "offline": !payments,
+        "used_up": used_up,
+        "payment": said.and_then(|payment| view::latest(visit, payment, session.is_some())),
+        "session": session.as_ref().map(|session| view::session(visit, session, packages)),
+        "none": packages.is_empty(),
+        "packages": listed,
+        "login_link": session.is_none(),
+        "account_link": session.is_some(),
+    });
+    visit.page(200, "packages", title, values)
 }
 
 /// See Other: whatever the method was, the next one is GET (RFC 9110 section 15.4.4).

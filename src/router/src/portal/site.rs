@@ -134,6 +134,12 @@ impl Visit {
         self.site.languages.at(self.place)
     }
 
+    /// All in which two who look at one page of one site may differ: the language, whether a link chose it, and the encoding.
+    #[must_use]
+    pub const fn way(&self) -> (usize, bool, bool) {
+        (self.place, self.chosen, self.gzip)
+    }
+
     /// A path of ours with the language that was chosen.
     #[must_use]
     pub fn link(&self, path: &str) -> String {

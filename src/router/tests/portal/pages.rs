@@ -502,3 +502,63 @@ fn problems_have_a_page_too() {
         shows(&get(&world, PHONE, "/account").await, &["data-units=\"{&quot;day"]);
     });
 }
+
+#[test]
+fn a_page_that_many_see_is_nobody_s_own_and_never_an_old_one() {
+    within(Limits::default(), async |world| {
+        let page = async |from| get(&world, from, "/").await;
+        let first = page(PHONE).await;
+        assert_eq!(first.body, page(OTHER_PHONE).await.body);
+        assert_eq!(first.text(), page(PHONE).await.text(), "made before");
+
+        // What is one device's own: a session, a payment, an account that is used up.
+        world.shop.sessions.borrow_mut().insert(phone(), world.shop.session("kito42"));
+        for _ in 0..2 {
+            shows(&page(PHONE).await, &["59 minutes"]);
+            assert_eq!(page(OTHER_PHONE).await.body, first.body);
+        }
+        world.shop.sessions.borrow_mut().clear();
+        assert_eq!(page(PHONE).await.body, first.body, "and back");
+        world.shop.used_up.borrow_mut().insert(phone(), "hour".parse().unwrap());
+        for _ in 0..2 {
+            shows(&page(PHONE).await, &["Buy “1 hour” again"]);
+            assert_eq!(page(OTHER_PHONE).await.body, first.body);
+        }
+        world.shop.used_up.borrow_mut().clear();
+        let order = bought(&world).await;
+        for _ in 0..2 {
+            assert_eq!(page(PHONE).await.header("location"), Some(format!("/pay/{order}").as_str()));
+            assert_eq!(page(OTHER_PHONE).await.body, first.body);
+        }
+        assert!(page(STRANGER).await.text().contains("We do not see your phone"), "who is none of the LAN gets no links to buy");
+        assert_eq!(page(OTHER_PHONE).await.body, first.body);
+
+        // What is everybody's, and changes.
+        world.shop.online.set(false);
+        let offline = page(OTHER_PHONE).await;
+        hides(&offline, &["href=\"/buy/hour\""]);
+        assert_ne!(offline.body, first.body);
+        world.shop.online.set(true);
+        assert_eq!(page(OTHER_PHONE).await.body, first.body);
+        world.shop.packages.borrow_mut()[0].price = lango_core::units::Shillings(15);
+        let dearer = page(OTHER_PHONE).await;
+        shows(&dearer, &["KSh 15"]);
+        world.config.send_modify(|config| config.name = "Baba's".to_owned());
+        shows(&page(OTHER_PHONE).await, &["Baba&#39;s", "KSh 15"]);
+        hides(&page(OTHER_PHONE).await, &["Mama"]);
+
+        // In each way to see it.
+        for _ in 0..2 {
+            let swahili = get_with(&world, OTHER_PHONE, "/", "Accept-Language: sw\r\n").await;
+            shows(&swahili, &["<html lang=\"sw\">", "href=\"/buy/hour\""]);
+            shows(&get(&world, OTHER_PHONE, "/?lang=sw").await, &["<html lang=\"sw\">", "href=\"/buy/hour?lang=sw\""]);
+        }
+        let plain = get(&world, OTHER_PHONE, "/?lang=en").await;
+        let packed = get_with(&world, OTHER_PHONE, "/?lang=en", "Accept-Encoding: gzip\r\n").await;
+        assert!(packed.header("content-encoding") == Some("gzip") && plain.header("content-encoding").is_none());
+        assert_eq!(packed.text(), plain.text());
+        shows(&plain, &["href=\"/buy/hour?lang=en\""]);
+        let all = get(&world, PHONE, "/?all=1").await;
+        assert_eq!(all.status, 200, "the payment that is open sends nobody away from here");
+    });
+}

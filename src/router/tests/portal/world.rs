@@ -7,7 +7,8 @@ use lango_core::language::Language;
 use lango_core::message::Reason;
 use lango_core::package::{self, Package};
 use lango_core::request::{
-    Answer, Failures, MyAccountView, MyDeviceView, PaymentStatus, PaymentView, RedeemedView, Refusal, Request, SessionView, StatusView,
+    Answer, Failures, MyAccountView, MyDeviceView, PaymentStatus, PaymentView, RedeemedView, Refusal, Request, SessionView, StartView,
+    StatusView,
 };
 use lango_core::time::Wall;
 use lango_core::tree::BTreeMap;
@@ -216,9 +217,6 @@ impl Shop {
                     Answer::Payment(view.clone())
                 })
             }
-            Request::LatestPayment { device } => {
-                Answer::LatestPayment(self.payments.borrow().iter().rev().find(|(owner, _)| *owner == device).map(|(_, view)| view.clone()))
-            }
             Request::Login { device, username, password, replace } => {
                 let refusal = match (username.as_str(), password.reveal()) {
                     ("kito42", "k7m2p9") => {
@@ -292,7 +290,16 @@ impl Shop {
                 Answer::Done
             }
             Request::CheckSession { device } => Answer::CheckSession(self.sessions.borrow().get(&device).cloned()),
-            Request::UsedUp { device } => Answer::UsedUp(self.used_up.borrow().get(&device).cloned()),
+            Request::Start { device } => {
+                let latest = |device| self.payments.borrow().iter().rev().find(|(owner, _)| *owner == device).map(|(_, view)| view.clone());
+                Answer::Start(Box::new(StartView {
+                    session: device.and_then(|device| self.sessions.borrow().get(&device).cloned()),
+                    latest: device.and_then(latest),
+                    used_up: device.and_then(|device| self.used_up.borrow().get(&device).cloned()),
+                    packages: self.packages.borrow().clone(),
+                    payments: self.online.get(),
+                }))
+            }
             operator => panic!("customers do not ask {operator:?}"),
         }
     }

@@ -268,8 +268,8 @@ fn totals_of_a_program_that_knew_no_sums_are_folded_a_boot_later() {
 
 #[test]
 fn who_comes_back_with_nothing_left_is_told_what_it_was() {
-    let used_up = |world: &mut World, device| match world.ask(Request::UsedUp { device }) {
-        Answer::UsedUp(package) => package.map(|package| package.to_string()),
+    let used_up = |world: &mut World, device| match world.ask(Request::Start { device: Some(device) }) {
+        Answer::Start(start) => start.used_up.map(|package| package.to_string()),
         other => panic!("{other:?}"),
     };
     let mut world = World::ready();
@@ -286,4 +286,27 @@ fn who_comes_back_with_nothing_left_is_told_what_it_was() {
     assert_eq!(used_up(&mut world, BOB), None, "it is nobody else's");
     world.buys(ALICE, "hour", "NLJ7RT62SV");
     assert_eq!(used_up(&mut world, ALICE), None, "it has bought again");
+}
+
+#[test]
+fn the_start_page_is_told_in_one_what_each_question_is() {
+    let mut world = World::ready();
+    world.arrives(BOB, 101);
+    world.buys(ALICE, "hour", "NLJ7RT61SV");
+    for device in [None, Some(ALICE), Some(BOB)] {
+        for connected in [true, false] {
+            world.step(Input::Link { connected });
+            let Answer::Start(start) = world.ask(Request::Start { device }) else { panic!("no start") };
+            assert_eq!(Answer::Packages(start.packages), world.ask(Request::Packages));
+            let Answer::Status(status) = world.ask(Request::Status) else { panic!("no status") };
+            assert_eq!(start.payments, status.payments);
+            let Some(device) = device else {
+                assert_eq!((start.session, start.latest, start.used_up), (None, None, None));
+                continue;
+            };
+            assert_eq!(start.session.is_some(), device == ALICE);
+            assert_eq!(Answer::CheckSession(start.session), world.ask(Request::CheckSession { device }));
+            assert_eq!(Answer::LatestPayment(start.latest), world.ask(Request::LatestPayment { device }));
+        }
+    }
 }
