@@ -143,6 +143,7 @@ impl Backend for Desk {
                 unserved: 0,
                 suspicions: 0,
                 failures: Failures::default(),
+                update: None,
             }),
             Request::CheckSession { .. } => Answer::CheckSession(online.then(Self::session)),
             // Now and then all that a customer sees is refused.

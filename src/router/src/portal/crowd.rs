@@ -119,7 +119,7 @@ impl Drop for Guest {
         let guests = &self.0.0;
         let mut all = guests.all.borrow_mut();
         all.remove(&self.1);
-        if all.len() == 0 {
+        if all.is_empty() {
             guests.emptied.notify_one();
         }
     }
