@@ -17,7 +17,7 @@ pub struct Limiter<K = Mac> {
     windows: BTreeSet<(Monotonic, K)>,
 }
 
-impl<K: Copy + Ord> Limiter<K> {
+impl<K: Clone + Ord> Limiter<K> {
     /// At most `at_most` tries a device in each `window`.
     #[must_use]
     pub const fn new(at_most: u16, window: Millis) -> Self {
@@ -45,9 +45,9 @@ impl<K: Copy + Ord> Limiter<K> {
         {
             self.tries.remove(&oldest);
         }
-        let entry = self.tries.entry(device).or_insert((now, 0));
+        let entry = self.tries.entry(device.clone()).or_insert((now, 0));
         if now.since(entry.0) >= self.window {
-            self.windows.remove(&(entry.0, device));
+            self.windows.remove(&(entry.0, device.clone()));
             *entry = (now, 0);
         }
         self.windows.insert((entry.0, device));

@@ -2,7 +2,6 @@
 //! not know it asks the relay, and the customer waits a moment for that.
 
 use super::Gateway;
-use super::devices::account_tries;
 use crate::credentials;
 use crate::gate::GateId;
 use crate::limiter::Limiter;
@@ -24,10 +23,21 @@ const WAITING: usize = 16;
 pub(super) struct Reclaims {
     /// Receipts that were not known, and those that the relay was asked for.
     tries: Limiter,
-    /// Wrong numbers for receipts of one account, of devices that never were on it: who has read a neighbour's receipt must not find out
-    /// the number by trying, whatever address each try comes from. Apart from failed logins: those keep nobody from coming with a receipt.
-    account_tries: Limiter<GateId>,
+    /// Numbers tried with one receipt, or with those of one account, by devices that never were on it: who has read a neighbour's receipt
+    /// must not find out the number by trying, whatever address each try comes from. Apart from failed logins: those keep nobody from coming
+    /// with a receipt. No [`crate::limiter::Guard`]: that hears who has not failed yet, and here each guesser can be new, with as many
+    /// guesses as a number has endings.
+    guesses: Limiter<Guessed>,
     waiting: BTreeMap<MessageId, Waiting>,
+}
+
+/// What numbers are tried with.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Guessed {
+    /// A receipt of this account.
+    Account(GateId),
+    /// A receipt that this router knows no account of.
+    Receipt(Receipt),
 }
 
 #[derive(Debug, Clone)]
@@ -41,7 +51,8 @@ struct Waiting {
 
 impl Default for Reclaims {
     fn default() -> Self {
-        Self { tries: Limiter::new(6, Millis::from_minutes(5)), account_tries: account_tries(), waiting: BTreeMap::new() }
+        let guesses = Limiter::new(20, Millis::from_minutes(10));
+        Self { tries: Limiter::new(6, Millis::from_minutes(5)), guesses, waiting: BTreeMap::new() }
     }
 }
 
@@ -61,12 +72,17 @@ impl Reclaims {
 impl Gateway {
     pub(super) fn reclaim(&mut self, ask: AskId, device: Mac, receipt: Receipt, phone: Msisdn, now: Now, entropy: &Entropy) {
         let account = self.ledger.get(&receipt).and_then(|entry| self.accounts.get(entry.account.as_ref()?));
-        let stranger = account.filter(|account| !self.was_on(device, account)).map(|account| account.id);
+        // Its own devices are not held to what strangers try.
+        let guessed = match account {
+            Some(account) if self.was_on(device, account) => None,
+            Some(account) => Some(Guessed::Account(account.id)),
+            None => Some(Guessed::Receipt(receipt.clone())),
+        };
         let tries = &self.reclaims;
         let may = tries
             .tries
             .check(device, now.monotonic)
-            .and_then(|()| stranger.map_or(Ok(()), |id| tries.account_tries.check(id, now.monotonic)));
+            .and_then(|()| guessed.clone().map_or(Ok(()), |guessed| tries.guesses.check(guessed, now.monotonic)));
         let answer = match may {
             Err(retry_after) => Answer::Refused(Refusal::TooManyRequests { retry_after }),
             Ok(()) => match self.ledger.get(&receipt).map(|entry| entry.phone) {
@@ -74,18 +90,26 @@ impl Gateway {
                 // M-Pesa did not tell this router who paid; the relay can compare.
                 Some(payer) if !payer.is_unknown() => {
                     self.reclaims.tries.count(device, now.monotonic);
-                    if let Some(id) = stranger {
-                        self.reclaims.account_tries.count(id, now.monotonic);
-                    }
+                    self.guess(guessed, now);
                     Answer::Refused(Refusal::UnknownReceipt)
                 }
                 _ => match self.ask_relay(ask, device, receipt, phone, now, entropy) {
-                    Ok(()) => return,
+                    Ok(()) => {
+                        // Already now, and not with a wrong answer: many at once are as many guesses.
+                        self.guess(guessed, now);
+                        return;
+                    }
                     Err(refusal) => Answer::Refused(refusal),
                 },
             },
         };
         self.step.replies.push((ask, answer));
+    }
+
+    fn guess(&mut self, guessed: Option<Guessed>, now: Now) {
+        if let Some(guessed) = guessed {
+            self.reclaims.guesses.count(guessed, now.monotonic);
+        }
     }
 
     fn ask_relay(&mut self, ask: AskId, device: Mac, receipt: Receipt, phone: Msisdn, now: Now, entropy: &Entropy) -> Result<(), Refusal> {

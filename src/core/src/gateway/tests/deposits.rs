@@ -279,6 +279,32 @@ fn a_number_is_not_found_out_with_a_receipt_that_was_read() {
 }
 
 #[test]
+fn nor_by_asking_the_relay_for_a_receipt_that_this_router_does_not_know() {
+    let mut world = World::ready();
+    let stranger = |n: u8| crate::units::Mac([2, 0, 0, 0, 9, n]);
+    let held = |answer: (Option<Answer>, Option<MessageId>)| {
+        matches!(answer.0, Some(Answer::Refused(Refusal::TooManyRequests { .. }))) && answer.1.is_none()
+    };
+    for n in 0..20 {
+        let query = world.reclaim(stranger(n), RECEIPT, "0722222222").1.unwrap();
+        assert_eq!(world.found(query, Found::Unknown), Some(Answer::Refused(Refusal::UnknownReceipt)), "each with a new address");
+    }
+    assert!(held(world.reclaim(stranger(20), RECEIPT, "0722222222")));
+    assert!(held(world.reclaim(stranger(21), RECEIPT, PHONE)), "nor is it told now whether a number is the right one");
+    assert!(world.reclaim(stranger(22), "RKL51ZDR4G", PHONE).1.is_some(), "another receipt is another's");
+    world.pass(10 * MINUTE);
+    assert!(world.reclaim(stranger(21), RECEIPT, PHONE).1.is_some());
+
+    // Money that waits, and of which this router knows who paid: the same.
+    let mut world = World::ready();
+    world.deposit(RECEIPT, 11, "2547*****678", None);
+    for n in 0..20 {
+        assert_eq!(world.reclaim(stranger(n), RECEIPT, "0722222222"), refused(Refusal::UnknownReceipt));
+    }
+    assert!(held(world.reclaim(stranger(20), RECEIPT, PHONE)));
+}
+
+#[test]
 fn a_phone_that_sleeps_on_one_account_and_paid_by_hand_for_another_is_on_one_of_them() {
     let mut world = World::ready();
     let codes = world.vouchers("k7m2p9", "hour", 1);
