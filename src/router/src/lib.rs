@@ -9,6 +9,7 @@ pub mod clock;
 pub mod config;
 pub mod control;
 pub mod daemon;
+pub mod file;
 pub mod gate;
 pub mod leases;
 pub mod logger;

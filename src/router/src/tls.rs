@@ -1,6 +1,7 @@
 //! TLS towards the broker and RADIUS servers, and of the portal: rustls over ring, named here and not left to what the process has as its
 //! default.
 
+use crate::file;
 use rustls::crypto::{CryptoProvider, KeyProvider};
 use rustls::server::NoServerSessionStorage;
 use rustls::sign::SigningKey;
@@ -12,6 +13,9 @@ use std::sync::Arc;
 
 /// The system's certificates, where OpenWrt (package `ca-bundle`) and Debian keep them.
 pub const SYSTEM_ROOTS: &str = "/etc/ssl/certs/ca-certificates.crt";
+
+/// The largest file with certificates or a key, in bytes: the system's are a quarter of it.
+const MAX_SIZE: usize = 1024 * 1024;
 
 /// Why no connection can be tried.
 #[derive(Debug, thiserror::Error)]
@@ -106,8 +110,14 @@ pub fn key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
     PrivateKeyDer::from_pem_slice(&read(path)?).map_err(|cause| TlsError::Key { path: path.to_owned(), cause: cause.to_string() })
 }
 
+/// Whether TLS can be spoken with this key.
+#[must_use]
+pub fn takes(key: &PrivateKeyDer<'_>) -> bool {
+    rustls::crypto::ring::sign::any_ecdsa_type(key).is_ok()
+}
+
 fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
-    std::fs::read(path).map_err(|cause| TlsError::Unreadable { path: path.to_owned(), cause })
+    file::read(path, MAX_SIZE).map_err(|cause| TlsError::Unreadable { path: path.to_owned(), cause })
 }
 
 /// ring's, but for keys of our own: of those, only ones on elliptic curves. What signs with RSA is 60 KB of flash, and a router's
