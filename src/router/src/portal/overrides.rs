@@ -5,7 +5,7 @@ use super::language::Language;
 use super::site::Site;
 use super::template::{Templates, tags};
 use crate::config::uci::Fault;
-use lango_core::tree::BTreeSet;
+use lango_core::tree::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value};
 use strsim::osa_distance;
 
@@ -35,9 +35,15 @@ pub fn page(name: &str, text: &str, language: &Language) -> Vec<Fault> {
         }
     }
     faults.extend(marks(text, &PAGE_MARKS));
+    faults.extend(elsewhere(text, &["src=", "src ="], ELSEWHERE.1));
     for (index, row) in text.lines().enumerate() {
         if row.split([' ', '\t']).any(|word| word.to_ascii_lowercase().starts_with("on") && word.contains('=')) {
             faults.push(Fault::new(line(index + 1), SCRIPTED.0, SCRIPTED.1));
+        }
+    }
+    for (at, kind, part) in tags(text) {
+        if kind == '>' && (part == "layout" || (part == "page" && name != "layout")) {
+            faults.push(Fault::new(line(at), format!("'{part}' cannot stand in a page: the layout is around it"), "take it out"));
         }
     }
     if name == "layout" && !tags(text).any(|(_, kind, name)| kind == '>' && name == "page") {
@@ -45,6 +51,33 @@ pub fn page(name: &str, text: &str, language: &Language) -> Vec<Fault> {
     }
     faults.sort_by_key(|fault| fault.line);
     faults
+}
+
+/// Templates that hold themselves, through others or at once: each would be written over and over in itself. `own` are the operator's, in
+/// the place of ours.
+#[must_use]
+pub fn circles(own: &[(String, String)]) -> Vec<(String, Fault)> {
+    let ours = Site::templates().iter().copied();
+    let all: BTreeMap<&str, &str> = ours.chain(own.iter().map(|(name, text)| (name.as_str(), text.as_str()))).collect();
+    let parts = |name: &str| all.get(name).into_iter().flat_map(|text| tags(text)).filter(|(_, kind, _)| *kind == '>');
+    let leads_to = |from: &str, to: &str| {
+        let (mut seen, mut next) = (BTreeSet::new(), vec![from.to_owned()]);
+        while let Some(name) = next.pop() {
+            if name == to {
+                return true;
+            }
+            if seen.insert(name.clone()) {
+                next.extend(parts(&name).map(|(.., part)| part.to_owned()));
+            }
+        }
+        false
+    };
+    let circle = |(name, _): &(String, String)| {
+        let (at, _, part) = parts(name).find(|(.., part)| leads_to(part, name))?;
+        let through = if part == name { String::new() } else { format!(" by way of '{part}'") };
+        Some((name.clone(), Fault::new(line(at), format!("'{name}' holds itself{through}"), "take {{>…}} out of one of them")))
+    };
+    own.iter().filter_map(circle).collect()
 }
 
 type Mark = (&'static str, &'static str, &'static str);
@@ -57,15 +90,13 @@ const ELSEWHERE: (&str, &str) =
 const UNQUOTED: (&str, &str) = ("a value stands in an attribute without quotes", "write it as name=\"{{value}}\"");
 
 /// In a page, in small letters.
-const PAGE_MARKS: [Mark; 11] = [
+const PAGE_MARKS: [Mark; 9] = [
     ("={{", UNQUOTED.0, UNQUOTED.1),
     ("= {{", UNQUOTED.0, UNQUOTED.1),
     ("<script", SCRIPTED.0, SCRIPTED.1),
     ("javascript:", SCRIPTED.0, SCRIPTED.1),
     ("<style", STYLED.0, STYLED.1),
     (" style=", STYLED.0, STYLED.1),
-    ("src=\"http", ELSEWHERE.0, ELSEWHERE.1),
-    ("src=\"//", ELSEWHERE.0, ELSEWHERE.1),
     ("srcset=", ELSEWHERE.0, ELSEWHERE.1),
     ("<iframe", ELSEWHERE.0, ELSEWHERE.1),
     ("<link", ELSEWHERE.0, ELSEWHERE.1),
@@ -74,17 +105,17 @@ const PAGE_MARKS: [Mark; 11] = [
 /// A style in the place of ours.
 #[must_use]
 pub fn style(text: &str) -> Vec<Fault> {
-    marks(
+    let mut faults = marks(
         text,
         &[
             ("</style", "this would end the style", "take it out: this file has rules alone"),
             ("@import", ELSEWHERE.0, "copy the rules into this file"),
             ("@font-face", ELSEWHERE.0, "name fonts that phones have"),
-            ("url(http", ELSEWHERE.0, "leave it out, or write a small picture as url(data:…)"),
-            ("url(\"http", ELSEWHERE.0, "leave it out, or write a small picture as url(data:…)"),
-            ("url('http", ELSEWHERE.0, "leave it out, or write a small picture as url(data:…)"),
         ],
-    )
+    );
+    faults.extend(elsewhere(text, &["url("], "leave it out, or write a small picture as url(data:…)"));
+    faults.sort_by_key(|fault| fault.line);
+    faults
 }
 
 /// A script in the place of ours.
@@ -106,6 +137,22 @@ fn marks(text: &str, marks: &[Mark]) -> Vec<Fault> {
         let row = row.to_ascii_lowercase();
         let found = marks.iter().filter(|(mark, ..)| row.contains(mark));
         faults.extend(found.map(|(_, what, right)| Fault::new(line(index + 1), *what, *right)));
+    }
+    faults
+}
+
+/// Addresses of other hosts behind one of the marks, in quotes or without.
+fn elsewhere(text: &str, marks: &[&str], right: &str) -> Vec<Fault> {
+    let remote = |rest: &str| {
+        let address = rest.trim_start_matches([' ', '\t', '"', '\'']);
+        ["http:", "https:", "//"].iter().any(|begin| address.starts_with(begin))
+    };
+    let mut faults = Vec::new();
+    for (index, row) in text.lines().enumerate() {
+        let row = row.to_ascii_lowercase();
+        if marks.iter().any(|mark| row.split(mark).skip(1).any(remote)) {
+            faults.push(Fault::new(line(index + 1), ELSEWHERE.0, right));
+        }
     }
     faults
 }
@@ -138,13 +185,16 @@ pub fn texts(language: &Language, file: &str) -> Result<Map<String, Value>, Vec<
             ));
             continue;
         }
-        let ours = placeholders(language.text(key));
-        if let Some(other) = placeholders(text).difference(&ours).next() {
+        let (ours, theirs) = (placeholders(language.text(key)), placeholders(text));
+        if let Some(other) = theirs.difference(&ours).next() {
             let right = match ours.is_empty() {
                 true => "take it out: this text has no values".to_owned(),
                 false => format!("it may hold {}", ours.iter().map(|name| format!("{{{name}}}")).collect::<Vec<_>>().join(", ")),
             };
             faults.push(Fault::new(at, format!("'{key}' holds {{{other}}}, which nothing fills in"), right));
+        } else if let Some(lacking) = ours.difference(&theirs).next() {
+            // A price without its amount would be the promise of something else.
+            faults.push(Fault::new(at, format!("'{key}' lacks {{{lacking}}}"), format!("ours is \"{}\"", language.text(key))));
         }
     }
     faults.sort_by_key(|fault| fault.line);
@@ -209,15 +259,44 @@ mod tests {
             ("<SCRIPT>x</SCRIPT>", vec![format!("1: {}; {}", SCRIPTED.0, SCRIPTED.1)]),
             ("<b\nonclick=\"x\">", vec![format!("2: {}; {}", SCRIPTED.0, SCRIPTED.1)]),
             ("<p style=\"x\">", vec![format!("1: {}; {}", STYLED.0, STYLED.1)]),
-            ("<img src=\"https://example.org/x.png\">", vec![format!("1: {}; {}", ELSEWHERE.0, ELSEWHERE.1)]),
+            ("{{>page}}", vec!["1: 'page' cannot stand in a page: the layout is around it; take it out".to_owned()]),
+            ("\n{{>layout}}", vec!["2: 'layout' cannot stand in a page: the layout is around it; take it out".to_owned()]),
+            ("<img src=\"/logo.png\"><img src=\"data:image/png;base64,AA\">", vec![]),
         ] {
             assert_eq!(of("error", text), expected, "{text}");
+        }
+        for source in
+            ["\"https://example.org/x.png\"", "'http://example.org/x'", "https://example.org/x.png", "//example.org/x", "\" HTTPS://x\""]
+        {
+            let text = format!("<img src={source}>");
+            assert_eq!(of("error", &text), [format!("1: {}; {}", ELSEWHERE.0, ELSEWHERE.1)], "{text}");
         }
         assert_eq!(of("layout", "<body></body>"), ["1: the layout holds no page; write {{>page}} where the page shall stand"]);
         // Ours would all be taken.
         for (name, text) in Site::templates() {
             assert_eq!(of(name, text), Vec::<String>::new(), "{name}");
         }
+    }
+
+    #[test]
+    fn nothing_holds_itself() {
+        let own = |pages: &[(&str, &str)]| pages.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect::<Vec<_>>();
+        let of = |pages: &[(&str, &str)]| circles(&own(pages)).iter().map(|(name, fault)| format!("{name}:{fault}")).collect::<Vec<_>>();
+        let right = "take {{>…}} out of one of them";
+        assert_eq!(
+            of(&[("packages", "a\n{{>packages}}{{>packages}}{{>packages}}")]),
+            [format!("packages:2: 'packages' holds itself; {right}")]
+        );
+        assert_eq!(
+            of(&[("facts", "{{>keys}}"), ("keys", "\n{{>facts}}"), ("error", "{{>facts}}")]),
+            [
+                format!("facts:1: 'facts' holds itself by way of 'keys'; {right}"),
+                format!("keys:2: 'keys' holds itself by way of 'facts'; {right}")
+            ]
+        );
+        assert_eq!(of(&[("packages", "{{>facts}}{{>facts}}"), ("error", "{{>facts}}")]), Vec::<String>::new());
+        let ours: Vec<_> = Site::templates().to_vec();
+        assert_eq!(of(&ours), Vec::<String>::new());
     }
 
     #[test]
@@ -228,6 +307,8 @@ mod tests {
             ("a{}\n</STYLE><script>", vec![2]),
             ("@import \"https://example.org/x.css\";", vec![1]),
             ("a{background:url(https://example.org/x.png)}", vec![1]),
+            ("a{}\nb{background:url( //example.org/x.png)}", vec![2]),
+            ("a{background:url(\"//example.org/x.png\")}", vec![1]),
             ("@font-face{src:url('http://example.org/x.woff')}", vec![1, 1]),
         ] {
             assert_eq!(styles(text), lines, "{text}");
@@ -249,8 +330,7 @@ mod tests {
         for (text, expected) in [
             ("{}", Ok(0)),
             ("{\"pay\": \"Lipa {price}\", \"log_in\": \"Enter\"}", Ok(2)),
-            // What is not said is no mistake: "1 hour" says no number either.
-            ("{\"pay\": \"Pay\"}", Ok(1)),
+            ("{\"pay\": \"Cheap\"}", Err("1: 'pay' lacks {price}; ours is \"Pay {price}\"".to_owned())),
             ("{\n\"log_on\": \"x\"}", Err("2: there is no text 'log_on'; did you mean 'log_in'?".to_owned())),
             ("{\"pay\": \"Pay {amount}\"}", Err("1: 'pay' holds {amount}, which nothing fills in; it may hold {price}".to_owned())),
             (

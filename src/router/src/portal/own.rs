@@ -7,8 +7,9 @@ use super::site::{Own, Site};
 use crate::config::Mistake;
 use crate::config::settings::{Placed, Portal};
 use crate::config::uci::Fault;
-use std::fs::{self, File};
-use std::io::{self, Read as _};
+use crate::file;
+use std::fs;
+use std::io;
 use std::path::Path;
 
 /// The largest file of the folder, and of the terms, in bytes: all of them lie in RAM.
@@ -19,6 +20,13 @@ const MAX_SIZE: usize = 32 * 1024;
 /// # Errors
 /// All the mistakes in the files, and those that cannot be read.
 pub fn read(config: &str, portal: &Portal) -> Result<Own, Vec<Mistake>> {
+    let (own, mistakes) = read_what_is_right(config, portal);
+    if mistakes.is_empty() { Ok(own) } else { Err(mistakes) }
+}
+
+/// The same without what has mistakes, each file for itself, and the mistakes.
+#[must_use]
+pub fn read_what_is_right(config: &str, portal: &Portal) -> (Own, Vec<Mistake>) {
     let mut reader = Reader { config, mistakes: Vec::new() };
     let mut own = Own { support: portal.support.clone(), ..Own::default() };
     own.inlined.more = portal.colours.map(|colours| colours.style());
@@ -43,7 +51,7 @@ pub fn read(config: &str, portal: &Portal) -> Result<Own, Vec<Mistake>> {
     if let Some(Placed { value, line }) = &portal.templates {
         reader.folder(value, *line, &mut own);
     }
-    if reader.mistakes.is_empty() { Ok(own) } else { Err(reader.mistakes) }
+    (own, reader.mistakes)
 }
 
 struct Reader<'a> {
@@ -63,7 +71,7 @@ impl Reader<'_> {
 
     /// A file that an option names.
     fn named(&mut self, option: &str, path: &Path, line: u32, most: usize) -> Option<Vec<u8>> {
-        match bytes(path, most) {
+        match file::read(path, most) {
             Ok(bytes) => Some(bytes),
             Err(cause) => {
                 let what = format!("'{option}' names {}, which cannot be read ({cause})", path.display());
@@ -75,8 +83,8 @@ impl Reader<'_> {
 
     /// A file of the folder; nothing where there is none.
     fn text(&mut self, path: &Path) -> Option<String> {
-        let (what, right) = match bytes(path, MAX_SIZE).map(String::from_utf8) {
-            Ok(Ok(text)) => return Some(text),
+        let (what, right) = match file::read(path, MAX_SIZE).map(String::from_utf8) {
+            Ok(Ok(text)) => return Some(plain(&text)),
             Err(cause) if cause.kind() == io::ErrorKind::NotFound => return None,
             Ok(Err(_)) => ("this file is not UTF-8 text".to_owned(), "save it in UTF-8"),
             Err(cause) => (format!("this file cannot be read ({cause})"), "put a readable file there, or take it away"),
@@ -100,8 +108,15 @@ impl Reader<'_> {
             let path = folder.join(&place);
             known.push(place);
             let Some(text) = self.text(&path) else { continue };
-            self.tell(&path, overrides::page(name, &text, languages.at(0)));
-            own.pages.push(((*name).to_owned(), text));
+            let faults = overrides::page(name, &text, languages.at(0));
+            if faults.is_empty() {
+                own.pages.push(((*name).to_owned(), text));
+            }
+            self.tell(&path, faults);
+        }
+        for (name, fault) in overrides::circles(&own.pages) {
+            own.pages.retain(|(page, _)| *page != name);
+            self.tell(&folder.join(format!("pages/{name}.html")), vec![fault]);
         }
         let (style, script) = (folder.join("style.css"), folder.join("script.js"));
         if let Some(more) = self.inlined(&folder.join("more.css"), overrides::style) {
@@ -119,8 +134,10 @@ impl Reader<'_> {
 
     fn inlined(&mut self, path: &Path, wrong: fn(&str) -> Vec<Fault>) -> Option<String> {
         let text = self.text(path)?;
-        self.tell(path, wrong(&text));
-        Some(text)
+        let faults = wrong(&text);
+        let right = faults.is_empty();
+        self.tell(path, faults);
+        right.then_some(text)
     }
 
     fn texts(&mut self, path: &Path, language: &Language, own: &mut Own) {
@@ -150,12 +167,8 @@ impl Reader<'_> {
     }
 }
 
-fn bytes(path: &Path, most: usize) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    // One more than what is taken: who looks at it says what is too large.
-    File::open(path)?.take(most as u64 + 1).read_to_end(&mut bytes)?;
-    if bytes.len() > most {
-        return Err(io::Error::other(format!("it is larger than {} KiB", most / 1024)));
-    }
-    Ok(bytes)
+/// As browsers read it: they drop a byte-order mark, and make one kind of line end of all, before they compare a style or a script with its
+/// hash in the policy. (WHATWG HTML, 13.2.3.5)
+fn plain(text: &str) -> String {
+    text.trim_start_matches('\u{feff}').replace("\r\n", "\n").replace('\r', "\n")
 }
