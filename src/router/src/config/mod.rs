@@ -95,6 +95,17 @@ pub fn load_whole(path: &Path) -> Result<(Config, Own), LoadError> {
     }
 }
 
+/// The same for a start: no mistake in how the portal looks may keep a router from its gate. What has mistakes is left out, and the portal's
+/// own stands in its place.
+///
+/// # Errors
+/// When the configuration itself cannot be read, or has mistakes.
+pub fn load_to_start(path: &Path) -> Result<(Config, Own, Vec<Mistake>), LoadError> {
+    let config = load(path)?;
+    let (own, mistakes) = portal::own::read_what_is_right(&path.display().to_string(), &config.portal);
+    Ok((config, own, mistakes))
+}
+
 fn read_file(path: &Path) -> io::Result<Vec<u8>> {
     let mut text = Vec::new();
     std::fs::File::open(path)?.take(MAX_SIZE + 1).read_to_end(&mut text)?;

@@ -589,6 +589,60 @@ fn files_of_the_portal_are_checked() {
     }
 }
 
+#[test]
+fn no_file_of_the_portal_keeps_a_router_from_its_gate() {
+    let place = tempfile::tempdir().unwrap();
+    let put = |name: &str, text: &str| {
+        let path = place.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    };
+    put("logo.svg", &"x".repeat(20 * 1024));
+    put("terms", "");
+    put("portal/pages/error.html", "<h1>{{headin}}</h1>");
+    put("portal/pages/facts.html", "{{>facts}}");
+    put("portal/pages/login.html", "<h1>{{t.log_in}}</h1>");
+    put("portal/locale/en.json", "{\"pay\": \"Cheap\"}");
+    put("portal/script.js", "</script>");
+    put("portal/more.css", "a{}");
+    let here = place.path().display();
+    let config = format!(
+        "{SMALL}config portal\n\toption name Mama\n\toption logo {here}/logo.svg\n\tlist terms en:{here}/terms\n\tlist terms sw:{here}/gone\n\
+         \toption templates {here}/portal\n"
+    );
+    put("lango", &config);
+    let path = place.path().join("lango");
+    let (config, own, mistakes) = load_to_start(&path).unwrap();
+    assert_eq!(config.portal.name.as_deref(), Some("Mama"));
+    assert_eq!(mistakes.len(), 7, "{mistakes:?}");
+    let pages: Vec<&str> = own.pages.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(pages, ["login"], "what is right is taken");
+    assert!(own.logo.is_none() && own.terms.is_empty() && own.texts.is_empty() && own.inlined.script.is_none());
+    assert_eq!(own.inlined.more.as_deref(), Some("a{}"));
+    // A reload and `lango check` refuse the same.
+    let Err(LoadError::Mistakes { mistakes: told }) = load_whole(&path) else { panic!() };
+    assert_eq!(told, mistakes);
+    // A mistake of the configuration itself ends the start.
+    put("lango", &SMALL.replace("option wan", "option van"));
+    assert!(load_to_start(&path).is_err());
+}
+
+#[test]
+fn a_style_and_a_script_are_read_as_browsers_read_them() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path().join("portal");
+    std::fs::create_dir(&folder).unwrap();
+    for name in ["style.css", "more.css", "script.js"] {
+        std::fs::write(folder.join(name), "\u{feff}a\r\nb\rc\n").unwrap();
+    }
+    let path = place.path().join("lango");
+    std::fs::write(&path, format!("{SMALL}config portal\n\toption templates {}\n", folder.display())).unwrap();
+    let (_, own) = load_whole(&path).unwrap();
+    for part in [own.inlined.style, own.inlined.more, own.inlined.script] {
+        assert_eq!(part.as_deref(), Some("a\nb\nc\n"), "else its hash in the policy is another's");
+    }
+}
+
 /// What docs/branding.md shows, at a router's places.
 #[test]
 fn the_example_of_a_portal_of_one_s_own_is_in_order() {

@@ -148,7 +148,13 @@ struct Sources {
 /// # Errors
 /// When it cannot start, or what it did last cannot be stored when it stops.
 pub fn run(config_path: &Path) -> anyhow::Result<Option<Successor>> {
-    let (config, own) = config::load_whole(config_path)?;
+    let (config, own, mistakes) = config::load_to_start(config_path)?;
+    for mistake in &mistakes {
+        log::error!("portal: {mistake}");
+    }
+    if !mistakes.is_empty() {
+        log::error!("portal: what has mistakes is left out, the portal's own is shown in its place");
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("the runtime cannot start")?;
     let local = tokio::task::LocalSet::new();
     local.block_on(&runtime, async move {
