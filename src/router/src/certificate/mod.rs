@@ -18,6 +18,7 @@ use rustls::server::{ParsedCertificate, ServerConfig};
 use rustls::{CertificateError, Error, InconsistentKeys, RootCertStore};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use std::fmt;
+use std::os::unix::fs::MetadataExt as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -138,6 +139,18 @@ impl Certificate {
     }
 }
 
+/// What is wrong with who may read the key; nothing where it is root alone, or nobody can tell.
+#[must_use]
+pub fn exposed(https: &Https) -> Option<Wrong> {
+    let mode = std::fs::metadata(&https.key).ok()?.mode() & 0o777;
+    let path = https.key.display();
+    (mode & 0o077 != 0).then(|| Wrong {
+        about: About::Key,
+        what: format!("others on this router may use the key {path} (its mode is {mode:o})"),
+        right: format!("let root alone read it: chmod 600 {path}"),
+    })
+}
+
 /// What to do about a certificate that ends.
 const RENEW: &str = "have it renewed (`lango certificate request` prints what to sign)";
 
@@ -176,12 +189,27 @@ fn unfit(https: &Https, cause: &Error) -> Wrong {
         ),
         Error::InvalidCertificate(cause) => (
             About::Certificate,
-            format!("the first certificate in {cert} is none of a server ({cause:?})"),
+            format!("the first certificate in {cert} is none of a server: {}", in_words(cause)),
             "the router's own comes first, then those that lead to its CA".to_owned(),
         ),
         cause => (About::Key, format!("{key}: {cause}"), "take the file away, and make one: lango certificate request".to_owned()),
     };
     Wrong { about, what, right }
+}
+
+fn in_words(cause: &CertificateError) -> &'static str {
+    match cause {
+        CertificateError::BadEncoding => "it is damaged",
+        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => "it was made for another purpose",
+        CertificateError::UnhandledCriticalExtension => "it asks for something that this program does not know",
+        _ => "it may be a CA's own",
+    }
+}
+
+/// A name as rustls writes it (`DnsName("…")`), as people do.
+fn plain(name: &str) -> &str {
+    let inside = name.split_once('(').and_then(|(_, rest)| rest.rsplit_once(')'));
+    inside.map_or(name, |(inside, _)| inside).trim_matches('"')
 }
 
 /// Whether the certificate is for the name.
@@ -195,7 +223,7 @@ fn named(https: &Https, own: &CertificateDer<'_>) -> Result<(), Wrong> {
     let parsed = ParsedCertificate::try_from(own).map_err(|cause| unfit(https, &cause))?;
     verify_server_name(&parsed, &name).map_err(|cause| match cause {
         Error::InvalidCertificate(CertificateError::NotValidForNameContext { presented, .. }) if !presented.is_empty() => {
-            wrong(&format!(", but for {}", presented.join(", ")))
+            wrong(&format!(", but for {}", presented.iter().map(|name| plain(name)).collect::<Vec<_>>().join(", ")))
         }
         _ => wrong(""),
     })

@@ -80,7 +80,11 @@ fn what_is_wrong_is_told_each_with_what_would_be_right() {
         ]
     );
     assert!(
-        key::request(&https).err().unwrap().to_string().ends_with("is there and holds no private key: take it away, and run this again")
+        key::request(&https)
+            .err()
+            .unwrap()
+            .to_string()
+            .ends_with("is there and holds no private key on P-256 or P-384: take it away, and run this again")
     );
 
     authority.write(folder.path(), "https", NAME).unwrap();
@@ -98,7 +102,7 @@ fn what_is_wrong_is_told_each_with_what_would_be_right() {
     assert_eq!(
         wrong(&https),
         [format!(
-            "the certificate in F/https.pem is not for {NAME}, but for DnsName(\"kibera-8.hs.example.org\"); write the name that it is for, or have \
+            "the certificate in F/https.pem is not for {NAME}, but for kibera-8.hs.example.org; write the name that it is for, or have \
              one made for this name (in its subjectAltName)"
         )]
     );
@@ -123,7 +127,43 @@ fn a_key_of_another_kind_is_not_taken() {
     std::fs::write(&https.cert, certificate).unwrap();
     let said = wrong(&https).concat();
     assert!(said.contains("it is no ECDSA key on P-256 or P-384"), "{said}");
-    assert!(key::request(&https).err().unwrap().to_string().contains("holds no key on P-256"));
+    assert!(matches!(key::request(&https).err().unwrap(), key::RequestError::NoKey { .. }));
+}
+
+#[test]
+fn keys_that_serve_and_are_not_of_ours_stay_where_they_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let https = settings(folder.path());
+    let path = https.key.to_str().unwrap();
+    let pkcs8 = lango_lab::tool::run("openssl", ["genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-384"]).unwrap();
+    let sec1 = lango_lab::tool::run("openssl", ["ecparam", "-name", "prime256v1", "-genkey", "-noout"]).unwrap();
+    for key in [pkcs8, sec1] {
+        std::fs::write(&https.key, &key).unwrap();
+        let said = key::request(&https).err().unwrap().to_string();
+        let (_, how) = said.split_once("make this one with: ").unwrap();
+        // What it says is what OpenSSL takes, and the certificate of it serves.
+        let request = lango_lab::tool::run("openssl", how.split(' ').skip(1)).unwrap();
+        assert!(said.starts_with(&format!("the key {path} can serve HTTPS")), "{said}");
+        let authority = Authority::new("The lab's authority").unwrap();
+        std::fs::write(&https.cert, authority.sign(&request, 90, folder.path()).unwrap()).unwrap();
+        assert_eq!(Certificate::open(&https).map(drop).err(), None);
+        assert_eq!(std::fs::read_to_string(&https.key).unwrap(), key);
+    }
+}
+
+#[test]
+fn a_key_is_written_whole_and_others_who_may_read_it_are_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let https = settings(folder.path());
+    // A power cut in the middle of the one before.
+    std::fs::write(folder.path().join("https.key.new"), "-----BEGIN PRIV").unwrap();
+    assert_eq!(exposed(&https), None, "there is none");
+    assert!(key::request(&https).unwrap().made);
+    assert!(!folder.path().join("https.key.new").exists());
+    assert_eq!(exposed(&https), None);
+    std::fs::set_permissions(&https.key, std::fs::Permissions::from_mode(0o640)).unwrap();
+    let told = exposed(&https).unwrap().to_string().replace(&*folder_of(&https), "F");
+    assert_eq!(told, "others on this router may use the key F/https.key (its mode is 640); let root alone read it: chmod 600 F/https.key");
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! What is said of the certificate for HTTPS: by `lango check`, and by `lango certificate`, which makes its key as well.
 
 use super::{Outcome, configured, exit};
-use crate::certificate::{About, Age, Certificate, RENEW_DAYS, Wrong, key};
+use crate::certificate::key::{self, RequestError};
+use crate::certificate::{About, Age, Certificate, RENEW_DAYS, Wrong, exposed};
 use crate::clock;
 use crate::config::{self, Config, Https};
 use std::fmt::Write as _;
@@ -15,9 +16,12 @@ pub fn check(path: &Path) -> Outcome {
     if code != exit::OK {
         return Outcome { error: text, code, out: String::new() };
     }
-    let (wrong, warning) = match configured(path) {
-        Ok(Config { https: Some(https), .. }) => examine(&https),
-        _ => (Vec::new(), None),
+    let (wrong, warning, exposed) = match configured(path) {
+        Ok(Config { https: Some(https), .. }) => {
+            let (wrong, warning) = examine(&https);
+            (wrong, warning, exposed(&https))
+        }
+        _ => (Vec::new(), None, None),
     };
     let line = |about: About| {
         let option = match about {
@@ -30,6 +34,9 @@ pub fn check(path: &Path) -> Outcome {
     let mut error: String = wrong.iter().map(|wrong| format!("{}: {wrong}\n", line(wrong.about))).collect();
     if !error.is_empty() {
         return Outcome { error, code: exit::CONFIG, out: String::new() };
+    }
+    if let Some(exposed) = exposed {
+        let _ = writeln!(error, "{}: {exposed}", line(About::Key));
     }
     if let Some(warning) = warning {
         // A `String` takes everything.
@@ -90,9 +97,40 @@ pub fn request(path: &Path) -> Outcome {
             let error = format!("The key {} {how}. It stays on this router; what is printed goes to the CA.\n", https.key.display());
             Outcome { out: request.pem, error, code: exit::OK }
         }
-        Err(error) => {
-            let denied = error.chain().any(super::denied);
-            Outcome::failed(if denied { exit::PERMISSION } else { exit::SOFTWARE }, format!("{error:#}"))
+        Err(error) => Outcome::failed(code(&error), format!("{:#}", anyhow::Error::new(error))),
+    }
+}
+
+fn code(error: &RequestError) -> u8 {
+    match error {
+        RequestError::NoKey { .. } | RequestError::OtherKey { .. } => exit::CONFIG,
+        RequestError::Unreadable { cause, .. } | RequestError::Unwritable { cause, .. } if super::denied(cause) => exit::PERMISSION,
+        _ => exit::SOFTWARE,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Error, ErrorKind};
+
+    #[test]
+    fn a_right_and_a_wrong_file_have_their_exit_codes() {
+        let path = || "/etc/lango/https.key".into();
+        for (error, expected) in [
+            (RequestError::Unreadable { path: path(), cause: ErrorKind::PermissionDenied.into() }, 77),
+            (RequestError::Unwritable { path: path(), cause: ErrorKind::PermissionDenied.into() }, 77),
+            (RequestError::Unwritable { path: path(), cause: Error::other("the disk is broken") }, 70),
+            (RequestError::NoKey { path: path() }, 78),
+            (RequestError::OtherKey { path: path(), name: "r1.example.org".to_owned() }, 78),
+        ] {
+            assert_eq!(code(&error), expected, "{error}");
         }
+        let broken = RequestError::Unwritable { path: path(), cause: Error::other("the disk is broken") };
+        assert_eq!(
+            format!("{:#}", anyhow::Error::new(broken)),
+            "the key /etc/lango/https.key cannot be written: the disk is broken",
+            "its cause is told once"
+        );
     }
 }
