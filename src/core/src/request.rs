@@ -3,8 +3,8 @@
 mod view;
 
 pub use view::{
-    AccountView, BatchView, Failures, FlowOffload, MyAccountView, MyDeviceView, OnlineView, OperatorPaymentView, PaymentStatus,
-    PaymentView, RedeemedView, ServedView, SessionView, StatusView, UpdateView, VoucherStatus, VoucherView, rfc3339,
+    AccountView, BatchView, CertificateView, Failures, FlowOffload, MyAccountView, MyDeviceView, OnlineView, OperatorPaymentView,
+    PaymentStatus, PaymentView, RedeemedView, ServedView, SessionView, StatusView, UpdateView, VoucherStatus, VoucherView, rfc3339,
 };
 
 use crate::language::Language;

@@ -144,6 +144,7 @@ impl Backend for Desk {
                 suspicions: 0,
                 failures: Failures::default(),
                 update: None,
+                certificate: None,
             }),
             Request::CheckSession { .. } => Answer::CheckSession(online.then(Self::session)),
             // Now and then all that a customer sees is refused.

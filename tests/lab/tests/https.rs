@@ -226,10 +226,20 @@ fn the_certificate_is_made_examined_and_renewed() {
     place.put(&first);
     place.lango.configure(|text| text.replace(NAME, "kibera-8.hs.example.org")).unwrap();
     let (code, said) = checked();
-    assert!(code == 78 && said.starts_with(&line("name")) && said.contains(&format!("but for DnsName(\"{NAME}\")")), "{code} {said}");
+    assert!(code == 78 && said.starts_with(&line("name")) && said.contains(&format!("but for {NAME};")), "{code} {said}");
     place.reload("the certificate is refused, what was in force stays");
     assert_eq!(place.state(&phone, ROUTER4.parse().unwrap())["user-portal-url"], format!("https://{NAME}:{PORT}/"));
     place.lango.configure(|text| text.replace("kibera-8.hs.example.org", NAME)).unwrap();
+
+    // Nor is one taken that is over, while the other is good.
+    let ours = std::fs::read(place.file("https.key")).unwrap();
+    let (over, its_key) = place.authority.certify_between(NAME, (2026, 1, 1), (2026, 2, 1)).unwrap();
+    place.put(&over);
+    std::fs::write(place.file("https.key"), its_key).unwrap();
+    place.reload("the certificate is refused, what was in force stays");
+    assert_eq!(place.answered_with(&phone), first);
+    std::fs::write(place.file("https.key"), ours).unwrap();
+    assert!(place.lango.status().unwrap()["certificate"]["days_left"].as_u64().is_some_and(|days| days >= 88));
 
     // Renewed with the same key, for a short time.
     let second = sign(10);
@@ -239,6 +249,31 @@ fn the_certificate_is_made_examined_and_renewed() {
     place.reload("have it renewed");
     assert_eq!(place.answered_with(&phone), second);
     assert_eq!(phone.get("/").status, 200);
+}
+
+#[test]
+fn neither_a_taken_port_nor_a_file_of_the_portal_keeps_the_gate_from_being_there() {
+    let place = Place::without_certificate();
+    let logo = place.file("logo.svg");
+    std::fs::write(&logo, "x".repeat(20 * 1024)).unwrap();
+    let section = format!("\nconfig portal 'portal'\n\toption logo '{}'\n\toption support '0712345678'\n", logo.display());
+    place.lango.configure(|text| text.to_owned() + &section).unwrap();
+    assert_eq!(place.lango.output(&["check"]).unwrap().status.code(), Some(78));
+    let another = place.world.router.run(|| std::net::TcpListener::bind(("0.0.0.0", PORT)).unwrap());
+    place.lango.start().unwrap();
+    let log = place.lango.program.log();
+    assert!(log.contains("which cannot be read (it is larger than 16 KiB)") && log.contains("is left out"), "{log}");
+    assert!(log.contains(&format!("cannot listen on port {PORT}")), "{log}");
+    let gate = place.lango.gate().unwrap();
+    assert!(!gate.contains(&PORT.to_string()), "what another program has there is nothing for customers: {gate}");
+    assert!(place.lango.status().unwrap()["certificate"].is_null());
+    let phone = place.world.phone();
+    phone.join();
+    let page = phone.get("/").text();
+    assert!(page.contains("tel:0712345678") && !page.contains("<img"), "{page}");
+    let told = phone.get("/captive-portal/api").text();
+    assert!(told.contains("\"user-portal-url\":\"http://"), "{told}");
+    drop(another);
 }
 
 #[test]

@@ -55,6 +55,7 @@ impl Gateway {
             clock: now.wall,
             gate: true,
             flow_offload: None,
+            certificate: None,
             broker: self.link.connected(),
             payments: self.can_pay(),
             devices_online: count(self.accounts.devices_online()),

@@ -93,6 +93,8 @@ pub struct StatusView {
     pub gate: bool,
     /// Flow offload, where it is on. The rules know nothing of it: the daemon says so here.
     pub flow_offload: Option<FlowOffload>,
+    /// The portal's certificate; nothing without HTTPS. The daemon says so here, too.
+    pub certificate: Option<CertificateView>,
     /// Whether the broker is connected.
     pub broker: bool,
     /// Whether the relay answered, so that payments can be had.
@@ -159,6 +161,16 @@ pub struct FlowOffload {
     pub hardware: bool,
     /// Whether the gate keeps customers' connections out of it. Where not, limits are not exact.
     pub customers_kept_out: bool,
+}
+
+/// The portal's certificate for HTTPS, for the operator.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertificateView {
+    /// Until when it is good; null where there is none, and nobody is answered over HTTPS.
+    #[serde(with = "rfc3339")]
+    pub good_until: Option<Wall>,
+    /// Whole days until then, 0 where it is over; null where the router's clock does not say.
+    pub days_left: Option<u64>,
 }
 
 /// One device online, for the operator.

@@ -6,8 +6,8 @@ use crate::control::wire::{Command, DaemonCommand};
 use crate::gate::SWITCH_OFFLOAD_OFF;
 use lango_core::package::{Listed, Package};
 use lango_core::request::{
-    AccountView, Answer, Failures, FlowOffload, OnlineView, OperatorPaymentView, PaymentStatus, Request, ServedView, SessionView,
-    StatusView, UpdateView, VoucherStatus, VoucherView,
+    AccountView, Answer, CertificateView, Failures, FlowOffload, OnlineView, OperatorPaymentView, PaymentStatus, Request, ServedView,
+    SessionView, StatusView, UpdateView, VoucherStatus, VoucherView,
 };
 use lango_core::time::Wall;
 use lango_core::units::{Bytes, Kbps, Millis, Seconds};
@@ -163,6 +163,7 @@ fn status_text(status: &StatusView) -> String {
         ("Clock", status.clock.map_or_else(|| "not set yet".to_owned(), lango_core::time::Wall::to_rfc3339)),
         ("Gate", yes(status.gate, "in force", "REMOVED from the kernel: everyone passes, until lango starts again")),
         ("Flow offload", offload_text(status.flow_offload.as_ref())),
+        ("Certificate", certificate_text(status.certificate.as_ref())),
         ("Broker", yes(status.broker, "connected", "not connected")),
         ("Payments", yes(status.payments, "possible", "not possible now; all else works")),
         ("Devices online", status.devices_online.to_string()),
@@ -212,6 +213,18 @@ fn offload_text(offload: Option<&FlowOffload>) -> String {
         on + "; customers' connections are kept out of it"
     } else {
         format!("{on}: LIMITS ARE NOT EXACT; switch it off: `{SWITCH_OFFLOAD_OFF}`")
+    }
+}
+
+fn certificate_text(certificate: Option<&CertificateView>) -> String {
+    let Some(certificate) = certificate else { return "no HTTPS".to_owned() };
+    let Some(until) = certificate.good_until else { return "NONE that is right: nobody is answered over HTTPS; see the log".to_owned() };
+    let until = until.to_rfc3339();
+    match certificate.days_left {
+        Some(0) => format!("good until {until}: RENEW IT NOW"),
+        Some(1) => format!("good until {until}, 1 day more"),
+        Some(days) => format!("good until {until}, {days} days more"),
+        None => format!("good until {until}"),
     }
 }
 
@@ -360,6 +373,19 @@ mod tests {
         assert_eq!(offload_text(Some(&on(false, true))), "on for lan1, wan; customers' connections are kept out of it");
         let told = offload_text(Some(&on(true, false)));
         assert!(told.starts_with("on for lan1, wan, in hardware: LIMITS ARE NOT EXACT; switch it off: `uci set firewall."), "{told}");
+    }
+
+    #[test]
+    fn the_certificate_is_told_with_its_days() {
+        let of = |days_left| {
+            let good_until = Some(Wall::from_rfc3339("2026-05-30T00:00:00Z").unwrap());
+            certificate_text(Some(&CertificateView { good_until, days_left }))
+        };
+        assert_eq!(certificate_text(None), "no HTTPS");
+        assert!(certificate_text(Some(&CertificateView { good_until: None, days_left: None })).starts_with("NONE that is right"));
+        for (days, told) in [(Some(13), ", 13 days more"), (Some(1), ", 1 day more"), (Some(0), ": RENEW IT NOW"), (None, "")] {
+            assert_eq!(of(days), format!("good until 2026-05-30T00:00:00Z{told}"));
+        }
     }
 
     fn payment(amount: u64, unserved: Option<Unserved>) -> OperatorPaymentView {

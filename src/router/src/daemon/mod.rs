@@ -239,6 +239,7 @@ impl Daemon {
             self.cleaner.due(gate),
             self.portions.at_last(gate),
             self.updates.due(),
+            self.certificates.as_ref().map(https::Certificates::due),
         ];
         rules.into_iter().chain(others.into_iter().flatten()).min()
     }
@@ -254,6 +255,9 @@ impl Daemon {
                 self.cleaner.start(self.gate.as_mut());
                 if self.portions.at_last(self.gate.as_ref()).is_some_and(|at| at <= Instant::now()) {
                     self.portions.go_on(self.gate.as_mut());
+                }
+                if let Some(certificates) = &mut self.certificates {
+                    certificates.tell();
                 }
                 if self.radius.try_again() {
                     inputs.push_back(Input::Reconfigured(self.config.settings()));
@@ -422,6 +426,7 @@ impl Daemon {
                 status.flow_offload.clone_from(&self.offload);
                 status.failures = self.failures();
                 status.update = self.updates.view();
+                status.certificate = self.certificates.as_ref().map(https::Certificates::view);
             }
             if let Some(asker) = self.askers.remove(&ask) {
                 asker.tell(answer);

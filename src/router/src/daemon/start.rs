@@ -32,7 +32,7 @@ use tokio::time::Instant;
 const QUEUE: usize = 256;
 
 /// Starts everything. Whoever was online stays so: the gate in the kernel is compared, not made anew.
-pub(super) async fn start(config_path: &Path, config: Config, own: Own) -> anyhow::Result<(Daemon, Sources)> {
+pub(super) async fn start(config_path: &Path, mut config: Config, own: Own) -> anyhow::Result<(Daemon, Sources)> {
     let began = Instant::now();
     let terminate = signal(SignalKind::terminate()).context("signals cannot be heard")?;
     let interrupt = signal(SignalKind::interrupt()).context("signals cannot be heard")?;
@@ -49,6 +49,14 @@ pub(super) async fn start(config_path: &Path, config: Config, own: Own) -> anyho
     log::debug!("start: the store with {} records is open after {:?}", records.len(), began.elapsed());
     let gate_events = GateEvents::open().context("the kernel's gate events cannot be heard")?;
     let senders = Senders::open().inspect_err(|cause| log::warn!("gate: the kernel's packet log cannot be heard: {cause}")).ok();
+    // Before the gate, which lets customers reach the port: never another program behind it.
+    let (certificates, secure) = match &config.https {
+        Some(https) => https::listen(https).await.unzip(),
+        None => (None, None),
+    };
+    if certificates.is_none() {
+        config.https = None;
+    }
     let mut gate = Gate::open(gate_config(&config, senders.is_some())).context("the gate cannot be opened")?;
     if sells_speeds(&config) {
         gate.expect_speeds();
@@ -62,11 +70,6 @@ pub(super) async fn start(config_path: &Path, config: Config, own: Own) -> anyho
     let listener = TcpListener::bind(address).await.with_context(|| {
         format!("the portal cannot listen on port {}: choose another `option portal_port`, or stop what has it", config.gateway.portal_port)
     })?;
-
-    let (certificates, secure) = match &config.https {
-        Some(https) => https::listen(https).await.map(|(sender, secure)| (Some(sender), Some(secure)))?,
-        None => (None, None),
-    };
 
     let (portal_asks, portal) = mpsc::channel(QUEUE);
     let (watchers, _) = broadcast::channel(QUEUE);

@@ -162,6 +162,7 @@ impl Shop {
                 gate: true,
                 flow_offload: None,
                 update: None,
+                certificate: None,
                 broker: self.online.get(),
                 payments: self.online.get(),
                 devices_online: 0,
