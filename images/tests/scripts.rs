@@ -174,6 +174,18 @@ fn a_host_name_of_its_own_is_the_routers_name() {
 }
 
 #[test]
+fn a_reload_reaches_the_daemon_whatever_file_was_changed() {
+    for router in both() {
+        router.put("running/lango", "");
+        router.sh("/etc/init.d/lango reload");
+        assert_eq!(router.calls(), ["signal lango * HUP", "lango garden"], "it is told, and nothing is started anew");
+        fs::remove_file(router.path("running/lango")).unwrap();
+        router.sh("/etc/init.d/lango reload");
+        assert!(router.calls().contains(&"  command /usr/sbin/lango run".to_owned()), "one that does not run is started");
+    }
+}
+
+#[test]
 fn the_service_tells_procd_this() {
     for router in both() {
         router.sh("/etc/init.d/lango boot");
