@@ -260,6 +260,37 @@ fn dnsmasq_finds_the_portals_name_and_the_garden_where_it_looks() {
 }
 
 #[test]
+fn dnsmasq_tells_phones_where_to_ask_over_https_once_there_is_a_certificate() {
+    const PLACE: &str = "tmp/dnsmasq.d/lango.conf";
+    for router in both() {
+        router.sh("uci set lango.https=https; uci set lango.https.name=kibera-7.hs.example.org; uci add_list lango.main.lan=br-cafe; uci commit lango");
+        let name = NAME_LINES.replace("local=", "interface-name=portal.lan,br-cafe/4\nlocal=");
+        router.sh("/etc/init.d/lango boot");
+        assert_eq!(router.get(PLACE), format!("{name}{GARDEN_LINE}"), "without a certificate phones would find nobody there");
+        router.put("etc/lango/https.pem", "-----BEGIN CERTIFICATE-----\n");
+        router.put("running/lango", "");
+        router.put("running/dnsmasq", "");
+        router.calls();
+        router.sh("/etc/init.d/lango reload");
+        let https: String = ["br-lan", "br-cafe"]
+            .map(|lan| {
+                format!(
+                    "interface-name=kibera-7.hs.example.org,{lan}/4\ndhcp-option=tag:{lan},114,https://kibera-7.hs.example.org:8443/captive-portal/api\n"
+                )
+            })
+            .concat();
+        assert_eq!(router.get(PLACE), format!("{name}{https}local=/kibera-7.hs.example.org/\n{GARDEN_LINE}"));
+        assert!(router.calls().contains(&"dnsmasq restart".to_owned()));
+        run("dnsmasq", &["--test", "--conf-file=/dev/null", &format!("--conf-dir={}", text(&router.path("tmp/dnsmasq.d")))]);
+        router.sh("uci set lango.https.port=9443; uci set lango.https.cert=/etc/lango/own.pem; uci commit lango; /etc/init.d/lango reload");
+        assert!(!router.get(PLACE).contains("114"));
+        router.put("etc/lango/own.pem", "-----BEGIN CERTIFICATE-----\n");
+        router.sh("/etc/init.d/lango reload");
+        assert!(router.get(PLACE).contains(",114,https://kibera-7.hs.example.org:9443/captive-portal/api\n"));
+    }
+}
+
+#[test]
 fn a_dnsmasq_without_nftset_gets_no_line_that_it_would_not_start_with() {
     for router in both() {
         router.put("dnsmasq-version", "Dnsmasq version 2.90\nCompile time options: IPv6 no-DBus no-ipset no-nftset\n");

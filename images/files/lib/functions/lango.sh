@@ -116,6 +116,21 @@ lango_dnsmasq_folders() {
 	uci -q -X show 'dhcp.@dnsmasq[0]' | sed -n 's|^dhcp\.\([A-Za-z0-9_]*\)=dnsmasq$|/tmp/dnsmasq.\1.d|p'
 }
 
+# Where to ask over HTTPS (RFC 8910), and the router's own address for that name. Only with a certificate: phones show nobody a portal where
+# it does not answer.
+lango_dnsmasq_https() {
+	local name port lan
+	name="$(uci -q get 'lango.@https[0].name')" || return 0
+	port="$(uci -q get 'lango.@https[0].port' || echo 8443)"
+	[ -s "$(uci -q get 'lango.@https[0].cert' || echo /etc/lango/https.pem)" ] || return 0
+	for lan in $(lango_option lan br-lan); do
+		echo "interface-name=$name,$lan/4"
+		# dnsmasq tags who asks with the interface.
+		echo "dhcp-option=tag:$lan,114,https://$name:$port/captive-portal/api"
+	done
+	echo "local=/$name/"
+}
+
 lango_dnsmasq_lines() {
 	local host lan garden
 	# A configuration with mistakes changes nothing, here as in the daemon.
@@ -130,8 +145,7 @@ lango_dnsmasq_lines() {
 		echo "local=/$host/"
 		;;
 	esac
-	# Here is the place for RFC 8910's `dhcp-option=114,https://…/captive-portal/api`, once the portal can have a certificate: phones
-	# believe an address over https alone, and show nobody a portal where it does not answer.
+	lango_dnsmasq_https
 	# The small dnsmasq does not start with lines that it does not know.
 	if [ -n "$garden" ] && dnsmasq --version | grep -q ' nftset'; then
 		echo "$garden"
