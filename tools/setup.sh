@@ -110,6 +110,11 @@ find_packages() {
   want dash dash
   want shellcheck shellcheck
   want dnsmasq-base dnsmasq
+  # What the start script closes, between networks.
+  want nftables nft
+  want iproute2 ip
+  want iputils-ping ping
+  want procps sysctl
 }
 
 install_missing() {

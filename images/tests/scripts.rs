@@ -192,7 +192,9 @@ fn the_service_tells_procd_this() {
         assert_eq!(
             router.calls(),
             [
+                "nft -f -",
                 "service lango",
+                "nft -f -",
                 "instance",
                 "  command /usr/sbin/lango run",
                 "  file /etc/config/lango",
@@ -223,7 +225,7 @@ fn while_the_flash_is_not_ready_nothing_is_sold_into_ram() {
             "overlayfs:/tmp/root / overlay rw,noatime,lowerdir=/,upperdir=/tmp/root/upper,workdir=/tmp/root/work 0 0\n",
         );
         router.sh("/etc/init.d/lango boot");
-        assert_eq!(router.calls(), ["logger -t lango the flash is not ready yet: lango-late starts it"]);
+        assert_eq!(router.calls(), ["nft -f -", "logger -t lango the flash is not ready yet: lango-late starts it"]);
         // `done` made it ready.
         router.put("proc/mounts", &ready);
         router.sh("/etc/init.d/lango-late boot");

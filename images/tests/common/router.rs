@@ -20,7 +20,8 @@ const STUBS: [(&str, &str); 9] = [
     ("stubs/dnsmasq", "#!/bin/sh\ncat /dnsmasq-version\n"),
     ("stubs/jsonfilter", "#!/bin/sh\ncat\n"),
     ("stubs/logger", "#!/bin/sh\necho \"logger $*\" >>/calls\n"),
-    ("stubs/nft", "#!/bin/sh\necho \"nft $*\" >>/calls\n"),
+    // No table is there.
+    ("stubs/nft", "#!/bin/sh\n[ \"$1\" = list ] || echo \"nft $*\" >>/calls\n"),
     ("stubs/pidof", "#!/bin/sh\n[ -e \"/running/$1\" ]\n"),
     ("stubs/sleep", "#!/bin/sh\necho \"sleep $*\" >>/calls\nrm -f /running/lango\n"),
     // Status of an interface: what the test put there; a call of anything else is written down.
@@ -34,13 +35,15 @@ const STUBS: [(&str, &str); 9] = [
 /// The root folder.
 pub struct Router {
     root: TempDir,
+    /// The network namespace that its shell runs in; the machine's own for what touches no network.
+    network: Option<String>,
 }
 
 impl Router {
     /// A router of this model as it is after its first start, before anybody's first-boot scripts ran.
     pub fn new(shell: &str, board: &Board) -> Self {
         assert_eq!(run("id", &["-u"]).trim(), "0", "these tests change their root folder: run them as root (make test does)");
-        let router = Self { root: tempfile::tempdir().unwrap() };
+        let router = Self { root: tempfile::tempdir().unwrap(), network: None };
         package(LANGO.as_bytes()).files.write(&router.path("")).unwrap();
         router.install_programs(shell);
         for (path, content) in STUBS {
@@ -65,6 +68,14 @@ impl Router {
         router.put("garden", "nftset=/example.com/4#inet#lango#garden4,6#inet#lango#garden6\n");
         router.put("dnsmasq-version", "Dnsmasq version 2.90\nCompile time options: IPv6 no-DBus nftset no-auth\n");
         router
+    }
+
+    /// From now on its shell runs in this network namespace, with the real `nft`.
+    #[allow(dead_code, reason = "one of the tests has a network")]
+    pub fn connect(&mut self, namespace: &str) {
+        self.copy_with_libraries(&which("nft"), "usr/sbin/nft");
+        fs::remove_file(self.path("stubs/nft")).unwrap();
+        self.network = Some(namespace.to_owned());
     }
 
     fn install_programs(&self, shell: &str) {
@@ -120,7 +131,11 @@ impl Router {
 
     /// Runs a line in its shell; it must end well. Gives what it said.
     pub fn sh(&self, line: &str) -> String {
-        let output = Command::new("chroot")
+        let mut command = Command::new(if self.network.is_some() { "ip" } else { "chroot" });
+        if let Some(network) = &self.network {
+            command.args(["netns", "exec", network, "chroot"]);
+        }
+        let output = command
             .arg(self.path(""))
             .args(["/bin/sh", "-c", &format!(". /stubs.sh; {line}")])
             .env_clear()

@@ -33,6 +33,49 @@ lango_device() { # INTERFACE: the device by which its packets go, if it can be k
 	echo "$device"
 }
 
+# The devices that customers come by: nothing, and an error, where they are not known for certain.
+lango_customers() {
+	local devices device
+	# A file that cannot be read has no say: what OpenWrt calls the LAN is what it is about nearly everywhere.
+	devices="$(uci -q get 'lango.@gateway[0].lan')" || devices="$(lango_device lan)" || return 1
+	for device in $devices; do
+		case "$device" in
+		*[!A-Za-z0-9._-]* | ????????????????*) return 1 ;;
+		esac
+	done
+	echo "$devices"
+}
+
+# For nft: nobody is forwarded from or to these devices, or nobody at all where none is named. What is for the router itself gets there,
+# so that somebody can log in and mend what is wrong. `create`, for a table that is there by now is in force: nothing is added to it.
+lango_closed_table() { # DEVICE…
+	local way devices
+	echo 'create table inet lango'
+	# Where the program's own chain stands, ahead of fw4's.
+	echo 'add chain inet lango closed { type filter hook forward priority -10; }'
+	if [ $# = 0 ]; then
+		echo 'add rule inet lango closed drop'
+		return 0
+	fi
+	devices="$(printf '"%s", ' "$@")"
+	for way in iifname oifname; do
+		echo "add rule inet lango closed $way { ${devices%, } } drop"
+	done
+}
+
+lango_has_table() {
+	nft list tables inet 2>/dev/null | grep -qx 'table inet lango'
+}
+
+# Before the program, which may be late, or end over a mistake in its configuration, or be gone: where there is no gate, a closed one. The
+# program puts its own in its place. What is in force stays as it is.
+lango_close() {
+	lango_has_table && return 0
+	# shellcheck disable=SC2046
+	lango_closed_table $(lango_customers) | nft -f - || lango_has_table ||
+		logger -s -t lango -p daemon.err 'the gate cannot be closed before lango runs: customers may pass until then. Is nft there?'
+}
+
 lango_name() { # a name for this router: its host name, or its address where that is everybody's
 	local host file mac
 	host="$(uci -q get 'system.@system[0].hostname')"
@@ -157,6 +200,8 @@ lango_dnsmasq_sync() {
 	local folder changed new=/tmp/lango.dnsmasq.$$
 	if ! lango_dnsmasq_lines >"$new"; then
 		rm -f "$new"
+		logger -s -t lango -p daemon.err "$LANGO_CONFIG is not in order, or lango does not run at all: the gate stays as it is, and who has" \
+			'not paid is kept out. What is wrong is said by: lango check'
 		return 1
 	fi
 	for folder in $(lango_dnsmasq_folders); do

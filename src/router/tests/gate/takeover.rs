@@ -1,13 +1,14 @@
 //! A daemon that starts again, a table that somebody deleted, and the end of it all.
 
 use crate::traffic::{Server, Stream, connection, refused, socket_address, tcp_ask, udp_ask};
-use crate::world::{Host, INTERNET4, PORTAL_PORT, World, account, addresses, config, eventually, mac, now, of, within_seconds};
+use crate::world::{Host, INTERNET4, INTERNET6, PORTAL_PORT, World, account, addresses, config, eventually, mac, now, of, within_seconds};
 use lango::gate::{self, GateConfig, GateError, GateEvent};
 use lango_core::gate::{GateAccount, GateChange, GateDevice, GateId, Traffic};
 use lango_core::units::{Bytes, Mac};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
 use std::net::IpAddr;
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -213,6 +214,44 @@ fn a_table_of_another_version_is_replaced_with_what_it_counted() {
     // 4,000 bytes are left: fifteen of these exchanges, and not sixteen.
     let passed = (0..20).filter(|_| world.within(Host::Phone1, || udp_ask(socket_address(INTERNET4, 4000), &[0; 100])).is_ok());
     assert_eq!(passed.count(), 15);
+}
+
+/// What OpenWrt's start script puts there before the daemon runs.
+fn closed_table() -> String {
+    let functions = concat!(env!("CARGO_MANIFEST_DIR"), "/../../images/files/lib/functions/lango.sh");
+    let output = Command::new("sh").args(["-c", ". \"$0\"; lango_closed_table br-lan", functions]).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn the_closed_table_of_the_start_script_is_replaced_and_opens_to_nobody_meanwhile() {
+    for with_account in [false, true] {
+        let world = World::new();
+        let _servers = [INTERNET4, INTERNET6].map(|address| Server::udp(&world, Host::Internet, socket_address(address, 4000), "e"));
+        let ask = |host, address| world.within(host, || udp_ask(socket_address(address, 4000), b"x"));
+        for address in [INTERNET4, INTERNET6] {
+            eventually("it passes without a gate", || ask(Host::Phone2, address).ok());
+        }
+        world.nft(Host::Router, &closed_table());
+        let arrived = world.arrived();
+        let stream = Stream::start(&world, Host::Phone2, socket_address(INTERNET4, 4000), Duration::from_millis(1), 100);
+        let mut gate = world.gate();
+        assert!(ask(Host::Phone1, INTERNET4).is_err() && ask(Host::Phone1, INTERNET6).is_err(), "closed until the accounts are in");
+        let desired: Vec<_> = with_account.then(|| account(1, &[1])).into_iter().collect();
+        gate.reconcile(&desired, now()).unwrap();
+        assert_eq!(world.arrived(), arrived, "nobody got out meanwhile");
+        let table = world.nft(Host::Router, "list table inet lango");
+        assert!(!table.contains("chain closed") && table.contains("comment \"Lango, layout"), "{table}");
+        for address in [INTERNET4, INTERNET6] {
+            assert_eq!(ask(Host::Phone1, address).is_ok(), with_account, "paid, {address}");
+            assert!(refused(&ask(Host::Phone2, address)), "unpaid, {address}");
+        }
+        assert_eq!(stream.stop().back.len(), 0);
+        // Another start of the same program finds its own.
+        drop(gate);
+        world.gate().apply(&[], now()).unwrap();
+    }
 }
 
 #[test]
