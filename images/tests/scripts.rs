@@ -311,10 +311,34 @@ fn a_configuration_with_mistakes_leaves_dnsmasq_as_it_is() {
     }
 }
 
+/// Runs one of the package's scripts as opkg does.
 fn script(router: &Router, name: &str, variable: &str) -> String {
-    let content = fs::read_to_string(repository().join("images/scripts").join(name)).unwrap();
-    router.put("tmp/script", &content);
-    router.sh(&format!("export {variable}; ( . /tmp/script )"))
+    let argument = if name == "postinst" { "configure" } else { "remove" };
+    let path = format!("usr/lib/opkg/info/lango.{name}");
+    router.program(&path, &fs::read_to_string(repository().join("images/scripts").join(name)).unwrap());
+    router.sh(&format!("{variable} /{path} {argument}"))
+}
+
+#[test]
+fn every_openwrt_knows_the_package_by_its_scripts() {
+    for router in both() {
+        for older in [true, false] {
+            router.sh(if older { "touch /older" } else { "rm /older" });
+            script(&router, "postinst", "PKG_UPGRADE=0");
+            let enabled = ["default_postinst lango", "enable lango", "enable lango-late"];
+            assert!(enabled.iter().all(|told| router.calls_contain(told)), "older: {older}");
+            router.calls();
+            script(&router, "prerm", "PKG_UPGRADE=0");
+            let disabled = ["default_prerm lango", "disable lango", "stop lango", "disable lango-late", "lango flush"];
+            assert!(disabled.iter().all(|told| router.calls_contain(told)), "older: {older}");
+            router.calls();
+        }
+        // apk calls them as something else, and says the name by what the script sets.
+        let prerm = router.get("usr/lib/opkg/info/lango.prerm");
+        router.program("lib/apk/exec/lango-0.1.0-r1.pre-deinstall", &prerm);
+        router.sh("mkdir -p /lib/apk/packages; mv /usr/lib/opkg/info/lango.list /lib/apk/packages/; /lib/apk/exec/lango-0.1.0-r1.pre-deinstall 0.1.0-r1");
+        assert!(router.calls_contain("disable lango"));
+    }
 }
 
 #[test]
@@ -323,7 +347,7 @@ fn an_installation_by_hand_does_not_cut_itself_off() {
         let said = script(&router, "postinst", "PKG_UPGRADE=0");
         assert!(said.contains("service lango start") && said.contains("no SSH and no LuCI from br-lan"), "{said}");
         let calls = router.calls();
-        assert!(calls.contains(&"default_postinst lango ".to_owned()) && calls.contains(&"enable lango".to_owned()), "{calls:?}");
+        assert!(calls.contains(&"default_postinst lango".to_owned()) && calls.contains(&"enable lango".to_owned()), "{calls:?}");
         assert!(!calls.iter().any(|call| call.contains("/usr/sbin/lango run") || call.contains("dnsmasq")), "{calls:?}");
         assert!(
             !router.path("etc/uci-defaults/90-lango").exists() && router.path("etc/lango/first-boot").exists(),
@@ -340,9 +364,11 @@ fn an_upgrade_starts_the_new_program_and_keeps_the_gate() {
         router.put("enabled/lango", "");
         router.sh(FIRST_BOOT);
         let before = router.configuration();
+        router.put("running/lango", "");
         script(&router, "prerm", "PKG_UPGRADE=1");
         script(&router, "postrm", "PKG_UPGRADE=1");
         let calls = router.calls();
+        assert!(calls.contains(&"sleep 1".to_owned()), "until it has ended: {calls:?}");
         assert!(
             calls.contains(&"stop lango".to_owned()) && !calls.iter().any(|call| call.contains("flush") || call.contains("disable")),
             "{calls:?}"
@@ -353,10 +379,13 @@ fn an_upgrade_starts_the_new_program_and_keeps_the_gate() {
         assert!(runs(&calls).is_some() && !calls.contains(&"stop lango".to_owned()), "{calls:?}");
         // apk stops nothing before an upgrade: the one that runs is the old program until then.
         router.put("lib/apk/packages/lango.list", "/etc/init.d/lango\n");
+        router.put("running/lango", "");
         script(&router, "postinst", "PKG_UPGRADE=1");
         let calls = router.calls();
-        let stop = calls.iter().position(|call| call == "stop lango");
+        let stop = calls.iter().rposition(|call| call == "stop lango");
         assert!(stop.is_some() && stop < runs(&calls), "{calls:?}");
+        let ended = calls.iter().position(|call| call == "sleep 1");
+        assert!(stop < ended && ended < runs(&calls), "the old one has ended before: {calls:?}");
         assert_eq!(router.configuration(), before);
     }
 }
@@ -367,13 +396,14 @@ fn removal_leaves_the_router_as_it_was_and_the_store_to_the_operator() {
         let untouched = router.configuration();
         router.sh(FIRST_BOOT);
         router.put("running/dnsmasq", "");
+        router.put("running/lango", "");
         router.put("etc/lango/store/db", "money");
         router.sh("/etc/init.d/lango start");
         router.calls();
         script(&router, "prerm", "PKG_UPGRADE=0");
         let calls = router.calls();
         let at = |what: &str| calls.iter().position(|call| call == what).unwrap_or_else(|| panic!("{what}: {calls:?}"));
-        assert!(at("stop lango") < at("lango flush"), "a daemon that runs would put the gate back");
+        assert!(at("stop lango") < at("sleep 1") && at("sleep 1") < at("lango flush"), "a daemon that runs would put the gate back");
         assert!(at("lango flush") < at("dnsmasq restart"));
         assert!(!router.path("tmp/dnsmasq.d/lango.conf").exists());
         // uci writes an option that was set behind the others.
@@ -423,6 +453,8 @@ fn a_sysupgrade_packs_a_store_that_nobody_writes_to() {
             calls.contains(&"sleep 120".to_owned()) && calls.iter().any(|call| call.contains("/usr/sbin/lango run")),
             "one that gave up: {calls:?}"
         );
+        router.sh(&format!("CONF_BACKUP_LIST=0 CONF_BACKUP=; {HOOKS}"));
+        assert_eq!(router.calls(), ["stop lango", "pack"], "it was stopped before, and stays so");
         for only in ["CONF_BACKUP_LIST=1 CONF_BACKUP=", "CONF_BACKUP_LIST=0 CONF_BACKUP=/tmp/backup.tgz"] {
             router.sh(&format!("{only}; {HOOKS}"));
             assert_eq!(router.calls(), ["pack"], "{only}: it goes on selling");

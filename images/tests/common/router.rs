@@ -1,5 +1,6 @@
 //! A router's root folder with the package in it, in which its scripts run under a real shell with the real `uci`. What there is only on a
 //! router (procd, ubus, dnsmasq, the program itself) is a recorder that writes to `/calls`.
+#![allow(dead_code, reason = "each of the tests uses some of it")]
 
 use crate::common::{package, repository, run, text};
 use lango_images::board::Board;
@@ -44,7 +45,10 @@ impl Router {
     pub fn new(shell: &str, board: &Board) -> Self {
         assert_eq!(run("id", &["-u"]).trim(), "0", "these tests change their root folder: run them as root (make test does)");
         let router = Self { root: tempfile::tempdir().unwrap(), network: None };
-        package(LANGO.as_bytes()).files.write(&router.path("")).unwrap();
+        let files = package(LANGO.as_bytes()).files;
+        files.write(&router.path("")).unwrap();
+        // As opkg writes it down.
+        router.put("usr/lib/opkg/info/lango.list", &files.files().map(|(path, _)| format!("/{path}\n")).collect::<String>());
         router.install_programs(shell);
         for (path, content) in STUBS {
             router.program(path, content);
@@ -71,7 +75,6 @@ impl Router {
     }
 
     /// From now on its shell runs in this network namespace, with the real `nft`.
-    #[allow(dead_code, reason = "one of the tests has a network")]
     pub fn connect(&mut self, namespace: &str) {
         self.copy_with_libraries(&which("nft"), "usr/sbin/nft");
         fs::remove_file(self.path("stubs/nft")).unwrap();
@@ -119,7 +122,8 @@ impl Router {
         fs::write(self.path(path), content).unwrap();
     }
 
-    fn program(&self, path: &str, content: &str) {
+    /// The same of a program.
+    pub fn program(&self, path: &str, content: &str) {
         self.put(path, content);
         fs::set_permissions(self.path(path), fs::Permissions::from_mode(0o755)).unwrap();
     }
@@ -153,6 +157,11 @@ impl Router {
         let calls = fs::read_to_string(&path).unwrap_or_default();
         let _not_there = fs::remove_file(path);
         calls.lines().map(str::to_owned).collect()
+    }
+
+    /// Whether this was called; asking leaves it.
+    pub fn calls_contain(&self, call: &str) -> bool {
+        fs::read_to_string(self.path("calls")).unwrap_or_default().lines().any(|line| line == call)
     }
 
     /// An option, by the real parser; nothing where there is none.

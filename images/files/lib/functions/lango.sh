@@ -76,6 +76,16 @@ lango_close() {
 		logger -s -t lango -p daemon.err 'the gate cannot be closed before lango runs: customers may pass until then. Is nft there?'
 }
 
+# procd tells it to end, and does not wait until it has.
+lango_stop_and_wait() {
+	local waited=0
+	/etc/init.d/lango stop
+	while pidof lango >/dev/null && [ $waited -lt 15 ]; do
+		sleep 1
+		waited=$((waited + 1))
+	done
+}
+
 lango_name() { # a name for this router: its host name, or its address where that is everybody's
 	local host file mac
 	host="$(uci -q get 'system.@system[0].hostname')"

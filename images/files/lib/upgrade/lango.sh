@@ -5,14 +5,13 @@
 lango_before_sysupgrade() {
 	# A list or a backup is no end: nothing is sold for nothing meanwhile (docs/openwrt.md says what that means for a backup).
 	[ "$CONF_BACKUP_LIST" != 1 ] && [ -z "$CONF_BACKUP" ] || return 0
-	/etc/init.d/lango stop
-	local waited=0
-	while pidof lango >/dev/null && [ $waited -lt 15 ]; do
-		sleep 1
-		waited=$((waited + 1))
-	done
-	# An upgrade ends all processes, this one too. One that gave up goes on selling.
-	(sleep 120 && /etc/init.d/lango start) >/dev/null 2>&1 &
+	local ran
+	pidof lango >/dev/null && ran=1
+	# shellcheck source=images/files/lib/functions/lango.sh
+	. /lib/functions/lango.sh
+	lango_stop_and_wait
+	# An upgrade ends all processes, this one too. One that gave up goes on selling; what somebody has stopped before stays so.
+	[ -z "$ran" ] || (sleep 120 && /etc/init.d/lango start) >/dev/null 2>&1 &
 }
 
 sysupgrade_init_conffiles="lango_before_sysupgrade $sysupgrade_init_conffiles"
