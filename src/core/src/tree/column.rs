@@ -101,10 +101,20 @@ impl<T> Column<T> {
         });
     }
 
-    /// After some were taken out of some lists.
+    /// After some were taken out of some lists: what is left of neighbours goes together as in [`Self::take`], and memory of which less
+    /// than half is used is given back. It looks at lengths alone: columns of the same shape have the same shape afterwards.
     #[inline(never)]
-    pub(super) fn drop_empty(&mut self) {
+    pub(super) fn join(&mut self) {
         self.0.retain(|list| !list.is_empty());
+        self.0.dedup_by(|later, list| {
+            let fits = list.len() + later.len() <= AT_MOST / 2;
+            if fits {
+                list.append(later);
+            }
+            fits
+        });
+        self.0.iter_mut().for_each(give_back);
+        give_back(&mut self.0);
     }
 
     pub(super) fn end(&self) -> Place {
@@ -154,6 +164,12 @@ impl<T> Column<T> {
         let from = edge(range.start_bound(), false).map_or(Place { list: 0, at: 0 }, place);
         let to = edge(range.end_bound(), true).map_or(self.end(), place);
         if (to.list, to.at) < (from.list, from.at) { (from, from) } else { (from, to) }
+    }
+}
+
+fn give_back<T>(list: &mut Vec<T>) {
+    if list.capacity() > 2 * list.len() {
+        list.shrink_to_fit();
     }
 }
 

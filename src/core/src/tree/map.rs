@@ -112,8 +112,15 @@ impl<K, V> BTreeMap<K, V> {
             self.keys.keep(list, kept);
             self.values.keep(list, kept);
         }
-        self.keys.drop_empty();
-        self.values.drop_empty();
+        self.keys.join();
+        self.values.join();
+    }
+}
+
+#[cfg(test)]
+impl<K, V> BTreeMap<K, V> {
+    pub(super) const fn columns(&self) -> (&Column<K>, &Column<V>) {
+        (&self.keys, &self.values)
     }
 }
 

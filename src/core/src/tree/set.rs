@@ -66,7 +66,7 @@ impl<T> BTreeSet<T> {
             self.0.0[list].iter().enumerate().for_each(|(at, value)| kept |= u32::from(keep(value)) << at);
             self.0.keep(list, kept);
         }
-        self.0.drop_empty();
+        self.0.join();
     }
 }
 

@@ -1,8 +1,10 @@
 //! They do what those of the standard library do.
 
+use super::column::Column;
 use super::*;
 use proptest::prelude::*;
 use std::collections::{BTreeMap as Map, BTreeSet as Set};
+use std::fmt::Debug;
 use std::ops::Bound;
 
 /// Every reader of a map and a set beside the standard library's.
@@ -12,6 +14,14 @@ fn alike(map: &BTreeMap<u16, u32>, known: &Map<u16, u32>, set: &BTreeSet<u16>, i
     assert!(map.iter().rev().eq(known.iter().rev()) && set.iter().rev().eq(in_it.iter().rev()));
     assert_eq!((map.first_key_value(), map.last_key_value()), (known.first_key_value(), known.last_key_value()));
     assert_eq!((set.first(), set.last()), (in_it.first(), in_it.last()));
+}
+
+/// As a column is after something was kept of it: no list is empty, none would go into its neighbour, none holds memory for twice what
+/// is in it.
+fn tidy<T: Debug>(column: &Column<T>) {
+    assert!(column.0.iter().all(|list| !list.is_empty() && list.capacity() <= 2 * list.len()), "{:?}", column.0);
+    assert!(column.0.windows(2).all(|pair| pair[0].len() + pair[1].len() > 8), "{:?}", column.0);
+    assert!(column.0.capacity() <= 2 * column.0.len(), "{} lists", column.0.len());
 }
 
 proptest! {
@@ -47,6 +57,11 @@ proptest! {
                         known.retain(|key, v| of(*key, v));
                         set.retain(|value| value % 4 != key % 4);
                         in_it.retain(|value| value % 4 != key % 4);
+                        let (keys, values) = map.columns();
+                        prop_assert!(keys.0.iter().map(Vec::len).eq(values.0.iter().map(Vec::len)), "not of one shape");
+                        tidy(keys);
+                        tidy(values);
+                        tidy(set.column());
                     }
                 }
                 _ => {
@@ -94,6 +109,18 @@ fn what_comes_in_order_fills_its_lists_and_what_goes_leaves_none_empty() {
     assert!((0..1_590).all(|value| set.remove(&(value * 7 % 1_590))));
     assert!(set.column().0.len() <= 2 && set.iter().copied().eq(1_590..1_600));
     assert!(std::iter::from_fn(|| set.pop_first()).eq(1_590..1_600) && set.column().0.is_empty());
+}
+
+#[test]
+fn what_is_kept_of_much_takes_as_little_as_if_it_had_come_alone() {
+    let mut map: BTreeMap<u32, u64> = (0..1_600).map(|key| (key, 0)).collect();
+    map.retain(|key, _| key % 40 == 0);
+    let (keys, values) = map.columns();
+    assert_eq!((keys.0.len(), values.0.len(), map.len()), (5, 5, 40), "eight in each");
+    tidy(keys);
+    tidy(values);
+    map.retain(|_, _| false);
+    assert_eq!((map.columns().0.0.capacity(), map.is_empty()), (0, true));
 }
 
 #[test]
