@@ -90,7 +90,7 @@ pub struct Flash {
     pub size_mb: u32,
     /// Megabytes that OpenWrt's image with its drivers, the boot loader and its data leave.
     pub free_mb: u32,
-    /// Kilobytes (1,000 bytes) that the program may take of that, compressed.
+    /// Kilobytes (1,000 bytes) that the program may take of that, compressed as an image has it; on NOR also as an installed package.
     pub program_kb: u32,
     /// Kilobytes (1,000 bytes) that the store may take of that.
     pub store_kb: u32,
