@@ -15,7 +15,7 @@ use crate::control::client::{self, ClientError};
 use crate::control::wire::{Command, DaemonCommand};
 use lango_core::request::{Answer, Refusal};
 use std::net::Ipv4Addr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Exit codes of sysexits.
 pub mod exit {
@@ -103,15 +103,25 @@ fn configured(path: &Path) -> Result<Config, Outcome> {
 /// A command that the running daemon answers.
 #[must_use]
 pub fn ask(config_path: &Path, ask: &Ask, json: bool) -> Outcome {
-    let config = match configured(config_path) {
-        Ok(config) => config,
+    let control = match control(config_path, &ask.command) {
+        Ok(control) => control,
         Err(outcome) => return outcome,
     };
-    match client::ask(&config.gateway.control, &ask.command) {
+    match client::ask(&control, &ask.command) {
         Ok(Answer::Refused(refusal)) => Outcome::failed(exit::DATA, told(refusal, &ask.subject)),
         Ok(answer) => show(&answer, ask, json),
         Err(ClientError::NotRunning(_)) if ask.command == Command::Daemon(DaemonCommand::Flush) => flush_without_daemon(),
         Err(error) => unanswered(&error),
+    }
+}
+
+/// The socket to ask on. Removing the gate is nothing that a configuration has a say in: one that has mistakes, or is gone, leaves the
+/// socket where it is without one.
+fn control(config_path: &Path, command: &Command) -> Result<PathBuf, Outcome> {
+    match configured(config_path) {
+        Ok(config) => Ok(config.gateway.control),
+        Err(_) if *command == Command::Daemon(DaemonCommand::Flush) => Ok(config::CONTROL.into()),
+        Err(outcome) => Err(outcome),
     }
 }
 
@@ -156,6 +166,14 @@ fn flush_without_daemon() -> Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_gate_is_removed_whatever_the_configuration_says() {
+        let gone = Path::new("/nowhere/lango");
+        assert_eq!(control(gone, &Command::Daemon(DaemonCommand::Flush)), Ok("/var/run/lango.sock".into()));
+        let refused = control(gone, &Command::Rules(lango_core::request::Request::ClockIsSet)).unwrap_err();
+        assert!(refused.code == exit::CONFIG && refused.error.contains("cannot be read"), "{refused:?}");
+    }
 
     #[test]
     fn dnsmasq_gets_a_line_for_each_name_and_none_for_addresses() {

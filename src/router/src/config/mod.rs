@@ -18,6 +18,9 @@ use std::path::{Path, PathBuf};
 /// Far more than a price list of any length; enough to stop a wrong path, as that of a device, from filling the memory.
 const MAX_SIZE: u64 = 256 * 1024;
 
+/// The control socket, where no other is configured.
+pub const CONTROL: &str = "/var/run/lango.sock";
+
 /// Exit code of a faulty configuration (sysexits: `EX_CONFIG`).
 pub const EXIT_CONFIG: u8 = 78;
 

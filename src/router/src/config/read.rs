@@ -104,7 +104,7 @@ fn gateway(section: &Section) -> Outcome<Gateway> {
     let portal_port = options.optional("portal_port", Shown::Yes, values::port).unwrap_or(8088);
     let portal_host = options.optional("portal_host", Shown::Yes, values::host_name).or_else(|| values::host_name("portal.lan").ok());
     let store = options.optional("store", Shown::Yes, values::path).unwrap_or_else(|| PathBuf::from("/etc/lango/store"));
-    let control = options.optional("control", Shown::Yes, values::socket_path).unwrap_or_else(|| PathBuf::from("/var/run/lango.sock"));
+    let control = options.optional("control", Shown::Yes, values::socket_path).unwrap_or_else(|| PathBuf::from(super::CONTROL));
     let leases = options.optional("leases", Shown::Yes, values::path).unwrap_or_else(|| PathBuf::from("/tmp/dhcp.leases"));
     let outage = options.optional("outage", Shown::Yes, outage).unwrap_or_default();
     let checkpoint = options.optional("checkpoint", Shown::Yes, |text| {
