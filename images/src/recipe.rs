@@ -31,11 +31,16 @@ pub fn format_of(board: &Board, imagebuilder: &Path) -> anyhow::Result<Format> {
         fs::read_to_string(&path).with_context(|| format!("{} cannot be read: is that the folder of an ImageBuilder?", path.display()))?;
     anyhow::ensure!(imagebuilder.join("Makefile").is_file(), "{} has no Makefile: that is no ImageBuilder", imagebuilder.display());
     let wanted = &board.openwrt.architecture;
-    let theirs = config.lines().find_map(|line| line.strip_prefix("CONFIG_TARGET_ARCH_PACKAGES=")).map(|value| value.trim_matches('"'));
+    let value = |name: &str| {
+        let told = config.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+        told.map_or("?", |value| value.trim_matches('"'))
+    };
+    let architecture = value("CONFIG_TARGET_ARCH_PACKAGES");
+    // Several targets have the same package architecture, and their profiles' names are others'.
+    let target = format!("{}/{}", value("CONFIG_TARGET_BOARD"), value("CONFIG_TARGET_SUBTARGET"));
     anyhow::ensure!(
-        theirs == Some(wanted),
-        "this ImageBuilder is for {}: {} wants the one for {} ({wanted})",
-        theirs.unwrap_or("another target"),
+        architecture == wanted && target == board.openwrt.target,
+        "this ImageBuilder is for {target} ({architecture}): {} wants the one for {} ({wanted})",
         board.name,
         board.openwrt.target
     );

@@ -31,18 +31,20 @@ fn boards() -> Vec<Board> {
     Board::read_all(&common::repository().join("board")).unwrap()
 }
 
-fn imagebuilder(folder: &Path, architecture: &str, apk: bool) -> PathBuf {
+fn imagebuilder(folder: &Path, target: &str, architecture: &str, apk: bool) -> PathBuf {
+    let (target, subtarget) = target.split_once('/').unwrap();
     let path = folder.join("imagebuilder");
     fs::create_dir_all(path.join("packages")).unwrap();
     fs::write(path.join("Makefile"), MAKEFILE).unwrap();
     let format = if apk { "CONFIG_USE_APK=y" } else { "# CONFIG_USE_APK is not set" };
-    fs::write(path.join(".config"), format!("CONFIG_TARGET_ARCH_PACKAGES=\"{architecture}\"\n{format}\n")).unwrap();
+    let target = format!("CONFIG_TARGET_BOARD=\"{target}\"\nCONFIG_TARGET_SUBTARGET=\"{subtarget}\"");
+    fs::write(path.join(".config"), format!("{target}\nCONFIG_TARGET_ARCH_PACKAGES=\"{architecture}\"\n{format}\n")).unwrap();
     path
 }
 
 /// Orders an image; gives what the stand-in wrote down.
 fn ordered(board: &Board, apk: bool, provision: &Provision<'_>, folder: &Path) -> String {
-    let (imagebuilder, keys) = (imagebuilder(folder, &board.openwrt.architecture, apk), Keys::generate().unwrap());
+    let (imagebuilder, keys) = (imagebuilder(folder, &board.openwrt.target, &board.openwrt.architecture, apk), Keys::generate().unwrap());
     fs::write(imagebuilder.join("packages/lango_0.0.9-r1_x.ipk"), "older").unwrap();
     fs::write(imagebuilder.join("packages/lango-extra_1_x.ipk"), "another's").unwrap();
     let package = package(b"program");
@@ -130,16 +132,19 @@ fn what_would_make_a_wrong_image_is_refused_before_anything_is_made() {
     let folder = tempfile::tempdir().unwrap();
     let error = recipe::format_of(hap, folder.path()).unwrap_err().to_string();
     assert!(error.contains("is that the folder of an ImageBuilder?"), "{error}");
-    let other = imagebuilder(folder.path(), "mips_24kc", false);
-    let error = recipe::format_of(hap, &other).unwrap_err().to_string();
-    assert!(error.contains("this ImageBuilder is for mips_24kc: MikroTik hAP ac² wants the one for ipq40xx/mikrotik"), "{error}");
+    for (target, architecture) in [("ath79/generic", "mips_24kc"), ("ipq40xx/generic", "arm_cortex-a7_neon-vfpv4")] {
+        let other = imagebuilder(folder.path(), target, architecture, false);
+        let error = recipe::format_of(hap, &other).unwrap_err().to_string();
+        let told = format!("this ImageBuilder is for {target} ({architecture}): MikroTik hAP ac² wants the one for ipq40xx/mikrotik");
+        assert!(error.contains(&told), "{error}");
+    }
 }
 
 #[test]
 fn an_imagebuilder_that_fails_is_told() {
     let folder = tempfile::tempdir().unwrap();
     let board = &boards()[0];
-    let imagebuilder = imagebuilder(folder.path(), &board.openwrt.architecture, false);
+    let imagebuilder = imagebuilder(folder.path(), &board.openwrt.target, &board.openwrt.architecture, false);
     fs::write(imagebuilder.join("Makefile"), "image:\n\t@echo 'profile is unknown' >&2; exit 3\n").unwrap();
     let (package, keys) = (package(b"x"), Keys::generate().unwrap());
     let files = provision::files(board, "", &Provision::default()).unwrap();
