@@ -87,16 +87,16 @@ router: ## static programs for the routers' processors, and their sizes; TARGETS
 sizes: ## sizes of the routers' programs that are built, and what they were when last recorded; RECORD=1: records them
 	@tools/sizes.sh $(if $(filter-out 0,$(RECORD)),--record)
 
-packages: ## OpenWrt packages and signed feeds for every board, into out/packages; BUILT=1: of the programs that lie in out/router; KEYS=folder: signed with other keys than those in out/keys
+packages: ## OpenWrt packages and signed feeds for every board, into out/packages; BUILT=1: of the programs that lie in out/router, for their boards alone; KEYS=folder: signed with other keys than those in out/keys
 	@tools/setup.sh build
 	@cargo build --quiet --profile lab -p lango-images
 ifeq ($(filter-out 0,$(BUILT)),)
 	@tools/setup.sh cross
 	@tools/router.sh $$($(programs)/lango-images targets)
 endif
-	@SOURCE_DATE_EPOCH=$(changed) $(programs)/lango-images packages $(keys)
+	@SOURCE_DATE_EPOCH=$(changed) $(programs)/lango-images packages $(if $(filter-out 0,$(BUILT)),--built) $(keys)
 
-image: ## an image by OpenWrt's ImageBuilder: BOARD=hap-ac2 IMAGEBUILDER=folder, and ARGUMENTS='--router FILE …' (docs/openwrt.md)
+image: ## an image by OpenWrt's ImageBuilder: BOARD=hap-ac2 IMAGEBUILDER=folder, and ARGUMENTS='--router FILE --ssh-keys FILE --manage-from ADDRESS …' (docs/openwrt.md)
 	@test -n '$(BOARD)' -a -n '$(IMAGEBUILDER)' || { echo "make image wants BOARD=… (board/README.md) and IMAGEBUILDER=folder" >&2; exit 64; }
 	@tools/setup.sh build
 	@cargo build --quiet --profile lab -p lango-images

@@ -20,14 +20,18 @@ lango-images boards                       the boards, and what follows from thei
 lango-images targets                      rustc's names of all processors that a board has
 lango-images keys FOLDER                  new keys for feeds; whoever has the secret halves can put any program onto the routers
 lango-images packages [ARCHITECTURE…]     a signed feed for each package architecture, into out/packages
+    --built           only for those whose program is there; the others are named
 lango-images tree ARCHITECTURE FOLDER     the package's files, as they lie on a router
 lango-images image BOARD IMAGEBUILDER     has OpenWrt's ImageBuilder make an image, into out/images/BOARD
     --router FILE     what `lango-relay router add NAME` printed: name, password and keys of this router
     --name NAME       the router's name, where there is no relay
-    --ssh-keys FILE   public SSH keys that may look after the router
+    --ssh-keys FILE   public SSH keys that may look after the router, and with them:
+    --manage-from A   from where: an address or ADDRESS/PREFIX on the way out. SSH takes these keys alone then, and no password
+    --no-way-in       in place of the two: who looks after it comes another way (a VPN, a port of its own)
+    --country CODE    where the radios are, for what they may send (KE)
     --feed ADDRESS    where updates come from: the folder with the architectures' feeds
 Everywhere:
-    --keys FOLDER     the feed's keys (out/keys; made if they are not there)
+    --keys FOLDER     the feed's keys (out/keys; made there, and nowhere else, if there are none)
     --programs FOLDER programs, as TARGET/lango (out/router)
     --out FOLDER      where it goes
     --release N       the package's release (1)
@@ -40,7 +44,9 @@ struct Arguments {
     options: BTreeMap<String, String>,
 }
 
-const OPTIONS: [&str; 8] = ["router", "name", "ssh-keys", "feed", "keys", "programs", "out", "release"];
+const OPTIONS: [&str; 10] = ["router", "name", "ssh-keys", "manage-from", "country", "feed", "keys", "programs", "out", "release"];
+/// Those that have no value.
+const SWITCHES: [&str; 2] = ["built", "no-way-in"];
 
 impl Arguments {
     fn read() -> Result<Self, lexopt::Error> {
@@ -53,6 +59,9 @@ impl Arguments {
                     let name = name.to_owned();
                     arguments.options.insert(name, parser.value()?.string()?);
                 }
+                Long(name) if SWITCHES.contains(&name) => {
+                    arguments.options.insert(name.to_owned(), String::new());
+                }
                 Value(word) => arguments.words.push(word.string()?),
                 _ => return Err(argument.unexpected()),
             }
@@ -62,6 +71,14 @@ impl Arguments {
 
     fn path(&self, option: &str, default: &str) -> PathBuf {
         self.options.get(option).map_or(default, String::as_str).into()
+    }
+
+    fn get(&self, option: &str) -> Option<&str> {
+        self.options.get(option).map(String::as_str)
+    }
+
+    fn has(&self, option: &str) -> bool {
+        self.options.contains_key(option)
     }
 
     fn text(&self, option: &str) -> anyhow::Result<Option<String>> {
@@ -126,6 +143,8 @@ fn new_keys(folder: &Path) -> anyhow::Result<()> {
 fn keys(arguments: &Arguments) -> anyhow::Result<Keys> {
     let folder = arguments.path("keys", "out/keys");
     if !folder.exists() {
+        // New keys in place of those that were meant would make packages that no router takes.
+        anyhow::ensure!(!arguments.has("keys"), "{0} is not there: `lango-images keys {0}` makes new keys", folder.display());
         new_keys(&folder)?;
     }
     Keys::read(&folder)
@@ -137,17 +156,21 @@ fn time() -> anyhow::Result<u64> {
     std::env::var("SOURCE_DATE_EPOCH").context(told)?.parse().context(told)
 }
 
-fn package(arguments: &Arguments, boards: &[Board], architecture: &str) -> anyhow::Result<Package> {
+fn program(arguments: &Arguments, boards: &[Board], architecture: &str) -> anyhow::Result<PathBuf> {
     let board = boards.iter().find(|board| board.openwrt.architecture == architecture);
     let board = board.with_context(|| format!("no board has the package architecture {architecture}"))?;
-    let path = arguments.path("programs", "out/router").join(&board.rust_target).join("lango");
+    Ok(arguments.path("programs", "out/router").join(&board.rust_target).join("lango"))
+}
+
+fn package(arguments: &Arguments, boards: &[Board], architecture: &str) -> anyhow::Result<Package> {
+    let path = program(arguments, boards, architecture)?;
     let program = fs::read(&path).with_context(|| format!("{} cannot be read: make router", path.display()))?;
     let release = arguments.options.get("release").map_or(Ok(1), |release| release.parse()).context("--release wants a number")?;
     Package::read(Path::new("images"), architecture, release, program)
 }
 
 fn packages(arguments: &Arguments, wanted: &[&str]) -> anyhow::Result<()> {
-    let (boards, keys, time) = (boards()?, keys(arguments)?, time()?);
+    let (boards, time) = (boards()?, time()?);
     let out = arguments.path("out", "out/packages");
     let mut architectures: Vec<&str> = boards.iter().map(|board| board.openwrt.architecture.as_str()).collect();
     if !wanted.is_empty() {
@@ -155,6 +178,20 @@ fn packages(arguments: &Arguments, wanted: &[&str]) -> anyhow::Result<()> {
     }
     architectures.sort_unstable();
     architectures.dedup();
+    if arguments.has("built") {
+        let mut built = Vec::new();
+        for architecture in architectures {
+            let program = program(arguments, &boards, architecture)?;
+            if program.is_file() {
+                built.push(architecture);
+            } else {
+                say(&format!("{architecture}: left out, {} is not built\n", program.display()))?;
+            }
+        }
+        anyhow::ensure!(!built.is_empty(), "no program is built: make router");
+        architectures = built;
+    }
+    let keys = keys(arguments)?;
     for architecture in architectures {
         let package = package(arguments, &boards, architecture)?;
         let files = feed::make(&package, time, &keys)?;
@@ -178,17 +215,22 @@ fn image(arguments: &Arguments, id: &str, imagebuilder: &Path) -> anyhow::Result
         let known: Vec<&str> = boards.iter().map(|board| board.id.as_str()).collect();
         format!("there is no board {id}: {} are known", known.join(", "))
     })?;
-    // Before anything is made: whether it is the right one.
+    let (relay, ssh_keys) = (arguments.text("router")?, arguments.text("ssh-keys")?);
+    let mut provision = Provision {
+        relay: relay.as_deref(),
+        name: arguments.get("name"),
+        ssh_keys: ssh_keys.as_deref(),
+        manage_from: arguments.get("manage-from"),
+        no_way_in: arguments.has("no-way-in"),
+        country: arguments.get("country"),
+        feed: None,
+    };
+    // Before anything is made: whether somebody gets in, and whether it is the right one.
+    provision.way_in()?;
     recipe::format_of(board, imagebuilder)?;
     let (keys, package) = (keys(arguments)?, package(arguments, &boards, &board.openwrt.architecture)?);
     let template = package.files.get("etc/config/lango").context("the package has no configuration")?;
-    let (relay, ssh_keys) = (arguments.text("router")?, arguments.text("ssh-keys")?);
-    let provision = Provision {
-        relay: relay.as_deref(),
-        name: arguments.options.get("name").map(String::as_str),
-        ssh_keys: ssh_keys.as_deref(),
-        feed: arguments.options.get("feed").map(|address| (address.as_str(), &keys)),
-    };
+    provision.feed = arguments.get("feed").map(|address| (address, &keys));
     let files = provision::files(board, std::str::from_utf8(&template.content)?, &provision)?;
     let work = arguments.path("out", "out/images").join(id);
     recipe::order(board, imagebuilder, &feed::make(&package, time()?, &keys)?, &keys, &files, &work)?;

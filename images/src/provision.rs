@@ -4,6 +4,7 @@ use crate::board::Board;
 use crate::keys::{APK_PUBLIC, Keys};
 use crate::tree::Tree;
 use anyhow::Context as _;
+use std::net::IpAddr;
 
 /// What an image is to have besides the package.
 #[derive(Default)]
@@ -14,8 +15,44 @@ pub struct Provision<'a> {
     pub name: Option<&'a str>,
     /// Public SSH keys that may look after the router, as in `authorized_keys`.
     pub ssh_keys: Option<&'a str>,
+    /// Where they look after it from, on the way out: an address, or `ADDRESS/PREFIX`.
+    pub manage_from: Option<&'a str>,
+    /// Whoever looks after it comes in another way, which is nothing of this image's.
+    pub no_way_in: bool,
+    /// The country that the radios are in, as two capital letters (ISO 3166-1); Kenya where none is given.
+    pub country: Option<&'a str>,
     /// Where its updates come from: the address of the folder in which the architectures' feeds are, and their keys.
     pub feed: Option<(&'a str, &'a Keys)>,
+}
+
+/// The country of M-Pesa's customers.
+const COUNTRY: &str = "KE";
+
+impl Provision<'_> {
+    /// Sees that somebody gets in: the gate closes the router to the customers' side, its firewall the way out. Gives from where, if it is
+    /// by the image.
+    ///
+    /// # Errors
+    /// When nobody would get in, anybody would, or it is no address.
+    pub fn way_in(&self) -> anyhow::Result<Option<&str>> {
+        let Some(from) = self.manage_from else {
+            anyhow::ensure!(
+                self.no_way_in,
+                "nobody would get into this router: the gate closes SSH to customers, and the firewall to the way out. Give --ssh-keys FILE \
+                 and --manage-from ADDRESS, or --no-way-in where there is another one"
+            );
+            return Ok(None);
+        };
+        anyhow::ensure!(!self.no_way_in, "--manage-from is a way in, --no-way-in says that there is none");
+        anyhow::ensure!(self.ssh_keys.is_some(), "--manage-from wants --ssh-keys FILE: without a key anybody gets in from there");
+        let (address, prefix) = from.split_once('/').map_or((from, None), |(address, prefix)| (address, Some(prefix)));
+        let fine = address.parse::<IpAddr>().is_ok_and(|address| {
+            let longest = if address.is_ipv4() { 32 } else { 128 };
+            !address.is_unspecified() && prefix.is_none_or(|prefix| prefix.parse().is_ok_and(|prefix: u8| (1..=longest).contains(&prefix)))
+        });
+        anyhow::ensure!(fine, "{from} is no address that somebody comes from: 192.0.2.10, 192.0.2.0/24 or 2001:db8::/64 would be");
+        Ok(Some(from))
+    }
 }
 
 /// The files that are laid over an image of this board. `template` is the package's configuration.
@@ -23,6 +60,12 @@ pub struct Provision<'a> {
 /// # Errors
 /// When what the relay printed is not that, the name is none, or two names are given.
 pub fn files(board: &Board, template: &str, provision: &Provision<'_>) -> anyhow::Result<Tree> {
+    let manage_from = provision.way_in()?;
+    let country = provision.country.unwrap_or(COUNTRY);
+    anyhow::ensure!(
+        country.len() == 2 && country.bytes().all(|byte| byte.is_ascii_uppercase()),
+        "{country} is no country's code, as KE is"
+    );
     let mut files = Tree::default();
     let connections = board.limits().connections;
     files.add(
@@ -46,7 +89,7 @@ pub fn files(board: &Board, template: &str, provision: &Provision<'_>) -> anyhow
         anyhow::ensure!(is_router_name(name), "{name:?} is no router's name: 1 to 63 letters, digits, - and _");
         files.add("etc/config/lango", 0o600, config(template, name, relay.as_ref().map(|(_, section)| section.as_str()))?);
     }
-    files.add("etc/uci-defaults/80-lango-image", 0o755, first_boot(board, name));
+    files.add("etc/uci-defaults/80-lango-image", 0o755, first_boot(board, name, manage_from, country));
     if let Some(keys) = provision.ssh_keys {
         anyhow::ensure!(
             keys.lines().any(|line| line.starts_with("ssh-") || line.starts_with("ecdsa-")),
@@ -91,8 +134,35 @@ fn config(template: &str, name: &str, section: Option<&str>) -> anyhow::Result<S
     Ok(section.map_or_else(|| named.clone(), |section| format!("{named}\n{section}")))
 }
 
+const MANAGE: &str = "\
+# Who looks after it: from there, and with a key alone.
+[ \"$(uci -q get firewall.lango_manage)\" = rule ] || {
+	uci set firewall.lango_manage=rule
+	uci set firewall.lango_manage.name='Look after it'
+	uci set firewall.lango_manage.src='wan'
+	uci add_list firewall.lango_manage.src_ip='FROM'
+	uci set firewall.lango_manage.proto='tcp'
+	uci set firewall.lango_manage.dest_port='22'
+	uci set firewall.lango_manage.target='ACCEPT'
+	uci commit firewall
+	uci -q set dropbear.@dropbear[0].PasswordAuth='off'
+	uci -q set dropbear.@dropbear[0].RootPasswordAuth='off'
+	uci -q commit dropbear
+}
+";
+
+const RADIOS: &str = "\
+# What the radios may send; without a country those of 5 GHz send nothing.
+for radio in $(uci -q -X show wireless | sed -n 's/^wireless\\.\\([A-Za-z0-9_]*\\)=wifi-device$/\\1/p'); do
+	[ -n \"$(uci -q get \"wireless.$radio.country\")\" ] || {
+		uci set \"wireless.$radio.country=COUNTRY\"
+		uci commit wireless
+	}
+done
+";
+
 /// Runs before the package's own first-boot script, so that this one finds the names and the interfaces.
-fn first_boot(board: &Board, name: Option<&str>) -> String {
+fn first_boot(board: &Board, name: Option<&str>, manage_from: Option<&str>, country: &str) -> String {
     let mut script = String::from("#!/bin/sh\n# Made with the image: what this router is.\n");
     if let Some(name) = name {
         // A host's name has no underscore.
@@ -107,6 +177,10 @@ fn first_boot(board: &Board, name: Option<&str>) -> String {
              uci set network.wan.device='{wan}'\n\tuci set network.wan.proto='dhcp'\n\tuci commit network\n}}\n"
         );
     }
+    if let Some(from) = manage_from {
+        script += &MANAGE.replace("FROM", from);
+    }
+    script += &RADIOS.replace("COUNTRY", country);
     script + "exit 0\n"
 }
 

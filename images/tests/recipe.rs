@@ -22,6 +22,10 @@ image:\n\
 \t@ls packages >>called\n\
 \t@test -d '$(BIN_DIR)' && touch '$(BIN_DIR)/firmware.bin'\n";
 
+/// Who looks after the router comes a way that is nothing of the image's.
+const ANOTHER_WAY: Provision<'_> =
+    Provision { relay: None, name: None, ssh_keys: None, manage_from: None, no_way_in: true, country: None, feed: None };
+
 const PRINTED: &str = "# At the broker, once: its user, and what it may do (mosquitto's acl_file; then reload mosquitto):\n\
     #   mosquitto_passwd -b /etc/mosquitto/passwd kibera-7 s3cret\n#   user kibera-7\n# On the router, in /etc/config/lango:\n\
     config relay 'relay'\n\toption broker 'mqtts://mqtt.example.org:8883'\n\toption username 'kibera-7'\n\toption password 's3cret'\n\
@@ -60,7 +64,7 @@ fn ordered(board: &Board, apk: bool, provision: &Provision<'_>, folder: &Path) -
 fn every_board_is_ordered_by_its_profile_with_what_it_needs() {
     for board in boards() {
         let folder = tempfile::tempdir().unwrap();
-        let called = ordered(&board, false, &Provision::default(), folder.path());
+        let called = ordered(&board, false, &ANOTHER_WAY, folder.path());
         assert!(called.contains(&format!("PROFILE={}\n", board.openwrt.profile)), "{called}");
         let packages = called.lines().find_map(|line| line.strip_prefix("PACKAGES=")).unwrap();
         assert!(packages.starts_with("lango -dnsmasq dnsmasq-full"), "{packages}");
@@ -81,7 +85,7 @@ fn every_board_is_ordered_by_its_profile_with_what_it_needs() {
 fn newer_imagebuilders_get_the_other_format_and_the_key() {
     let folder = tempfile::tempdir().unwrap();
     let board = &boards()[0];
-    let called = ordered(board, true, &Provision::default(), folder.path());
+    let called = ordered(board, true, &ANOTHER_WAY, folder.path());
     assert!(called.contains("\nlango-0.1.0-r1.apk\n"), "{called}");
     assert!(folder.path().join("imagebuilder/keys/lango-feed.pub.pem").is_file());
 }
@@ -91,8 +95,14 @@ fn a_router_of_a_fleet_has_its_name_and_keys_from_the_first_boot_on() {
     let folder = tempfile::tempdir().unwrap();
     let keys = Keys::generate().unwrap();
     let ssh = "ssh-ed25519 AAAA operator\n";
-    let provision =
-        Provision { relay: Some(PRINTED), name: None, ssh_keys: Some(ssh), feed: Some(("https://feed.example.org/lango/", &keys)) };
+    let provision = Provision {
+        relay: Some(PRINTED),
+        ssh_keys: Some(ssh),
+        manage_from: Some("2001:db8::/64"),
+        no_way_in: false,
+        feed: Some(("https://feed.example.org/lango/", &keys)),
+        ..ANOTHER_WAY
+    };
     let board = boards().into_iter().find(|board| board.id == "hap-ac2").unwrap();
     ordered(&board, false, &provision, folder.path());
     let laid = |path: &str| folder.path().join("imagebuilder/laid").join(path);
@@ -116,18 +126,33 @@ fn a_router_of_a_fleet_has_its_name_and_keys_from_the_first_boot_on() {
     assert_eq!(fs::read_to_string(laid(&format!("etc/opkg/keys/{}", keys.usign.id()))).unwrap(), keys.usign.public_file());
 }
 
+const fn with_keys_too() -> Provision<'static> {
+    Provision { ssh_keys: Some("ssh-ed25519 AAAA operator\n"), ..ANOTHER_WAY }
+}
+
 #[test]
 fn what_would_make_a_wrong_image_is_refused_before_anything_is_made() {
     let boards = boards();
     let (hap, template) = (boards.iter().find(|board| board.id == "hap-ac2").unwrap(), "\toption name 'lango'\n");
     let refused = |provision: &Provision<'_>| provision::files(hap, template, provision).unwrap_err().to_string();
-    assert!(refused(&Provision { name: Some("a b"), ..Provision::default() }).contains("no router's name"));
-    let two = Provision { relay: Some(PRINTED), name: Some("other"), ..Provision::default() };
+    assert!(refused(&Provision { name: Some("a b"), ..ANOTHER_WAY }).contains("no router's name"));
+    let two = Provision { relay: Some(PRINTED), name: Some("other"), ..ANOTHER_WAY };
     assert!(refused(&two).contains("is for router kibera-7"));
-    assert!(
-        refused(&Provision { ssh_keys: Some("-----BEGIN OPENSSH PRIVATE KEY-----\nssh-x\n"), ..Provision::default() }).contains("private")
-    );
-    assert!(refused(&Provision { ssh_keys: Some("hello"), ..Provision::default() }).contains("no public SSH key"));
+    assert!(refused(&Provision { ssh_keys: Some("-----BEGIN OPENSSH PRIVATE KEY-----\nssh-x\n"), ..ANOTHER_WAY }).contains("private"));
+    assert!(refused(&Provision { ssh_keys: Some("hello"), ..ANOTHER_WAY }).contains("no public SSH key"));
+
+    // The gate closes the router to customers, and the firewall to the way out.
+    assert!(refused(&Provision { no_way_in: false, ..with_keys_too() }).contains("nobody would get into this router"));
+    assert!(refused(&Provision { no_way_in: false, ..ANOTHER_WAY }).contains("--no-way-in"));
+    assert!(refused(&Provision { manage_from: Some("192.0.2.10"), no_way_in: false, ..ANOTHER_WAY }).contains("wants --ssh-keys"));
+    assert!(refused(&Provision { manage_from: Some("192.0.2.10"), ..with_keys_too() }).contains("says that there is none"));
+    for wrong in ["", "office", "192.0.2.10/33", "192.0.2.10/0", "0.0.0.0", "0.0.0.0/0", "::/0", "192.0.2.1'; reboot #", "2001:db8::/129"] {
+        let provision = Provision { manage_from: Some(wrong), no_way_in: false, ..with_keys_too() };
+        assert!(refused(&provision).contains("is no address that somebody comes from"), "{wrong}");
+    }
+    for wrong in ["", "ke", "KEN", "K'"] {
+        assert!(refused(&Provision { country: Some(wrong), ..ANOTHER_WAY }).contains("no country's code"), "{wrong}");
+    }
 
     let folder = tempfile::tempdir().unwrap();
     let error = recipe::format_of(hap, folder.path()).unwrap_err().to_string();
@@ -147,7 +172,7 @@ fn an_imagebuilder_that_fails_is_told() {
     let imagebuilder = imagebuilder(folder.path(), &board.openwrt.target, &board.openwrt.architecture, false);
     fs::write(imagebuilder.join("Makefile"), "image:\n\t@echo 'profile is unknown' >&2; exit 3\n").unwrap();
     let (package, keys) = (package(b"x"), Keys::generate().unwrap());
-    let files = provision::files(board, "", &Provision::default()).unwrap();
+    let files = provision::files(board, "", &ANOTHER_WAY).unwrap();
     let feed = feed::make(&package, 1, &keys).unwrap();
     let error = recipe::order(board, &imagebuilder, &feed, &keys, &files, &folder.path().join("work")).unwrap_err().to_string();
     assert!(error.contains("the ImageBuilder ended with"), "{error}");

@@ -74,7 +74,13 @@ fn what_an_image_is_made_with_comes_first() {
     for shell in SHELLS {
         let router = Router::new(shell, &board);
         let template = router.get("etc/config/lango");
-        let files = provision::files(&board, &template, &Provision { relay: Some(printed), ..Provision::default() }).unwrap();
+        let provision = Provision {
+            relay: Some(printed),
+            ssh_keys: Some("ssh-ed25519 AAAA operator\n"),
+            manage_from: Some("192.0.2.0/24"),
+            ..Provision::default()
+        };
+        let files = provision::files(&board, &template, &provision).unwrap();
         for (path, file) in files.files() {
             router.put(path, std::str::from_utf8(&file.content).unwrap());
         }
@@ -86,6 +92,11 @@ fn what_an_image_is_made_with_comes_first() {
             ("eth1".to_owned(), "kibera-7".to_owned())
         );
         assert_eq!(router.uci("lango.relay.password"), "s3cret");
+        let way_in = ["src", "src_ip", "proto", "dest_port", "target"].map(|option| router.uci(&format!("firewall.lango_manage.{option}")));
+        assert_eq!(way_in, ["wan", "192.0.2.0/24", "tcp", "22", "ACCEPT"]);
+        let passwords = ["PasswordAuth", "RootPasswordAuth"].map(|option| router.uci(&format!("dropbear.@dropbear[0].{option}")));
+        assert_eq!(passwords, ["off", "off"], "who comes from there without the key stays out");
+        assert_eq!((router.uci("wireless.radio0.country"), router.uci("wireless.radio1.country")), ("KE".to_owned(), "KE".to_owned()));
         assert_in_order(&router);
         let before = router.configuration();
         router.sh("for script in /etc/uci-defaults/*; do ( . $script ) || exit 1; done");

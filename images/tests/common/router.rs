@@ -16,9 +16,10 @@ pub const SHELLS: [&str; 2] = ["busybox", "dash"];
 const LANGO: &str = "#!/bin/sh\necho \"lango $*\" >>/calls\ncase $1 in\ngarden) cat /garden ;;\nflush) [ ! -e /mistakes ] ;;\nesac\n";
 
 /// Recorders, by their paths.
-const STUBS: [(&str, &str); 9] = [
+const STUBS: [(&str, &str); 10] = [
     ("etc/init.d/dnsmasq", "#!/bin/sh\necho \"dnsmasq $*\" >>/calls\n"),
     ("stubs/dnsmasq", "#!/bin/sh\ncat /dnsmasq-version\n"),
+    ("sbin/wifi", "#!/bin/sh\necho \"wifi $*\" >>/calls\n"),
     ("stubs/jsonfilter", "#!/bin/sh\ncat\n"),
     ("stubs/logger", "#!/bin/sh\necho \"logger $*\" >>/calls\n"),
     // No table is there.
@@ -63,10 +64,14 @@ impl Router {
         for (from, to) in [("rc.common", "etc/rc.common"), ("functions.sh", "lib/functions.sh")] {
             router.program(to, &format!("#!/bin/sh\n. /stubs.sh\n{}", fs::read_to_string(openwrt.join(from)).unwrap()));
         }
-        for name in ["dhcp", "firewall", "system"] {
+        for name in ["dhcp", "firewall", "system", "wireless"] {
             fs::copy(openwrt.join(name), router.path("etc/config").join(name)).unwrap();
         }
         router.put("etc/config/network", &network(board));
+        router.put(
+            "etc/config/dropbear",
+            "\nconfig dropbear\n\toption PasswordAuth 'on'\n\toption RootPasswordAuth 'on'\n\toption Port '22'\n\n",
+        );
         router.put("sys/class/net/eth0/address", "94:83:c4:a1:b2:c3\n");
         router.put("proc/mounts", "overlayfs:/overlay / overlay rw,noatime,lowerdir=/,upperdir=/overlay/upper,workdir=/overlay/work 0 0\n");
         router.put("garden", "nftset=/example.com/4#inet#lango#garden4,6#inet#lango#garden6\n");
