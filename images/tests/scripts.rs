@@ -167,6 +167,55 @@ fn the_way_out_is_what_the_configuration_or_netifd_says() {
     }
 }
 
+fn wifi(router: &Router, radio: u8) -> [String; 5] {
+    let [ssid, encryption, isolate, network] =
+        ["ssid", "encryption", "isolate", "network"].map(|option| router.uci(&format!("wireless.default_radio{radio}.{option}")));
+    [ssid, encryption, isolate, network, router.uci(&format!("wireless.radio{radio}.disabled"))]
+}
+
+#[test]
+fn radios_that_nobody_has_touched_are_an_open_network_of_customers() {
+    const OPEN: [&str; 5] = ["kibera-7", "none", "1", "lan", "0"];
+    const UNTOUCHED: [&str; 5] = ["OpenWrt", "none", "", "lan", "1"];
+    for router in both() {
+        router.sh("uci set lango.main.name=kibera-7; uci commit lango");
+        // One has a password; the other is as OpenWrt makes it.
+        router.sh("uci set wireless.default_radio1.encryption=psk2; uci set wireless.default_radio1.key=mama-achieng; uci commit wireless");
+        router.sh(FIRST_BOOT);
+        assert_eq!(wifi(&router, 0), OPEN);
+        assert_eq!(wifi(&router, 1), ["OpenWrt", "psk2", "", "lan", "1"]);
+        assert!(router.get("etc/lango/first-boot").ends_with("\nwifi default_radio0\n"));
+        // Behind it there will be no gate.
+        script(&router, "prerm", "PKG_UPGRADE=0");
+        assert!(wifi(&router, 0) == UNTOUCHED && router.calls_contain("wifi reload"));
+    }
+    for (done, expected) in [
+        // The portal's name is what people look for, where it is short enough.
+        ("uci set lango.portal=portal; uci set lango.portal.name='Mama Achieng Wi-Fi'", ["Mama Achieng Wi-Fi", "none", "1", "lan", "0"]),
+        (
+            "uci set lango.portal=portal; uci set lango.portal.name='Mkahawa wa Mama Achieng na Dada Zake'; uci set lango.main.name=kibera-7",
+            OPEN,
+        ),
+        // Switched on by somebody, or named: it is theirs.
+        ("uci delete wireless.radio0.disabled", ["OpenWrt", "none", "", "lan", ""]),
+        ("uci set wireless.default_radio0.ssid=Home", ["Home", "none", "", "lan", "1"]),
+        ("uci set wireless.default_radio0.network=guest", ["OpenWrt", "none", "", "guest", "1"]),
+        // No gate stands there.
+        ("uci set lango.main.lan=br-guest", UNTOUCHED),
+        // Installed by hand, it would be open until the next boot.
+        ("export LANGO_INSTALLING=1", UNTOUCHED),
+    ] {
+        for router in both() {
+            router.sh(&format!("{done}; uci commit; {FIRST_BOOT}"));
+            assert_eq!(wifi(&router, 0), expected, "{done}");
+        }
+    }
+    for router in both() {
+        router.sh(&format!("rm /etc/config/wireless; {FIRST_BOOT}"));
+        assert!(!router.path("etc/config/wireless").exists(), "a router without radios");
+    }
+}
+
 #[test]
 fn a_host_name_of_its_own_is_the_routers_name() {
     for (host, mac, expected) in [
@@ -415,6 +464,7 @@ fn removal_leaves_the_router_as_it_was_and_the_store_to_the_operator() {
         let calls = router.calls();
         let at = |what: &str| calls.iter().position(|call| call == what).unwrap_or_else(|| panic!("{what}: {calls:?}"));
         assert!(at("stop lango") < at("sleep 1") && at("sleep 1") < at("lango flush"), "a daemon that runs would put the gate back");
+        assert!(at("wifi reload") < at("lango flush"), "an open network without a gate");
         assert!(at("lango flush") < at("dnsmasq restart"));
         assert!(!router.path("tmp/dnsmasq.d/lango.conf").exists());
         // uci writes an option that was set behind the others.

@@ -114,6 +114,49 @@ lango_fill_in() { # OPTION THE-PACKAGE'S-VALUE VALUE
 	[ -z "$3" ] || sed -i "s/^\([[:space:]]*option $1 \)'$2'\$/\1'$3'/" "$LANGO_CONFIG"
 }
 
+lango_radios() { # the open networks of its radios that are as OpenWrt makes them, nobody having looked at them: switched off
+	local wifi radio
+	for wifi in $(uci -q -X show wireless | sed -n 's/^wireless\.\([A-Za-z0-9_]*\)=wifi-iface$/\1/p'); do
+		radio="$(uci -q get "wireless.$wifi.device")"
+		if [ "$(uci -q get "wireless.$wifi.ssid")" = OpenWrt ] && [ "$(uci -q get "wireless.$wifi.encryption")" = none ] &&
+			[ "$(uci -q get "wireless.$wifi.network")" = lan ] && [ "$(uci -q get "wireless.$radio.disabled")" = 1 ]; then
+			echo "$wifi"
+		fi
+	done
+}
+
+# What customers connect to: an open network, with the portal's name, in which they do not get at each other.
+lango_open_wifi() {
+	local wifi name radio
+	# Only where the gate stands: what else is in OpenWrt's `lan` is no customers'.
+	case " $(lango_option lan br-lan) " in
+	*" $(lango_device lan) "*) ;;
+	*) return 0 ;;
+	esac
+	name="$(uci -q get 'lango.@portal[0].name')"
+	# A network's name has 32 bytes at most; a router's is of ASCII.
+	[ -n "$name" ] && [ "$(printf %s "$name" | wc -c)" -le 32 ] || name="$(lango_option name lango | cut -c 1-32)"
+	for wifi in $(lango_radios); do
+		radio="$(uci -q get "wireless.$wifi.device")"
+		echo "wifi $wifi" >>"$LANGO_FIRST_BOOT.new"
+		uci set "wireless.$wifi.ssid=$name"
+		uci set "wireless.$wifi.isolate=1"
+		uci set "wireless.$radio.disabled=0"
+		uci commit wireless
+	done
+}
+
+# Behind it there is no gate any more: it goes off, unless somebody has closed it by a password.
+lango_close_wifi() { # SECTION
+	local radio
+	radio="$(uci -q get "wireless.$1.device")" && [ "$(uci -q get "wireless.$1.encryption")" = none ] || return 0
+	uci set "wireless.$radio.disabled=1"
+	uci set "wireless.$1.ssid=OpenWrt"
+	uci -q delete "wireless.$1.isolate"
+	uci commit wireless
+	/sbin/wifi reload
+}
+
 # What makes a router a hotspot, once in its life: what is changed afterwards is the operator's, and stays.
 lango_first_boot() {
 	local offload
@@ -141,6 +184,8 @@ lango_first_boot() {
 		[ "$(uci -q get "firewall.@defaults[0].$offload")" = 1 ] || continue
 		echo "$offload" >>"$LANGO_FIRST_BOOT.new" && uci set "firewall.@defaults[0].$offload=0" && uci commit firewall
 	done
+	# Not where it is installed by hand: that network would be open until lango runs.
+	[ -n "$LANGO_INSTALLING" ] || lango_open_wifi
 	mv "$LANGO_FIRST_BOOT.new" "$LANGO_FIRST_BOOT"
 }
 
@@ -152,6 +197,7 @@ lango_undo_first_boot() {
 		case "$what" in
 		ntp_option) uci -q del_list dhcp.lan.dhcp_option='42,0.0.0.0' && uci commit dhcp ;;
 		ntp_server) uci -q set system.ntp.enable_server=0 && uci commit system ;;
+		wifi\ *) lango_close_wifi "${what#wifi }" ;;
 		flow_offloading | flow_offloading_hw) uci -q set "firewall.@defaults[0].$what=1" && uci commit firewall ;;
 		esac
 	done <"$LANGO_FIRST_BOOT"
