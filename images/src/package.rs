@@ -11,13 +11,14 @@ pub const NAME: &str = "lango";
 pub const PROGRAM: &str = "usr/sbin/lango";
 
 /// What the gate needs of OpenWrt. The program itself is static and needs no library.
-const DEPENDS: [&str; 6] = [
+const DEPENDS: [&str; 7] = [
     "ca-bundle",                 // the relay's broker is asked for its certificate
     "kmod-nf-conntrack-netlink", // connections of who is not online any more go (docs/gate.md)
     "kmod-nfnetlink-log",        // new addresses of paid devices are learnt with their first packet
     "kmod-nft-core",             // sets, maps, quotas, counters, limits, the packet log
     "kmod-nft-nat",              // captive devices' port 80 is redirected
     "kmod-sched-core",           // HTB: packages with a speed
+    "nftables",                  // `nft`, with JSON (fw4's) or without: the start script closes the gate by it
 ];
 
 /// Files that are no plain 0644.
