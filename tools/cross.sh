@@ -5,6 +5,7 @@
 #   tools/cross.sh check                     says whether this machine has the compiler
 #   tools/cross.sh prepare TARGET…           compiler, linker and standard library for these targets
 #   tools/cross.sh build TARGET [CARGO ARGS] cargo build --release for it; the programs land in target/cross/TARGET/release
+#   tools/cross.sh cc TARGET [ARGS]          the C compiler for it, as `cc`: what it makes is static
 #
 # How it fits together:
 #   compiler   Debian's rustc-web: it comes with its own source (rust-web-src), so that the standard library can be built for
@@ -34,7 +35,7 @@ target_folder=${CARGO_TARGET_DIR:-$here/target}/cross
 
 say() { printf '  %s\n' "$*" >&2; }
 die() { printf 'tools/cross.sh: %s\n' "$*" >&2; exit 1; }
-usage() { die "usage: tools/cross.sh check | tools/cross.sh prepare TARGET… | tools/cross.sh build TARGET [CARGO ARGS]"; }
+usage() { die "usage: tools/cross.sh check | tools/cross.sh prepare TARGET… | tools/cross.sh build TARGET [CARGO ARGS] | tools/cross.sh cc TARGET [ARGS]"; }
 
 # cargo reads a target's flags from a variable that carries the target's name in capitals.
 flags_variable() { printf 'CARGO_TARGET_%s_RUSTFLAGS' "$(tr 'a-z-' 'A-Z_' <<<"$1")"; }
@@ -149,9 +150,21 @@ build() {
     "$zigbuild" zigbuild --jobs "$jobs" --manifest-path "$here/Cargo.toml" --release --target "$target" "$@"
 }
 
+# zig's name for a target has no vendor in it, and no version of the processor.
+cc_of_target() {
+  local target=$1; shift
+  prepare
+  case $target in
+    armv7-*) set -- -target "arm-linux-${target##*-}" -mcpu=cortex_a7 "$@" ;;
+    *) set -- -target "${target%%-*}-linux-${target##*-}" "$@" ;;
+  esac
+  env ZIG_GLOBAL_CACHE_DIR="$cache/zig" ZIG_LOCAL_CACHE_DIR="$cache/zig" "$zig" cc -static "$@"
+}
+
 case ${1:-} in
   check) check_compiler ;;
   prepare) shift; [ $# -ge 1 ] || usage; prepare "$@" ;;
   build) shift; [ $# -ge 1 ] || usage; build "$@" ;;
+  cc) shift; [ $# -ge 1 ] || usage; cc_of_target "$@" ;;
   *) usage ;;
 esac
