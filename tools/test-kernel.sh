@@ -18,7 +18,6 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-KERNEL=6.1
 # Test programs of the package lango, each run by itself.
 read -ra TESTS <<<"${TESTS:-gate speeds}"
 # With QUICK=1: what depends on the kernel most, of each kind, in some minutes.
@@ -70,21 +69,14 @@ PROCESSOR=${PROCESSOR:-1200}
 say() { printf '  %s\n' "$*" >&2; }
 die() { printf 'tools/test-kernel.sh: %s\n' "$*" >&2; exit 1; }
 
+# shellcheck source=tools/emulated.sh
+. tools/emulated.sh
+
 arch=${ARCH:-aarch64}
 console=ttyAMA0
-case $arch in
-  aarch64)
-    target=aarch64-unknown-linux-musl debian=arm64 package=linux-image-cloud-arm64
-    machine=(qemu-system-aarch64 -M virt -cpu cortex-a53 -smp 2)
-    ;;
-  armv7)
-    # One processor: with a second one, and a clock that counts instructions, this kernel stands still where it changes its clock
-    # source.
-    target=armv7-unknown-linux-musleabihf debian=armhf package=linux-image-armmp
-    machine=(qemu-system-arm -M virt -cpu cortex-a7 -smp 1)
-    ;;
-  *) die "there is no emulated router '$arch': ARCH is aarch64 or armv7" ;;
-esac
+target='' machine=() fetched='' release=''
+# 32-bit: with a second processor, and a clock that counts instructions, this kernel stands still where it changes its clock source.
+emulated_router "$arch" "$([ "$arch" = armv7 ] && echo 1 || echo 2)"
 # Programs for the administrator are not on every user's PATH.
 PATH=$PATH:/usr/sbin:/sbin
 work=${CARGO_TARGET_DIR:-$PWD/target}/kernel/$arch
@@ -97,37 +89,14 @@ for test in "${TESTS[@]}"; do selection+=(--test "$test"); done
 # Optimised as on the router, but not across crates: that takes minutes for each program, and shows nothing of the kernel.
 CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
   tools/cross.sh build "$target" --package lango "${selection[@]}" --message-format=json-render-diagnostics >"$work/built"
-fetched=$(tools/debian.sh "$debian" "$package" "${PACKAGES[@]}")
+fetch_debian "${PACKAGES[@]}"
 say "built in $((SECONDS - started)) s"
 
 # --- what the machine starts with
 root=$work/root
 mkdir -p "$root"/{bin,sbin,lib,usr/bin,usr/sbin,etc,tests}
-release=$(basename "$fetched"/kernel/lib/modules/*)
-[[ $release == "$KERNEL".* ]] || die "Debian's $package is Linux $release, and $KERNEL is wanted: this takes the sources of Debian 12 in apt"
-
-# Libraries are asked for by name in each program, their loader by its path.
-libraries_of() { readelf --wide --dynamic "$1" | sed -n 's/.*(NEEDED).*\[\(.*\)\].*/\1/p'; }
-add_libraries() { # FILE
-  local name found
-  for name in $(libraries_of "$1"); do
-    # The loader comes by its path, below.
-    if [ -e "$root/lib/$name" ] || [[ $name == ld-linux* ]]; then continue; fi
-    found=$(find -L "$fetched/root/lib" "$fetched/root/usr/lib" -name "$name" -print -quit)
-    [ -n "$found" ] || die "$1 needs $name, which none of the packages has"
-    cp -L "$found" "$root/lib/$name"
-    add_libraries "$found"
-  done
-}
 cp "$fetched/root/bin/busybox" "$root/bin/"
-for program in "${PROGRAMS[@]}"; do
-  cp -L "$fetched/root/$program" "$root/usr/sbin/"
-  add_libraries "$fetched/root/$program"
-  interpreter=$(readelf --wide --program-headers "$fetched/root/$program" | sed -n 's/.*program interpreter: \(.*\)\]/\1/p')
-  # Its path may be a link that would lead to this machine's own.
-  [ -e "$root$interpreter" ] || install -D "$(find "$fetched/root" -type f -name "$(basename "$interpreter")" -print -quit)" "$root$interpreter"
-done
-
+for program in "${PROGRAMS[@]}"; do add_program "$root" "$program" usr/sbin; done
 for file in "${FILES[@]}"; do cp "$fetched/root/$file" "$root/$file"; done
 for test in "${TESTS[@]}"; do
   program=$(sed -n 's/.*"name":"'"$test"'".*"test":true.*"executable":"\([^"]*\)".*/\1/p' "$work/built")
@@ -139,22 +108,10 @@ done >"$root/tests/list"
 install -D -m 644 docs/gate.md "$root$PWD/docs/gate.md"
 mkdir -p "$root$PWD/src/router"
 
-# modprobe says what belongs to a module, in the order in which it is loaded.
-modules=$work/modules
-mkdir -p "$modules/lib/modules"
-cp -rs "$fetched/kernel/lib/modules/$release" "$modules/lib/modules/"
-depmod -b "$modules" "$release"
 printf '%s\n' "${MODULES[@]}" >"$root/tests/modules"
-for module in "${MODULES[@]}"; do
-  modprobe --dirname "$modules" --set-version "$release" --show-depends "$module" || die "Linux $release has no module $module"
-done | sed -n 's/^insmod \([^ ]*\).*/\1/p' | sort -u | while read -r file; do
-  install -D -m 644 "$file" "$root/${file#"$modules/"}"
-done
-cp "$fetched/kernel/lib/modules/$release"/modules.{builtin,builtin.modinfo,order} "$root/lib/modules/$release/"
-depmod -b "$root" "$release"
-
+add_modules "$root" "$work/modules" "${MODULES[@]}"
 install -m 755 tools/kernel-init.sh "$root/init"
-(cd "$root" && find . -print0 | LC_ALL=C sort --zero-terminated | cpio --null --create --format=newc --owner=0:0 --quiet) >"$work/initrd"
+pack_initrd "$root" >"$work/initrd"
 
 # --- the machine
 say "starting Linux $release on an emulated $arch with $MEMORY MB"
@@ -204,7 +161,7 @@ done
 [ $passed -gt 0 ] || failed "no test ran: none is named like that"
 # A name that no test has any more would be left out without a word.
 [ -z "$quick" ] || [ $passed = ${#QUICK_TESTS[@]} ] || failed "$passed tests ran, and QUICK_TESTS names ${#QUICK_TESTS[@]}"
-rm -rf "$root" "$modules" "$work/initrd"
+rm -rf "$root" "$work/initrd"
 printf '%s\n' "${summary[@]}"
 printf '%d tests passed, 0 failed, on Linux %s for %s with %s MB (%d s, %d s in all)\n' \
   $passed "$release" "$arch" "$MEMORY" $((SECONDS - begun)) $((SECONDS - started))
