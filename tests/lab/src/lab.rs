@@ -7,10 +7,11 @@ use crate::phone::Phone;
 use crate::relay::{Credentials, Relay};
 use crate::router::{self, Lango};
 use crate::safaricom::Safaricom;
-use crate::safaricom::daraja::Merchant;
+use crate::safaricom::daraja::{Merchant, Paid};
 use crate::sms::{Provider, SmsGateway};
 use crate::world::{CLOUD4, SAFARICOM4, SMS4, World};
 use anyhow::{Context, Result};
+use serde_json::Value;
 use std::net::SocketAddr;
 
 /// The whole. Fields are dropped in this order: programs first, their world last.
@@ -133,29 +134,35 @@ impl Lab {
 
     /// Compares what Safaricom moved with what the router served: each shilling once, and nothing without one.
     ///
-    /// A payment of which only a query told has no M-Pesa receipt: the relay gives it one of its own, of twelve characters.
-    ///
     /// # Panics
     /// When they differ.
     pub fn money_is_service(&self) {
-        let money = self.safaricom.money();
-        let payments = self.lango.payments().unwrap_or_else(|e| panic!("{e:#}"));
-        let list = payments.as_array().or_else(|| payments["payments"].as_array()).unwrap_or_else(|| panic!("no list: {payments}"));
-        let served: Vec<_> = list.iter().filter(|p| p["status"] == "paid").collect();
-        assert!(served.iter().all(|p| p["username"].is_string()), "money that nobody has: {payments}");
-        let text = |value: &serde_json::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        let mut moved: Vec<_> = money.iter().map(|paid| (paid.phone.clone(), paid.amount)).collect();
-        let mut given: Vec<_> = served.iter().map(|p| (text(&p["phone"]), p["amount"].as_u64().unwrap_or_default())).collect();
-        moved.sort();
-        given.sort();
-        assert_eq!(moved, given, "left: who paid how much to Safaricom; right: what the router served");
-        let mut receipts: Vec<_> = served.iter().map(|p| text(&p["receipt"])).collect();
-        receipts.sort();
-        receipts.dedup();
-        assert_eq!(receipts.len(), served.len(), "a receipt was served twice: {payments}");
-        let known = |receipt: &String| receipt.len() == 12 || money.iter().any(|paid| paid.receipt == *receipt);
-        assert!(receipts.iter().all(known), "a receipt that Safaricom never gave: {payments}");
+        money_is_service(&self.safaricom.money(), &self.lango.payments().unwrap_or_else(|e| panic!("{e:#}")));
     }
+}
+
+/// Compares what Safaricom moved with a router's payments, as it prints them: each shilling was served once, and nothing without one.
+///
+/// A payment of which only a query told has no M-Pesa receipt: the relay gives it one of its own, of twelve characters.
+///
+/// # Panics
+/// When they differ.
+pub fn money_is_service(money: &[Paid], payments: &Value) {
+    let list = payments.as_array().or_else(|| payments["payments"].as_array()).unwrap_or_else(|| panic!("no list: {payments}"));
+    let served: Vec<_> = list.iter().filter(|p| p["status"] == "paid").collect();
+    assert!(served.iter().all(|p| p["username"].is_string()), "money that nobody has: {payments}");
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let mut moved: Vec<_> = money.iter().map(|paid| (paid.phone.clone(), paid.amount)).collect();
+    let mut given: Vec<_> = served.iter().map(|p| (text(&p["phone"]), p["amount"].as_u64().unwrap_or_default())).collect();
+    moved.sort();
+    given.sort();
+    assert_eq!(moved, given, "left: who paid how much to Safaricom; right: what the router served");
+    let mut receipts: Vec<_> = served.iter().map(|p| text(&p["receipt"])).collect();
+    receipts.sort();
+    receipts.dedup();
+    assert_eq!(receipts.len(), served.len(), "a receipt was served twice: {payments}");
+    let known = |receipt: &String| receipt.len() == 12 || money.iter().any(|paid| paid.receipt == *receipt);
+    assert!(receipts.iter().all(known), "a receipt that Safaricom never gave: {payments}");
 }
 
 /// Prints a measured figure, of a test that passes, too (libtest keeps back what `println!` prints).
