@@ -20,7 +20,7 @@ build_programs = cargo build --profile lab -p lango -p lango-relay
 cargo_test = cargo --config "target.'cfg(unix)'.runner = ['$(CURDIR)/tools/as-root.sh']" test
 
 .DEFAULT_GOAL := help
-.PHONY: help demo gallery test chaos test-kernel bench fuzz lint router sizes packages image clean setup
+.PHONY: help demo gallery emulate test chaos test-kernel bench fuzz lint router sizes packages image clean setup
 
 help: ## what there is
 	@echo 'Lango, the software inside a prepaid Wi-Fi router.'
@@ -37,6 +37,17 @@ gallery: ## a picture of every page of the portal, in each language, light and d
 	@tools/setup.sh build lab browser
 	@$(build_programs) -p lango-portal-tests
 	@LANGO_BIN_DIR=$(programs) tools/as-root.sh $(programs)/lango-gallery out/gallery $(ONLY)
+
+# For these processors: the image that tools/firmware.sh makes of the program in out/router.
+rust_target = $(if $(filter armv7,$(1)),armv7-unknown-linux-musleabihf,$(1)-unknown-linux-musl)
+firmware_image = tools/setup.sh build cross kernel firmware && \
+	cargo build --quiet --profile lab -p lango-images && \
+	$(if $(filter-out 0,$(BUILT)),true,tools/router.sh $(foreach arch,$(1),$(call rust_target,$(arch)))) && \
+	for arch in $(1); do tools/firmware.sh $$arch >/dev/null || exit 1; done
+
+emulate: ## a router without a router: boots an emulated one with the package, its portal at http://127.0.0.1:8080; ARCH=armv7: a 32-bit one; PORT=…
+	@$(call firmware_image,$(or $(ARCH),aarch64))
+	@PORT='$(PORT)' tools/emulate.sh $(target_folder)/firmware/$(or $(ARCH),aarch64)
 
 test: ## all tests: units, the rules, the whole path in the lab, and the portal in a real browser
 	@tools/setup.sh build lab browser packages
@@ -77,6 +88,7 @@ lint: ## formatting, clippy, and what comes in from outside (licences, bans, sou
 	@tools/deny.sh
 	@tools/links.sh
 	shellcheck tools/*.sh .ci/run
+	shellcheck images/emulated/*.sh
 	shellcheck -x images/scripts/* images/files/lib/*/*.sh images/files/etc/init.d/* images/files/etc/uci-defaults/* images/files/etc/hotplug.d/*/*
 
 router: ## static programs for the routers' processors, and their sizes; TARGETS='…' for others
@@ -103,7 +115,7 @@ image: ## an image by OpenWrt's ImageBuilder: BOARD=hap-ac2 IMAGEBUILDER=folder,
 	@SOURCE_DATE_EPOCH=$(changed) $(programs)/lango-images image '$(BOARD)' '$(IMAGEBUILDER)' $(keys) $(ARGUMENTS)
 
 setup: ## only installs what is missing, for all of these
-	@tools/setup.sh build lab browser lint cross kernel fuzz packages
+	@tools/setup.sh build lab browser lint cross kernel firmware fuzz packages
 
 clean: ## removes what was built here; what is kept outside the repository stays (tools/paths.sh), and so do feeds' keys in out/keys
 	cargo clean

@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # Installs what is missing on this machine, and nothing that is there. Quick when nothing is missing.
 #
-#   tools/setup.sh [build] [lab] [browser] [lint] [cross] [kernel] [fuzz] [packages]     (none: build and lab)
+#   tools/setup.sh [build] [lab] [browser] [lint] [cross] [kernel] [firmware] [fuzz] [packages]     (none: build and lab)
 #
 #   build   what compiles Lango          lab     what the demo and the end-to-end tests run: real DHCP, DNS, MQTT, RADIUS, nftables
 #   browser what walks through the portal: Chromium, and axe-core (in no product)
 #   lint    formatter, clippy, deny      cross   what builds for the routers' processors (tools/cross.sh)
 #   kernel  what emulates a router (tools/test-kernel.sh)          fuzz   libFuzzer's compiler (tools/fuzz.sh)
+#   firmware  what an emulated router's flash is made with (tools/firmware.sh)
 #   packages  what the tests read OpenWrt packages back with, and run their scripts by (tools/uci.sh)
 #
 # System packages come by apt-get on Debian and its kin, as root or through sudo. Elsewhere it says what is missing.
@@ -93,6 +94,14 @@ find_kernel() {
   want binutils readelf
   want cpio cpio
   want kmod depmod
+}
+
+find_firmware() {
+  find_kernel
+  want python3 python3
+  want openssl openssl
+  want e2fsprogs mkfs.ext4
+  want squashfs-tools mksquashfs
 }
 
 find_fuzz() {
@@ -230,8 +239,8 @@ install_deny() {
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 for part in "$@"; do
   case $part in
-    build | lab | browser | lint | cross | kernel | fuzz | packages) "find_$part" ;;
-    *) die "there is no part '$part': build, lab, browser, lint, cross, kernel, fuzz and packages are known" ;;
+    build | lab | browser | lint | cross | kernel | firmware | fuzz | packages) "find_$part" ;;
+    *) die "there is no part '$part': build, lab, browser, lint, cross, kernel, firmware, fuzz and packages are known" ;;
   esac
 done
 install_missing
