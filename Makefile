@@ -20,12 +20,12 @@ build_programs = cargo build --profile lab -p lango -p lango-relay
 cargo_test = cargo --config "target.'cfg(unix)'.runner = ['$(CURDIR)/tools/as-root.sh']" test
 
 .DEFAULT_GOAL := help
-.PHONY: help demo gallery emulate test chaos test-kernel bench fuzz lint router sizes packages image clean setup
+.PHONY: help demo gallery emulate test chaos test-kernel test-firmware bench fuzz lint router sizes packages image clean setup
 
 help: ## what there is
 	@echo 'Lango, the software inside a prepaid Wi-Fi router.'
 	@echo
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 22
 
 demo: ## one customer's way through the real parts; AUTO=1: ends by itself, 0 only if all of it was seen
 	@tools/setup.sh build lab
@@ -76,6 +76,15 @@ endif
 test-kernel: ## the gate's tests on an emulated ARM router with Linux 6.1; ARCH=armv7: a 32-bit one; QUICK=1: some of them
 	@tools/setup.sh build cross kernel
 	@tools/test-kernel.sh
+
+# The short run takes the processor that is further from this machine's.
+emulated = $(or $(ARCH),$(if $(filter-out 0,$(QUICK)),armv7,aarch64 armv7))
+test-firmware: ## the package on emulated ARM routers that boot, sell and lose their power; ARCH=armv7: one of them; QUICK=1: one, in some minutes; BUILT=1: of the programs that lie in out/router; PAGE=1: writes its figures to docs/firmware.md
+	@tools/setup.sh lab
+	@$(call firmware_image,$(emulated))
+	@cargo build --profile lab -p lango-relay -p lango-firmware
+	@LANGO_BIN_DIR=$(programs) tools/as-root.sh $(programs)/lango-firmware $(if $(filter-out 0,$(QUICK)),--quick) $(if $(filter-out 0,$(PAGE)),--page docs/firmware.md) \
+		$(addprefix $(target_folder)/firmware/,$(emulated))
 
 fuzz: ## every parser of bytes from outside, SECONDS_EACH=60 each; ONLY='…' for some of them
 	@tools/setup.sh build fuzz
