@@ -160,6 +160,20 @@ fn a_gate_that_is_in_force_is_not_touched() {
 }
 
 #[test]
+fn a_daemon_that_was_told_to_open_the_gate_is_not_closed_over() {
+    let world = World::new();
+    for shell in SHELLS {
+        let router = connected(shell, &world);
+        router.put("running/lango", "");
+        router.sh("/etc/init.d/lango start");
+        assert_eq!(world.nft(&["list", "ruleset"]), "", "{shell}: it runs, and would not replace the table");
+        router.sh("rm /running/lango; /etc/init.d/lango start");
+        assert!(world.nft(&["list", "ruleset"]).contains("chain closed"), "{shell}");
+        world.nft(&["delete", "table", "inet", "lango"]);
+    }
+}
+
+#[test]
 fn an_installation_by_hand_closes_nothing() {
     let world = World::new();
     for shell in SHELLS {
