@@ -34,7 +34,7 @@ pub fn run(image: &Image, figures: &mut Figures) {
     let online = hour();
     assert_eq!(machine.online().unwrap_or_else(|e| panic!("{e:#}")), u64::from(CUSTOMERS), "who went offline costs nothing");
     assert!(online.writes >= 50, "{online:?}: what was used is to be written down each minute");
-    figures.add("the same with 20 customers online, a write each minute (`checkpoint`)", say(online));
+    figures.add("the same hour with 20 customers online, who do nothing (`checkpoint` 60)", say(online));
     // A store that writes while nothing happens wears a flash out: this is what the figure is for.
     assert!(nobody.bytes < 1 << 20, "{nobody:?} in an hour in which nothing happened");
     assert!(online.bytes < 8 << 20, "{online:?} in an hour in which 20 customers did nothing");
