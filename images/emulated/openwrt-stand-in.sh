@@ -42,6 +42,8 @@ procd_close_instance() {
 	echo "$now" >"$at.watched"
 }
 procd_add_reload_trigger() { :; }
+procd_running() { running "$1"; } # SERVICE
+procd_send_signal() { running "$1" && kill -s "$3" "$(cat "/var/run/procd/$1.pid")"; } # SERVICE INSTANCE SIGNAL
 procd_kill() {
 	local at=/var/run/procd/$service waited=0
 	[ -e "$at.supervisor" ] || return 0
@@ -99,7 +101,9 @@ rc_common() { # SCRIPT ACTION ARGUMENTS…
 			! type service_started >/dev/null 2>&1 || service_started
 		}
 		stop() { procd_kill; }
-		reload() { start "$@"; }
+		reload() {
+			if type reload_service >/dev/null 2>&1; then reload_service "$@"; else start "$@"; fi
+		}
 	fi
 	"$action" "$@"
 }
