@@ -64,6 +64,10 @@ pub fn run(plan: &Plan, plain: &Network, gated: &Network, daemon: u32, report: &
         // Connections that ended are remembered by the other end; there is one of each number only.
         host.sysctl("net/ipv4/ip_local_port_range", "1024 65535")?;
     }
+    for router in [&plain.router, &gated.router] {
+        // Connection tracking remembers who has gone for two minutes, and these are more in that time than its table holds.
+        router.sysctl("net/netfilter/nf_conntrack_tcp_timeout_time_wait", "1")?;
+    }
     let any = |port| SocketAddr::from(([0, 0, 0, 0], port));
     let _redirects = Bare::start(&plain.router, any(BARE_REDIRECT_PORT), redirect)?;
     let _pages = Bare::start(&plain.router, any(BARE_PAGE_PORT), page)?;
