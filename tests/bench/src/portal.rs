@@ -67,6 +67,9 @@ pub fn run(plan: &Plan, plain: &Network, gated: &Network, daemon: u32, report: &
     for router in [&plain.router, &gated.router] {
         // Connection tracking remembers who has gone for two minutes, and these are more in that time than its table holds.
         router.sysctl("net/netfilter/nf_conntrack_tcp_timeout_time_wait", "1")?;
+        // Redirects and pages end at one port of the portal's, and at two of the bare server's: a phone's number that comes again for a page
+        // within a minute of its redirect is taken for the old connection's, and its SYN is lost for a second.
+        router.sysctl("net/ipv4/tcp_max_tw_buckets", "0")?;
     }
     let any = |port| SocketAddr::from(([0, 0, 0, 0], port));
     let _redirects = Bare::start(&plain.router, any(BARE_REDIRECT_PORT), redirect)?;
