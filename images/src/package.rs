@@ -22,12 +22,14 @@ const DEPENDS: [&str; 7] = [
 ];
 
 /// Files that are no plain 0644.
-const MODES: [(&str, u32); 4] = [
+const MODES: [(&str, u32); 5] = [
     // Passwords and keys are in it.
     ("etc/config/lango", 0o600),
     ("etc/init.d/lango", 0o755),
     ("etc/init.d/lango-late", 0o755),
     ("etc/uci-defaults/90-lango", 0o755),
+    // procd starts it as a program.
+    ("usr/libexec/lango/start", 0o755),
 ];
 
 /// What runs on the router when the package comes and goes.

@@ -256,7 +256,7 @@ fn the_service_tells_procd_this() {
                 "service lango",
                 "nft -f -",
                 "instance",
-                "  command /usr/sbin/lango run",
+                "  command /usr/libexec/lango/start run",
                 "  file /etc/config/lango",
                 "  reload_signal HUP",
                 "  respawn 3600 5 0",
@@ -273,6 +273,10 @@ fn the_service_tells_procd_this() {
         for line in ["START=18", "STOP=10", "USE_PROCD=1"] {
             assert!(script.lines().any(|told| told == line), "{line}");
         }
+        // What procd is told is there and can be run, and becomes the program, to which it says who put it there.
+        fs::write(router.path("usr/sbin/lango"), "#!/bin/sh\necho \"$LANGO_START $*\" >>/calls\n").unwrap();
+        router.sh("/usr/libexec/lango/start run");
+        assert_eq!(router.calls(), ["/usr/libexec/lango/start run"]);
     }
 }
 
@@ -292,7 +296,7 @@ fn while_the_flash_is_not_ready_nothing_is_sold_into_ram() {
         assert!(router.calls().is_empty(), "what is disabled stays off");
         router.put("enabled/lango", "");
         router.sh("/etc/init.d/lango-late boot");
-        assert!(router.calls().contains(&"  command /usr/sbin/lango run".to_owned()));
+        assert!(router.calls().contains(&"  command /usr/libexec/lango/start run".to_owned()));
     }
 }
 
@@ -408,13 +412,13 @@ fn an_installation_by_hand_does_not_cut_itself_off() {
         assert!(said.contains("service lango start") && said.contains("no SSH and no LuCI from br-lan"), "{said}");
         let calls = router.calls();
         assert!(calls.contains(&"default_postinst lango".to_owned()) && calls.contains(&"enable lango".to_owned()), "{calls:?}");
-        assert!(!calls.iter().any(|call| call.contains("/usr/sbin/lango run") || call.contains("dnsmasq")), "{calls:?}");
+        assert!(!calls.iter().any(|call| call.contains("/usr/libexec/lango/start run") || call.contains("dnsmasq")), "{calls:?}");
         assert!(
             !router.path("etc/uci-defaults/90-lango").exists() && router.path("etc/lango/first-boot").exists(),
             "the first boot is done"
         );
         router.sh("/etc/init.d/lango start");
-        assert!(router.calls().contains(&"  command /usr/sbin/lango run".to_owned()));
+        assert!(router.calls().contains(&"  command /usr/libexec/lango/start run".to_owned()));
     }
 }
 
@@ -435,7 +439,7 @@ fn an_upgrade_starts_the_new_program_and_keeps_the_gate() {
         );
         script(&router, "postinst", "PKG_UPGRADE=1");
         let calls = router.calls();
-        let runs = |calls: &[String]| calls.iter().rposition(|call| call.contains("/usr/sbin/lango run"));
+        let runs = |calls: &[String]| calls.iter().rposition(|call| call.contains("/usr/libexec/lango/start run"));
         assert!(runs(&calls).is_some() && !calls.contains(&"stop lango".to_owned()), "{calls:?}");
         // apk stops nothing before an upgrade: the one that runs is the old program until then.
         router.put("lib/apk/packages/lango.list", "/etc/init.d/lango\n");
@@ -511,7 +515,7 @@ fn a_sysupgrade_packs_a_store_that_nobody_writes_to() {
         assert_eq!(calls[..2], ["stop lango", "sleep 1"], "until it has ended: {calls:?}");
         assert!(packed >= 2);
         assert!(
-            calls.contains(&"sleep 120".to_owned()) && calls.iter().any(|call| call.contains("/usr/sbin/lango run")),
+            calls.contains(&"sleep 120".to_owned()) && calls.iter().any(|call| call.contains("/usr/libexec/lango/start run")),
             "one that gave up: {calls:?}"
         );
         router.sh(&format!("CONF_BACKUP_LIST=0 CONF_BACKUP=; {HOOKS}"));
