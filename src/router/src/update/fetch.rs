@@ -32,13 +32,21 @@ pub struct Patience {
     pub tries: u8,
     /// Between them.
     pub retry: Retry,
+    /// For all of it.
+    pub total: Duration,
 }
 
 impl Default for Patience {
     fn default() -> Self {
         let retry = Retry::new(Duration::from_secs(5), Duration::from_secs(900), Duration::MAX);
         // Some hours in all. A line that brings a kilobyte a second brings a program within an hour.
-        Self { answer: Duration::from_secs(30), pace: (Duration::from_secs(30), 30_000), tries: 20, retry }
+        Self {
+            answer: Duration::from_secs(30),
+            pace: (Duration::from_secs(30), 30_000),
+            tries: 20,
+            retry,
+            total: Duration::from_secs(86_400),
+        }
     }
 }
 
@@ -59,6 +67,8 @@ pub struct Wanted {
 struct Fetched {
     file: File,
     have: u64,
+    /// What may still be written, thrown away again or not: flash wears out.
+    may_write: u64,
     hash: Context,
 }
 
@@ -70,7 +80,16 @@ impl Fetched {
         Ok(())
     }
 
-    async fn take(&mut self, bytes: &[u8]) -> io::Result<()> {
+    async fn take(&mut self, bytes: &[u8]) -> Result<(), End> {
+        let Some(left) = self.may_write.checked_sub(bytes.len() as u64) else {
+            log::warn!("update: the server began the file again and again; giving up");
+            return Err(End::Never(Reason::Unreachable));
+        };
+        self.may_write = left;
+        disk(self.write(bytes).await)
+    }
+
+    async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.file.write_all(bytes).await?;
         self.hash.update(bytes);
         self.have += bytes.len() as u64;
@@ -112,7 +131,10 @@ fn disk<T>(done: io::Result<T>) -> Result<T, End> {
 /// # Errors
 /// Why it is not to be had. What was fetched is removed.
 pub async fn fetch(wanted: &Wanted, tls: Arc<ClientConfig>, patience: Patience) -> Result<(), Reason> {
-    let done = fetch_to(wanted, tls, patience).await;
+    let done = timeout(patience.total, fetch_to(wanted, tls, patience)).await.unwrap_or_else(|_| {
+        log::warn!("update: {} takes too long to give the file; giving up", wanted.url.host);
+        Err(Reason::Unreachable)
+    });
     if done.is_err() {
         // It may not be there at all.
         let _ = tokio::fs::remove_file(&wanted.path).await;
@@ -121,10 +143,11 @@ pub async fn fetch(wanted: &Wanted, tls: Arc<ClientConfig>, patience: Patience) 
 }
 
 async fn fetch_to(wanted: &Wanted, tls: Arc<ClientConfig>, mut patience: Patience) -> Result<(), Reason> {
-    let mut open = OpenOptions::new();
-    let file = open.write(true).create(true).truncate(true).mode(0o600).open(&wanted.path).await;
+    // What lies there may be another's, or a way to elsewhere: never written through.
+    let _ = tokio::fs::remove_file(&wanted.path).await;
+    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&wanted.path).await;
     let mut fetched = match disk(file) {
-        Ok(file) => Fetched { file, have: 0, hash: Context::new(&SHA256) },
+        Ok(file) => Fetched { file, have: 0, may_write: wanted.size.saturating_mul(2), hash: Context::new(&SHA256) },
         Err(End::Never(reason)) => return Err(reason),
         Err(End::Broken(_)) => return Err(Reason::Disk),
     };
@@ -219,7 +242,7 @@ async fn take_body(
         // No more is taken than was signed for, whatever follows.
         let room = usize::try_from(wanted.size - fetched.have).unwrap_or(usize::MAX);
         bytes.truncate(room);
-        disk(fetched.take(&bytes).await)?;
+        fetched.take(&bytes).await?;
         if fetched.have == wanted.size {
             return disk(fetched.file.flush().await);
         }

@@ -17,7 +17,7 @@ fn bytes(count: usize) -> Vec<u8> {
 /// As the program has it, in a hundredth of the time.
 fn patience() -> Patience {
     let retry = Retry::new(Duration::from_millis(10), Duration::from_millis(50), Duration::MAX);
-    Patience { answer: Duration::from_secs(2), pace: (Duration::from_secs(2), 1_000), tries: 3, retry }
+    Patience { answer: Duration::from_secs(2), pace: (Duration::from_secs(2), 1_000), tries: 3, retry, total: Duration::from_secs(60) }
 }
 
 struct World {
@@ -45,9 +45,13 @@ impl World {
     }
 
     fn fetch_with(&self, wanted: &Wanted, ca: &Path) -> Result<(), Reason> {
+        self.fetch_within(wanted, ca, patience())
+    }
+
+    fn fetch_within(&self, wanted: &Wanted, ca: &Path, patience: Patience) -> Result<(), Reason> {
         let tls = tls::client_config(Some(ca), None).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(fetch(wanted, tls, patience()))
+        runtime.block_on(fetch(wanted, tls, patience))
     }
 
     fn fetch(&self, wanted: &Wanted) -> Result<(), Reason> {
@@ -96,6 +100,44 @@ fn what_is_fetched_is_what_was_signed() {
             assert_eq!(world.server.asked(), asked, "{manner:?}");
         }
     }
+}
+
+#[test]
+fn a_server_that_begins_again_and_again_does_not_wear_the_flash_out() {
+    let world = World::new();
+    let file = bytes(300_000);
+    let ca = world.folder.path().join("ca.pem");
+    // Each try brings a third, and each begins at the beginning: twice the file is six of them.
+    world.server.serve(&file, Manner::KnowsNoRanges(100_000));
+    let patient = Patience { tries: 250, ..patience() };
+    assert_eq!(world.fetch_within(&world.wanted(&file), &ca, patient), Err(Reason::Unreachable));
+    let asked = world.server.asked().len();
+    assert!((6..=7).contains(&asked), "{asked} times");
+}
+
+#[test]
+fn a_server_that_always_brings_a_little_is_given_up_in_the_end() {
+    let world = World::new();
+    let file = bytes(3_000_000);
+    let ca = world.folder.path().join("ca.pem");
+    world.server.serve(&file, Manner::CutsAfter(1_100));
+    let began = Instant::now();
+    let hasty = Patience { total: Duration::from_secs(2), ..patience() };
+    assert_eq!(world.fetch_within(&world.wanted(&file), &ca, hasty), Err(Reason::Unreachable));
+    assert!(began.elapsed() < Duration::from_secs(20) && !world.wanted(&file).path.exists());
+}
+
+#[test]
+fn what_lies_in_the_files_place_is_never_written_through() {
+    let world = World::new();
+    let file = bytes(100);
+    world.server.serve(&file, Manner::Honest);
+    let (wanted, others) = (world.wanted(&file), world.folder.path().join("anothers"));
+    std::fs::write(&others, "precious").unwrap();
+    std::os::unix::fs::symlink(&others, &wanted.path).unwrap();
+    assert_eq!(world.fetch(&wanted), Ok(()));
+    assert_eq!(std::fs::read_to_string(&others).unwrap(), "precious");
+    assert!(std::fs::symlink_metadata(&wanted.path).unwrap().is_file());
 }
 
 #[test]
