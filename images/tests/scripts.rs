@@ -527,6 +527,46 @@ fn a_sysupgrade_packs_a_store_that_nobody_writes_to() {
     }
 }
 
+const TRIAL: [&str; 7] = [
+    "etc/lango/update/trial",
+    "etc/lango/update/start.1",
+    "etc/lango/update/start.2",
+    "etc/lango/update/start.3",
+    "etc/lango/update/overdue",
+    "usr/sbin/lango.old",
+    "usr/sbin/lango.new",
+];
+
+#[test]
+fn what_is_installed_over_a_trial_is_not_on_trial() {
+    for router in both() {
+        for (name, variable) in [("prerm", "PKG_UPGRADE=1"), ("postinst", "PKG_UPGRADE=1"), ("prerm", "PKG_UPGRADE=0")] {
+            TRIAL.iter().for_each(|path| router.put(path, ""));
+            router.put("etc/lango/update/standing", "kept");
+            script(&router, name, variable);
+            let left: Vec<_> = TRIAL.iter().filter(|path| router.path(path).exists()).collect();
+            assert!(left.is_empty() && router.get("etc/lango/update/standing") == "kept", "{name}: {left:?}");
+        }
+    }
+}
+
+#[test]
+fn a_trial_is_not_carried_into_another_image_or_a_backup() {
+    const LIST: &str = "sysupgrade_init_conffiles=add_uci_conffiles; . /lib/upgrade/lango.sh; \
+        add_uci_conffiles() { find /etc/lango -type f >$1; }; for hook in $sysupgrade_init_conffiles; do $hook /tmp/list; done; wait";
+    for router in both() {
+        TRIAL.iter().for_each(|path| router.put(path, ""));
+        router.put("etc/lango/update/standing", "kept");
+        router.put("etc/lango/store/db", "money");
+        for kind in ["CONF_BACKUP_LIST=0 CONF_BACKUP=", "CONF_BACKUP_LIST=0 CONF_BACKUP=/tmp/backup.tgz"] {
+            router.sh(&format!("{kind}; {LIST}"));
+            let list: BTreeSet<_> = router.get("tmp/list").lines().map(str::to_owned).collect();
+            assert_eq!(list, BTreeSet::from(["/etc/lango/store/db", "/etc/lango/update/standing"].map(str::to_owned)), "{kind}");
+        }
+        assert!(router.path("etc/lango/update/trial").exists(), "one that gives up is still on trial here");
+    }
+}
+
 #[test]
 fn an_interface_of_ours_that_comes_up_is_told_to_the_daemon() {
     const HUP: &str = "ubus -t 5 call service signal {\"name\":\"lango\",\"signal\":1}";
