@@ -24,9 +24,10 @@ pub(crate) fn update(bytes: &[u8]) {
     let keys: Vec<ReleaseKey> = ReleaseKey::parse(text).into_iter().chain([ReleaseKey { id: [7; 8], key: [7; 32] }]).collect();
     let facts = Facts { keys: &keys, board: Some("a"), target: "t", images: true, guarded: true, time: None };
     let signature = Signature { id: [7; 8], bytes: [0; 64] }.to_line();
+    let Ok(id) = "m-1".parse() else { return };
     let offer = Offer { manifest: text.to_owned(), signature };
-    assert_eq!(judge(&Standing::default(), &offer, &facts, |_, _, _| false), Judged::Refused(Reason::Forged), "believed");
-    if let Judged::Accepted(manifest) = judge(&Standing::default(), &offer, &facts, |_, _, _| true) {
+    assert_eq!(judge(&Standing::default(), &id, &offer, &facts, |_, _, _| false), Judged::Refused(Reason::Forged), "believed");
+    if let Judged::Accepted(manifest) = judge(&Standing::default(), &id, &offer, &facts, |_, _, _| true) {
         assert!(manifest.number > 0 && manifest.target.as_deref().is_none_or(|target| target == "t"));
     }
 }

@@ -171,10 +171,16 @@ pub enum Judged {
     Accepted(Manifest),
 }
 
-/// Judges an offer. `verify` says whether the bytes of the second argument carry the Ed25519 signature of the third by the key of
+/// Judges the offer of that id. `verify` says whether the bytes of the second argument carry the Ed25519 signature of the third by the key of
 /// the first.
-pub fn judge(standing: &Standing, offer: &Offer, facts: &Facts, verify: impl Fn(&[u8; 32], &[u8], &[u8; 64]) -> bool) -> Judged {
-    match refusal(standing, offer, facts, verify) {
+pub fn judge(
+    standing: &Standing,
+    id: &MessageId,
+    offer: &Offer,
+    facts: &Facts,
+    verify: impl Fn(&[u8; 32], &[u8], &[u8; 64]) -> bool,
+) -> Judged {
+    match refusal(standing, id, offer, facts, verify) {
         Err(reason) => Judged::Refused(reason),
         Ok(judged) => judged,
     }
@@ -182,6 +188,7 @@ pub fn judge(standing: &Standing, offer: &Offer, facts: &Facts, verify: impl Fn(
 
 fn refusal(
     standing: &Standing,
+    id: &MessageId,
     offer: &Offer,
     facts: &Facts,
     verify: impl Fn(&[u8; 32], &[u8], &[u8; 64]) -> bool,
@@ -206,8 +213,9 @@ fn refusal(
         return Err(Reason::OtherBoard);
     }
     let known = standing.manifest.as_ref() == Some(&manifest);
-    // What failed before it ran may be tried again; all else that is known is only told again.
-    let tried_again = known && standing.state == Some(State::Failed);
+    // What failed before it ran may be tried again where somebody offers it again. The same message once more is only the line's: it
+    // would be fetched for as long as it comes. All else that is known is only told again.
+    let tried_again = known && standing.state == Some(State::Failed) && standing.offer.as_ref() != Some(id);
     if known && !tried_again {
         return Ok(Judged::Again);
     }

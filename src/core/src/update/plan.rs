@@ -59,6 +59,8 @@ pub struct Found {
     pub undone_crashed: bool,
     /// [`Place::UndoneOverdue`].
     pub undone_overdue: bool,
+    /// [`Place::Overdue`].
+    pub overdue: bool,
     /// [`Place::BeforeImage`].
     pub before_image: bool,
 }
@@ -109,6 +111,12 @@ pub const fn confirm(kind: Kind) -> &'static [Step] {
     }
 }
 
+/// Moves the old program back where the start script could not, before that is written down: it is what runs.
+#[must_use]
+pub const fn put_back() -> &'static [Step] {
+    &[Step::Rename(Place::Old, Place::Program)]
+}
+
 /// Clears away what lies around, after it was written down how it ended.
 #[must_use]
 pub const fn discard() -> &'static [Step] {
@@ -141,11 +149,15 @@ pub const fn recover(kind: Kind, state: State, found: Found) -> Recovery {
         (Kind::Image, State::Applying | State::Trying) => Recovery::Try,
         // While the new one still lies aside the old one runs, whatever else is there.
         (Kind::Program, State::Applying) if found.new => Recovery::Apply,
-        (Kind::Program, State::Applying | State::Trying) => match (found.trial, undone) {
-            (true, _) => Recovery::Try,
-            (false, Some(reason)) => Recovery::Ended(State::RolledBack, Some(reason)),
-            (false, None) if found.old => Recovery::Ended(State::Confirmed, None),
-            (false, None) => Recovery::Ended(State::Failed, Some(Reason::Replaced)),
+        (Kind::Program, State::Applying | State::Trying) => match (found.trial, found.old, undone) {
+            (true, true, None) => Recovery::Try,
+            // Where the old one still is beside it, what runs is the old one all the same: [`put_back`] comes first.
+            (_, _, Some(reason)) => Recovery::Ended(State::RolledBack, Some(reason)),
+            // It was moved back, and there was no room for the word of it.
+            (true, false, None) if found.overdue => Recovery::Ended(State::RolledBack, Some(Reason::NotHealthy)),
+            (true, false, None) => Recovery::Ended(State::RolledBack, Some(Reason::Crashed)),
+            (false, true, None) => Recovery::Ended(State::Confirmed, None),
+            (false, false, None) => Recovery::Ended(State::Failed, Some(Reason::Replaced)),
         },
     }
 }

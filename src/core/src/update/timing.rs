@@ -37,16 +37,21 @@ impl Hours {
     }
 }
 
-/// Whether the time has come. `pending` payments wait for a customer's PIN, `online` devices are online, and all else has been ready
-/// for `ready`.
+/// Whether hours and an empty house allow it; from then on customers who are about to pay are waited for.
 #[must_use]
-pub fn may_apply(kind: Kind, hours: Option<Hours>, time: Option<Wall>, pending: u32, online: u32, ready: Millis) -> bool {
-    let hour = match (hours, kind) {
+pub fn is_allowed(kind: Kind, hours: Option<Hours>, time: Option<Wall>, online: u32) -> bool {
+    match (hours, kind) {
         // Where nobody knows the time it is none of the hours.
         (Some(hours), _) => time.is_some_and(|time| hours.hold(time)),
         // A program alone costs no customer a packet. An image is a restart of the router.
         (None, Kind::Program) => true,
         (None, Kind::Image) => online == 0,
-    };
-    hour && (pending == 0 || ready >= LONGEST_WAIT)
+    }
+}
+
+/// Whether the time has come. `pending` payments wait for a customer's PIN, `online` devices are online, and [`is_allowed`] has held
+/// for `ready`.
+#[must_use]
+pub fn may_apply(kind: Kind, hours: Option<Hours>, time: Option<Wall>, pending: u32, online: u32, ready: Millis) -> bool {
+    is_allowed(kind, hours, time, online) && (pending == 0 || ready >= LONGEST_WAIT)
 }

@@ -119,6 +119,7 @@ impl Files {
             trial: is(Place::Trial),
             undone_crashed: is(Place::UndoneCrashed),
             undone_overdue: is(Place::UndoneOverdue),
+            overdue: is(Place::Overdue),
             before_image: is(Place::BeforeImage),
         }
     }

@@ -13,7 +13,7 @@ use lango_core::gateway::Business;
 use lango_core::request::UpdateView;
 use lango_core::time::Wall;
 use lango_core::units::{MessageId, Millis, Seconds};
-use lango_core::update::{self, Facts, Judged, Kind, Manifest, Offer, Reason, Recovery, Report, Standing, State};
+use lango_core::update::{self, Facts, Found, Judged, Kind, Manifest, Offer, Reason, Recovery, Report, Standing, State};
 use ring::digest::{Context, SHA256};
 use ring::signature::{ED25519, UnparsedPublicKey};
 use std::fs::File;
@@ -83,10 +83,16 @@ pub enum Next {
 enum Work {
     Nothing,
     Fetching(AbortHandle),
-    /// It is here and checked, since then.
-    Ready(Instant),
+    /// It is here and was checked. Since when hours and an empty house allow it, if they do.
+    Ready(Option<Instant>),
+    /// The time has come: it is checked once more, for it may have lain there for hours. Since when it was allowed.
+    Checking(AbortHandle, Instant),
+    /// That went well.
+    Checked(Instant),
     /// It runs. Since when everything works, if it does.
     Trial(Option<Instant>),
+    /// It is over, and could not be written down yet: that is tried again.
+    Over(State, Option<Reason>),
 }
 
 /// Updates over the air, at this router.
@@ -116,8 +122,15 @@ impl Updates {
             Standing::default()
         });
         let board = board(settings.as_ref());
+        let mut found = files.found();
+        // The start script's own word: on a full flash there is no file of it.
+        match std::env::var("LANGO_UNDONE").as_deref() {
+            Ok("overdue") => found.undone_overdue = true,
+            Ok("crashed") => found.undone_crashed = true,
+            _ => {}
+        }
         let mut updates = Self { settings, files, script, board, standing, work: Work::Nothing, ended, look: Instant::now() };
-        let told = updates.go_on();
+        let told = updates.go_on(found);
         (updates, told)
     }
 
@@ -137,12 +150,12 @@ impl Updates {
     /// When [`Updates::look`] is wanted; nothing where there is nothing to look at.
     #[must_use]
     pub fn due(&self) -> Option<Instant> {
-        matches!(self.work, Work::Ready(_) | Work::Trial(_)).then_some(self.look)
+        matches!(self.work, Work::Ready(_) | Work::Checked(_) | Work::Trial(_) | Work::Over(..)).then_some(self.look)
     }
 
-    fn go_on(&mut self) -> Option<Report> {
+    fn go_on(&mut self, found: Found) -> Option<Report> {
         let (kind, state) = (self.standing.manifest.as_ref()?.kind, self.standing.state?);
-        match update::recover(kind, state, self.files.found()) {
+        match update::recover(kind, state, found) {
             Recovery::Rest => {
                 self.clear_away();
                 None
@@ -158,7 +171,7 @@ impl Updates {
                 if let Err(cause) = self.files.carry_out(update::confirm(kind), Seconds::ZERO) {
                     log::warn!("update: {cause}");
                 }
-                self.work = Work::Ready(Instant::now());
+                self.work = Work::Ready(None);
                 None
             }
             Recovery::Try => {
@@ -201,13 +214,27 @@ impl Updates {
             None => log::info!("update: {} is {}", self.name(), state.name()),
             Some(reason) => log::warn!("update: {} {}: {}", self.name(), state.name(), reason.told()),
         }
-        self.work = Work::Nothing;
-        let told = self.now(state, reason);
-        // Not before it is written down: it is told by what lies there otherwise.
-        if told.is_some() {
-            self.clear_away();
+        self.stop_working();
+        self.over(state, reason)
+    }
+
+    /// Writes down how it ended, or sees to it that this is tried again: it would stand in every other update's way.
+    fn over(&mut self, state: State, reason: Option<Reason>) -> Option<Report> {
+        self.look = Instant::now() + LOOK_SELDOM;
+        self.work = Work::Over(state, reason);
+        // The old program runs from beside its place where the start script could not move it.
+        if state == State::RolledBack
+            && self.files.found().old
+            && let Err(cause) = self.files.carry_out(update::put_back(), Seconds::ZERO)
+        {
+            log::error!("update: the program before cannot be put back in its place, and runs from beside it: {cause}; trying again");
+            return None;
         }
-        told
+        let told = self.now(state, reason)?;
+        self.work = Work::Nothing;
+        // Not before it is written down: it is told by what lies there otherwise.
+        self.clear_away();
+        Some(told)
     }
 
     fn clear_away(&self) {
@@ -233,7 +260,7 @@ impl Updates {
         };
         let verify =
             |key: &[u8; 32], message: &[u8], signature: &[u8; 64]| UnparsedPublicKey::new(&ED25519, key).verify(message, signature).is_ok();
-        match update::judge(&self.standing, offer, &facts, verify) {
+        match update::judge(&self.standing, &id, offer, &facts, verify) {
             Judged::Refused(reason) => {
                 log::warn!("update: an offer is refused: {}", reason.told());
                 Some(Report { offer: id, state: State::Refused, reason: Some(reason) })
@@ -247,7 +274,7 @@ impl Updates {
                 self.standing.report()
             }
             Judged::Accepted(manifest) => {
-                self.stop_fetching();
+                self.stop_working();
                 if !self.keep(self.standing.accepted(id, manifest)) {
                     return None;
                 }
@@ -281,8 +308,8 @@ impl Updates {
         }
     }
 
-    fn stop_fetching(&mut self) {
-        if let Work::Fetching(task) = std::mem::replace(&mut self.work, Work::Nothing) {
+    fn stop_working(&mut self) {
+        if let Work::Fetching(task) | Work::Checking(task, _) = std::mem::replace(&mut self.work, Work::Nothing) {
             task.abort();
         }
     }
@@ -290,10 +317,10 @@ impl Updates {
     fn fetch(&mut self) {
         let Some(manifest) = &self.standing.manifest else { return };
         let (kind, number, ended) = (manifest.kind, manifest.number, self.ended.clone());
-        let wanted = Wanted { url: manifest.url.clone(), size: manifest.size, sha256: manifest.sha256, path: self.path(manifest.kind) };
+        let (manifest, path) = (manifest.clone(), self.path(kind));
         let ca = self.settings.as_ref().and_then(|settings| settings.ca.clone());
         let task = tokio::task::spawn_local(async move {
-            let outcome = fetch_checked(kind, &wanted, ca.as_deref()).await;
+            let outcome = fetch_checked(manifest, path, ca.as_deref()).await;
             // Nobody listens: the daemon stops.
             let _ = ended.send(Ended { number, outcome }).await;
         });
@@ -305,13 +332,17 @@ impl Updates {
         if self.standing.manifest.as_ref().is_none_or(|manifest| manifest.number != ended.number) {
             return None; // another one was accepted meanwhile
         }
-        match ended.outcome {
-            Ok(()) => {
-                log::info!("update: {} is here", self.name());
-                (self.work, self.look) = (Work::Ready(Instant::now()), Instant::now());
+        match (ended.outcome, &self.work) {
+            (Ok(()), Work::Checking(_, since)) => {
+                (self.work, self.look) = (Work::Checked(*since), Instant::now());
                 None
             }
-            Err(reason) => self.end(State::Failed, Some(reason)),
+            (Ok(()), _) => {
+                log::info!("update: {} is here", self.name());
+                (self.work, self.look) = (Work::Ready(None), Instant::now());
+                None
+            }
+            (Err(reason), _) => self.end(State::Failed, Some(reason)),
         }
     }
 
@@ -321,14 +352,35 @@ impl Updates {
         let now = Instant::now();
         self.look = now + if matches!(self.work, Work::Trial(_)) { LOOK } else { LOOK_SELDOM };
         match self.work {
-            Work::Ready(since) => self.ready(business, now.duration_since(since)),
+            Work::Ready(since) => self.ready(business, since, false),
+            Work::Checked(since) => self.ready(business, Some(since), true),
+            Work::Over(state, reason) => self.over(state, reason).map_or(Next::Nothing, Next::Tell),
             Work::Trial(since) => {
                 let since = since.filter(|_| works && business.relay_answers).or((works && business.relay_answers).then_some(now));
                 self.work = Work::Trial(since);
                 if since.is_some_and(|since| now.duration_since(since) >= STEADY) { self.confirm() } else { Next::Nothing }
             }
-            Work::Nothing | Work::Fetching(_) => Next::Nothing,
+            Work::Nothing | Work::Fetching(_) | Work::Checking(..) => Next::Nothing,
         }
+    }
+
+    /// Reads the file once more, beside everything else: a large one takes seconds.
+    fn check(&mut self, since: Instant) {
+        let Some(manifest) = self.standing.manifest.clone() else { return };
+        let (path, number, ended) = (self.path(manifest.kind), manifest.number, self.ended.clone());
+        let task = tokio::task::spawn_local(async move {
+            let outcome = match holds(path, manifest).await {
+                Ok(true) => Ok(()),
+                Ok(false) => Err(Reason::WrongHash),
+                Err(cause) => {
+                    log::warn!("update: the file cannot be read: {cause}");
+                    Err(Reason::Disk)
+                }
+            };
+            // Nobody listens: the daemon stops.
+            let _ = ended.send(Ended { number, outcome }).await;
+        });
+        self.work = Work::Checking(task.abort_handle(), since);
     }
 
     fn confirm(&mut self) -> Next {
@@ -340,29 +392,29 @@ impl Updates {
         self.end(State::Confirmed, None).map_or(Next::Nothing, Next::Tell)
     }
 
-    fn ready(&mut self, business: Business, ready: Duration) -> Next {
+    /// `since`: since when it is allowed, as far as anybody looked; `checked`: just now.
+    fn ready(&mut self, business: Business, since: Option<Instant>, checked: bool) -> Next {
         let (Some(manifest), Some(settings)) = (&self.standing.manifest, &self.settings) else { return Next::Nothing };
-        let (kind, ready) = (manifest.kind, Millis(u64::try_from(ready.as_millis()).unwrap_or(u64::MAX)));
+        let kind = manifest.kind;
         let Business { payments_pending, devices_online, time, .. } = business;
+        let now = Instant::now();
+        let since = update::is_allowed(kind, settings.hours, time, devices_online).then(|| since.unwrap_or(now));
+        let ready = since.map_or(Duration::ZERO, |since| now.duration_since(since));
+        let ready = Millis(u64::try_from(ready.as_millis()).unwrap_or(u64::MAX));
+        self.work = Work::Ready(since);
         if !update::may_apply(kind, settings.hours, time, payments_pending, devices_online, ready) {
             return Next::Nothing;
         }
         let (path, trial) = (self.path(kind), settings.trial);
-        // It may have lain there for hours.
-        let is_it = holds(&path, manifest);
+        if !checked {
+            self.check(since.unwrap_or(now));
+            return Next::Nothing;
+        }
         let successor = match (kind, &self.script) {
             (Kind::Program, Some(script)) => Successor::Start(script.clone()),
             (Kind::Program, None) => return failed(self.end(State::Failed, Some(Reason::NoGuard))),
             (Kind::Image, _) => Successor::Sysupgrade(path),
         };
-        match is_it {
-            Ok(true) => {}
-            Ok(false) => return failed(self.end(State::Failed, Some(Reason::WrongHash))),
-            Err(cause) => {
-                log::warn!("update: the file cannot be read: {cause}");
-                return failed(self.end(State::Failed, Some(Reason::Disk)));
-            }
-        }
         log::info!("update: {} takes over", self.name());
         let told = match kind {
             Kind::Program => {
@@ -398,12 +450,13 @@ fn board(settings: Option<&Settings>) -> Option<String> {
     set.or_else(|| std::fs::read_to_string(BOARD).ok().map(|name| name.trim().to_owned()))
 }
 
-async fn fetch_checked(kind: Kind, wanted: &Wanted, ca: Option<&Path>) -> Result<(), Reason> {
-    let tls = tls::client_config(ca, None).map_err(|cause| {
-        log::error!("update: {cause}");
-        Reason::Unreachable
-    })?;
-    fetch::fetch(wanted, tls, Patience::default()).await?;
+async fn fetch_checked(manifest: Manifest, path: PathBuf, ca: Option<&Path>) -> Result<(), Reason> {
+    let kind = manifest.kind;
+    let wanted = Wanted { url: manifest.url.clone(), size: manifest.size, sha256: manifest.sha256, path: path.clone() };
+    // It may lie there since before a restart: an image is no smaller the second time, and a line no cheaper.
+    if !holds(path, manifest).await.is_ok_and(|holds| holds) {
+        fetch_over_tls(&wanted, ca).await?;
+    }
     if kind == Kind::Image {
         let path = wanted.path.clone();
         let valid = tokio::task::spawn_blocking(move || is_valid_image(&path)).await;
@@ -413,6 +466,14 @@ async fn fetch_checked(kind: Kind, wanted: &Wanted, ca: Option<&Path>) -> Result
         }
     }
     Ok(())
+}
+
+async fn fetch_over_tls(wanted: &Wanted, ca: Option<&Path>) -> Result<(), Reason> {
+    let tls = tls::client_config(ca, None).map_err(|cause| {
+        log::error!("update: {cause}");
+        Reason::Unreachable
+    })?;
+    fetch::fetch(wanted, tls, Patience::default()).await
 }
 
 /// Whether OpenWrt takes an image for one of this board's. It says so in JSON, whatever its exit code.
@@ -431,9 +492,16 @@ fn is_valid_image(path: &Path) -> bool {
     }
 }
 
-/// Whether the file is the one of the manifest.
-fn holds(path: &Path, manifest: &Manifest) -> io::Result<bool> {
+/// Whether the file is the one of the manifest. Read aside: it may be large, and the daemon has one thread.
+async fn holds(path: PathBuf, manifest: Manifest) -> io::Result<bool> {
+    tokio::task::spawn_blocking(move || is_the_one(&path, &manifest)).await.map_err(io::Error::other)?
+}
+
+fn is_the_one(path: &Path, manifest: &Manifest) -> io::Result<bool> {
     let mut file = File::open(path)?;
+    if file.metadata()?.len() != manifest.size {
+        return Ok(false);
+    }
     let mut hash = Context::new(&SHA256);
     let mut bytes = vec![0; 64 * 1_024];
     let mut size = 0;

@@ -188,6 +188,94 @@ fn it_goes_on_after_a_cut_between_any_two_of_its_lines() {
     }
 }
 
+/// Nothing can be written to the program's folder: what a full flash comes to, also where root may do everything.
+fn on_a_full_flash(router: &Router, also_marks: bool) -> String {
+    let folder = router.folder.path().display();
+    let marks = if also_marks {
+        String::new()
+    } else {
+        format!("mount --bind {folder}/update {folder}/update; mount -o remount,rw,bind {folder}/update;")
+    };
+    // The programs say their names where there is room.
+    let line = format!(
+        "set -e; mount --bind \"$SAID\" /mnt; mount --bind {folder} {folder}; mount -o remount,ro,bind {folder}; {marks} exec \"$@\""
+    );
+    let room = tempfile::tempdir().unwrap();
+    for (file, name) in [("lango", "new"), ("lango.old", "old")] {
+        if router.path(file).exists() {
+            fs::write(router.path(file), format!("#!/bin/sh\necho {name} \"$LANGO_UNDONE\" >/mnt/said\n")).unwrap();
+        }
+    }
+    let inner = router.command();
+    let mut command = Command::new("unshare");
+    command.args(["-m", "sh", "-c", &line, "sh"]).arg(inner.get_program()).args(inner.get_args()).env("SAID", room.path());
+    command.env("LANGO_PROGRAM", router.path("lango")).env("LANGO_UPDATES", router.path("update"));
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "as root: {}", String::from_utf8_lossy(&output.stderr));
+    fs::read_to_string(room.path().join("said")).unwrap().trim().to_owned()
+}
+
+#[test]
+fn on_a_full_flash_the_old_program_runs_from_where_it_is_and_the_trial_stays_announced() {
+    for shell in SHELLS {
+        for also_marks in [false, true] {
+            for (mark, why) in [("overdue", "overdue"), ("start.3", "crashed")] {
+                let router = Router::on_trial(shell);
+                ["start.1", "start.2", mark].iter().for_each(|mark| router.mark(mark, ""));
+                for _ in 0..2 {
+                    assert_eq!(on_a_full_flash(&router, also_marks), format!("old {why}"), "{shell:?} {also_marks}");
+                    assert!(router.marks().contains(&"trial".to_owned()) && router.path("lango.old").exists(), "{:?}", router.marks());
+                }
+                // There is room again.
+                router.put("lango.old", "old");
+                assert_eq!(router.start(), "old");
+                assert!(router.marks().contains(&format!("undone-{why}")) && !router.marks().contains(&"trial".to_owned()));
+                assert!(!router.path("lango.old").exists());
+            }
+        }
+    }
+}
+
+#[test]
+fn what_was_put_back_without_room_for_the_word_of_it_stays_told_by_the_trial() {
+    for shell in SHELLS {
+        let router = Router::on_trial(shell);
+        router.mark("start.1", "");
+        router.mark("overdue", "");
+        // Nothing can be made under this name.
+        std::os::unix::fs::symlink("/no/such/folder/x", router.path("update/undone-overdue")).unwrap();
+        assert_eq!(router.start(), "old", "{shell:?}");
+        let marks = router.marks();
+        assert!(marks.contains(&"trial".to_owned()) && !router.path("lango.old").exists(), "{marks:?}");
+        fs::remove_file(router.path("update/undone-overdue")).unwrap();
+        assert_eq!(router.start(), "old");
+        let marks = router.marks();
+        assert!(marks.contains(&"undone-overdue".to_owned()) && !marks.contains(&"trial".to_owned()), "{marks:?}");
+    }
+}
+
+#[test]
+fn where_no_start_can_be_counted_the_old_program_is_put_back() {
+    for shell in SHELLS {
+        let router = Router::on_trial(shell);
+        for start in ["start.1", "start.2", "start.3"] {
+            std::os::unix::fs::symlink("/no/such/folder/x", router.path("update").join(start)).unwrap();
+        }
+        assert_eq!(router.start(), "old", "{shell:?}");
+        assert!(router.marks().contains(&"undone-crashed".to_owned()));
+    }
+}
+
+#[test]
+fn what_another_start_said_of_a_roll_back_is_not_passed_on() {
+    for shell in SHELLS {
+        let router = Router::new(shell);
+        fs::write(router.path("lango"), "#!/bin/sh\necho \"<$LANGO_UNDONE>\" >\"$LANGO_UPDATES/said\"\n").unwrap();
+        assert!(router.command().env("LANGO_UNDONE", "crashed").status().unwrap().success());
+        assert_eq!(fs::read_to_string(router.path("update/said")).unwrap(), "<>\n");
+    }
+}
+
 /// A copy of a real program, so that the kernel has its file open as it has lango's.
 fn sleeper(router: &Router, file: &str) {
     fs::remove_file(router.path(file)).unwrap();

@@ -94,6 +94,7 @@ impl Router {
             trial: has(Place::Trial),
             undone_crashed: has(Place::UndoneCrashed),
             undone_overdue: has(Place::UndoneOverdue),
+            overdue: has(Place::Overdue),
             before_image: has(Place::BeforeImage),
         }
     }
@@ -249,6 +250,16 @@ fn how_it_goes_on() {
         (Kind::Program, State::Trying, here(|f| f.old = true), Ended(State::Confirmed, None)),
         (Kind::Program, State::Trying, here(|f| f.undone_crashed = true), Ended(State::RolledBack, Some(Reason::Crashed))),
         (Kind::Program, State::Applying, here(|f| f.undone_overdue = true), Ended(State::RolledBack, Some(Reason::NotHealthy))),
+        // Moved back, and no room to say so.
+        (Kind::Program, State::Trying, here(|f| f.trial = true), Ended(State::RolledBack, Some(Reason::Crashed))),
+        (Kind::Program, State::Trying, here(|f| (f.trial, f.overdue) = (true, true)), Ended(State::RolledBack, Some(Reason::NotHealthy))),
+        // Not even moved back: it runs from beside its place.
+        (
+            Kind::Program,
+            State::Trying,
+            here(|f| (f.trial, f.old, f.undone_crashed) = (true, true, true)),
+            Ended(State::RolledBack, Some(Reason::Crashed)),
+        ),
         // A package was installed over it, whose scripts clear our marks away.
         (Kind::Program, State::Trying, nothing, Ended(State::Failed, Some(Reason::Replaced))),
         (Kind::Image, State::Applying, here(|f| f.before_image = true), Ended(State::Failed, Some(Reason::SysupgradeRefused))),

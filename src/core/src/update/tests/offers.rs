@@ -1,6 +1,7 @@
 //! What is accepted, and what is refused and why.
 
 use crate::time::Wall;
+use crate::units::MessageId;
 use crate::update::{Facts, Judged, Manifest, Offer, Reason, ReleaseKey, Signature, Standing, State, judge};
 
 const ID: [u8; 8] = [1; 8];
@@ -24,6 +25,10 @@ fn signed(manifest: String, id: [u8; 8], by: u8) -> Offer {
 
 fn good(manifest: String) -> Offer {
     signed(manifest, ID, 5)
+}
+
+fn id(text: &str) -> MessageId {
+    text.parse().unwrap()
 }
 
 fn key(id: [u8; 8], key: u8) -> ReleaseKey {
@@ -64,7 +69,7 @@ fn what_is_refused() {
     for (what, offer, facts, wanted) in cases {
         // Nothing is accepted that was refused before, however things stand.
         for standing in [standing(5, State::Confirmed), standing(5, State::Failed), standing(5, State::Accepted)] {
-            assert_eq!(judge(&standing, &offer, &facts, verify), wanted, "{what}, {standing:?}");
+            assert_eq!(judge(&standing, &id("m-2"), &offer, &facts, verify), wanted, "{what}, {standing:?}");
         }
     }
 }
@@ -76,14 +81,14 @@ fn what_is_accepted() {
     let accepted = |text: String| Judged::Accepted(Manifest::parse(&text).unwrap());
     let fresh = Standing::default();
     // By any of the keys, two of which may have one name.
-    assert_eq!(judge(&fresh, &good(text(1)), &facts, verify), accepted(text(1)));
+    assert_eq!(judge(&fresh, &id("m-2"), &good(text(1)), &facts, verify), accepted(text(1)));
     // A program for every board of its target; at a time that nobody knows.
     let every = text(1).replace("board a\nboard b\n", "");
-    assert_eq!(judge(&fresh, &good(every.clone()), &Facts { board: None, time: None, ..facts }, verify), accepted(every));
+    assert_eq!(judge(&fresh, &id("m-2"), &good(every.clone()), &Facts { board: None, time: None, ..facts }, verify), accepted(every));
     // An image needs no start script.
     let image = text(7).replace("program", "image").replace("target armv7\n", "");
     let images = Facts { images: true, guarded: false, ..facts };
-    assert_eq!(judge(&fresh, &good(image.clone()), &images, verify), accepted(image));
+    assert_eq!(judge(&fresh, &id("m-2"), &good(image.clone()), &images, verify), accepted(image));
 }
 
 #[test]
@@ -100,12 +105,14 @@ fn the_same_one_again_and_another_one_meanwhile() {
         (Failed, Judged::Accepted(Manifest::parse(&text(5)).unwrap()), true),
     ] {
         let standing = standing(5, state);
-        assert_eq!(judge(&standing, &good(text(5)), &facts, verify), same, "{state:?}");
+        assert_eq!(judge(&standing, &id("m-2"), &good(text(5)), &facts, verify), same, "{state:?}");
+        // The message that the router knows it by, repeated.
+        assert_eq!(judge(&standing, &id("m-1"), &good(text(5)), &facts, verify), Judged::Again, "{state:?}");
         let wanted = if newer { Judged::Accepted(Manifest::parse(&text(6)).unwrap()) } else { Judged::Later };
-        assert_eq!(judge(&standing, &good(text(6)), &facts, verify), wanted, "{state:?}");
+        assert_eq!(judge(&standing, &id("m-2"), &good(text(6)), &facts, verify), wanted, "{state:?}");
         // Another one of the same number is a replay or a mistake, whatever became of the first.
         let other = text(5).replace("size 3", "size 4");
-        assert_eq!(judge(&standing, &good(other), &facts, verify), Judged::Refused(Reason::NotNewer), "{state:?}");
+        assert_eq!(judge(&standing, &id("m-2"), &good(other), &facts, verify), Judged::Refused(Reason::NotNewer), "{state:?}");
     }
 }
 
@@ -116,7 +123,7 @@ fn no_number_is_accepted_twice_in_whatever_order_they_come() {
     let mut standing = Standing::default();
     let mut accepted = Vec::new();
     for number in [3, 1, 3, 7, 5, 7, 8, 2, 8] {
-        if let Judged::Accepted(manifest) = judge(&standing, &good(text(number)), &facts, verify) {
+        if let Judged::Accepted(manifest) = judge(&standing, &id("m-2"), &good(text(number)), &facts, verify) {
             accepted.push(number);
             standing = standing.accepted("m".parse().unwrap(), manifest).now(State::Confirmed, None);
         }
