@@ -14,7 +14,7 @@ mod usign;
 mod tests;
 
 pub use manifest::{Kind, MAX_MANIFEST, Manifest, NotAManifest, Url};
-pub use offer::{Facts, Judged, Offer, Reason, Report, State, judge};
+pub use offer::{Facts, Judged, Offer, Reason, Report, State, judge, objection};
 pub use plan::{Found, Place, Recovery, Step, apply, confirm, discard, put_back, recover};
 pub use standing::{Standing, Unreadable};
 pub use timing::{Hours, LONGEST_WAIT, is_allowed, may_apply};

@@ -186,6 +186,46 @@ pub fn judge(
     }
 }
 
+/// Judges what was accepted once more, before it is fetched again and before it runs: keys, images and the last moment may have
+/// changed meanwhile. Where it is not to be any more, this is why.
+pub fn objection(standing: &Standing, facts: &Facts, verify: impl Fn(&[u8; 32], &[u8], &[u8; 64]) -> bool) -> Option<Reason> {
+    let manifest = standing.manifest.as_ref()?;
+    let judged = if facts.keys.is_empty() {
+        Err(Reason::Off)
+    } else {
+        let signature = standing.signature.as_ref().ok_or(Reason::UnknownKey);
+        signature.and_then(|signature| is_signed(&manifest.to_text(), signature, facts.keys, verify))
+    };
+    judged.and_then(|()| is_wanted_now(manifest, facts)).err()
+}
+
+fn is_signed(
+    manifest: &str,
+    signature: &Signature,
+    keys: &[ReleaseKey],
+    verify: impl Fn(&[u8; 32], &[u8], &[u8; 64]) -> bool,
+) -> Result<(), Reason> {
+    let mut keys = keys.iter().filter(|key| key.id == signature.id).peekable();
+    if keys.peek().is_none() {
+        return Err(Reason::UnknownKey);
+    }
+    if !keys.any(|key| verify(&key.key, manifest.as_bytes(), &signature.bytes)) {
+        return Err(Reason::Forged);
+    }
+    Ok(())
+}
+
+fn is_wanted_now(manifest: &Manifest, facts: &Facts) -> Result<(), Reason> {
+    if manifest.until.zip(facts.time).is_some_and(|(until, now)| until < now) {
+        return Err(Reason::Expired);
+    }
+    match manifest.kind {
+        Kind::Image if !facts.images => Err(Reason::ImagesOff),
+        Kind::Program if !facts.guarded => Err(Reason::NoGuard),
+        _ => Ok(()),
+    }
+}
+
 fn refusal(
     standing: &Standing,
     id: &MessageId,
@@ -198,13 +238,7 @@ fn refusal(
     }
     // The signature first: until it holds nothing is looked at in what was signed.
     let signature = Signature::parse(&offer.signature).ok_or(Reason::Malformed)?;
-    let mut keys = facts.keys.iter().filter(|key| key.id == signature.id).peekable();
-    if keys.peek().is_none() {
-        return Err(Reason::UnknownKey);
-    }
-    if !keys.any(|key| verify(&key.key, offer.manifest.as_bytes(), &signature.bytes)) {
-        return Err(Reason::Forged);
-    }
+    is_signed(&offer.manifest, &signature, facts.keys, verify)?;
     let manifest = Manifest::parse(&offer.manifest).map_err(|_| Reason::Malformed)?;
     if manifest.target.as_deref().is_some_and(|target| target != facts.target) {
         return Err(Reason::OtherTarget);
@@ -222,14 +256,7 @@ fn refusal(
     if manifest.number <= standing.floor && !tried_again {
         return Err(Reason::NotNewer);
     }
-    if manifest.until.zip(facts.time).is_some_and(|(until, now)| until < now) {
-        return Err(Reason::Expired);
-    }
-    match manifest.kind {
-        Kind::Image if !facts.images => return Err(Reason::ImagesOff),
-        Kind::Program if !facts.guarded => return Err(Reason::NoGuard),
-        _ => {}
-    }
+    is_wanted_now(&manifest, facts)?;
     if standing.state.is_some_and(State::is_busy) {
         return Ok(Judged::Later);
     }

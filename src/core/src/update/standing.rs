@@ -7,13 +7,14 @@
 //! offer 5f0c6bd0a7f14f7b9e0d3c2b1a009988
 //! state failed
 //! reason wrong_hash
+//! signature RWQ…
 //! lango-update 1
 //! …
 //! ```
-//! The manifest stands behind it as it was signed. `reason` is there where there is one; only `floor`, where nothing was ever offered.
+//! The manifest stands behind it as it was signed. `reason` and `signature` are there where there is one; only `floor`, where nothing was ever offered.
 
 use super::manifest::number;
-use super::{Manifest, Reason, Report, State};
+use super::{Manifest, Reason, Report, Signature, State};
 use crate::units::MessageId;
 use std::fmt::Write as _;
 
@@ -35,14 +36,16 @@ pub struct Standing {
     pub state: Option<State>,
     /// Why it failed, or was rolled back.
     pub reason: Option<Reason>,
+    /// What vouches for it, to be looked at again before it runs: a key may be taken out meanwhile.
+    pub signature: Option<Signature>,
 }
 
 impl Standing {
     /// After an offer was accepted.
     #[must_use]
-    pub fn accepted(&self, offer: MessageId, manifest: Manifest) -> Self {
+    pub fn accepted(&self, offer: MessageId, manifest: Manifest, signature: Option<Signature>) -> Self {
         let floor = self.floor.max(manifest.number);
-        Self { floor, offer: Some(offer), manifest: Some(manifest), state: Some(State::Accepted), reason: None }
+        Self { floor, offer: Some(offer), manifest: Some(manifest), state: Some(State::Accepted), reason: None, signature }
     }
 
     /// The same update, a step further.
@@ -84,6 +87,10 @@ impl Standing {
             Some(reason) => Some(Reason::named(reason)?),
             None => None,
         };
+        standing.signature = match take("signature ") {
+            Some(line) => Some(Signature::parse(line)?),
+            None => None,
+        };
         standing.manifest = Some(Manifest::parse(rest).ok()?);
         Some(standing)
     }
@@ -97,6 +104,9 @@ impl Standing {
             let _ = write!(text, "offer {offer}\nstate {}\n", state.name());
             if let Some(reason) = self.reason {
                 text.extend(["reason ", reason.name(), "\n"]);
+            }
+            if let Some(signature) = &self.signature {
+                text.extend(["signature ", &signature.to_line(), "\n"]);
             }
             text.push_str(&manifest.to_text());
         }

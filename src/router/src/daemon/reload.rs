@@ -26,7 +26,7 @@ impl Daemon {
         let old_https = self.config.https.clone();
         self.config = start::keep_what_only_starts(&self.config, config);
         self.renew_certificate(old_https);
-        self.updates.reconfigure(self.config.update.clone());
+        let update_told = self.updates.reconfigure(self.config.update.clone());
         self.portal_config.send_replace(start::portal_config_of(&self.config, own));
         let fewer = self.garden.set_hosts(&self.config.gateway.allow);
         if fewer && let Some(Err(cause)) = self.gate.as_mut().map(Gate::empty_garden) {
@@ -57,6 +57,7 @@ impl Daemon {
             }
             (None, None) => {}
         }
+        inputs.extend(update_told.map(Input::Update));
         self.step(inputs).await?;
         log::info!("config: read again and in force");
         Ok(events)

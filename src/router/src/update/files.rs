@@ -2,9 +2,9 @@
 
 use lango_core::units::Seconds;
 use lango_core::update::{Found, Place, Standing, Step};
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 /// Starts that the start script counts (`images/files/usr/libexec/lango/start`).
@@ -13,8 +13,8 @@ const STARTS: u8 = 3;
 /// Where what is kept lies if the start script says nothing else.
 const FOLDER: &str = "/etc/lango/update";
 
-/// Where images are fetched to: memory, not flash.
-const IMAGE: &str = "/tmp/lango-update.img";
+/// Where images are fetched to: memory, not flash. In a folder of our own: everybody may write to the one around it.
+const IMAGE: &str = "/tmp/lango-update/image";
 
 /// What [`Standing`] needs at most, in bytes: a manifest and some lines.
 const MAX_STANDING: u64 = 8 * 1024;
@@ -51,6 +51,14 @@ impl Files {
     #[must_use]
     pub fn image(&self) -> &'static Path {
         Path::new(IMAGE)
+    }
+
+    /// Makes the folder that images are fetched to, or finds it as it was made.
+    ///
+    /// # Errors
+    /// When it cannot be made, or is somebody else's.
+    pub fn prepare_image(&self) -> io::Result<()> {
+        own_folder(self.image().parent().unwrap_or(Path::new("/")))
     }
 
     fn beside(&self, ending: &str) -> PathBuf {
@@ -137,12 +145,30 @@ impl Files {
         }
     }
 
+    /// The highest number that was ever accepted: in a file of its own, so that what becomes of the other one opens no way back to
+    /// older releases. 0 where there is none.
+    ///
+    /// # Errors
+    /// When it is there and cannot be read: then nobody knows what may be accepted.
+    pub fn floor(&self) -> io::Result<u64> {
+        let mut text = String::new();
+        match File::open(self.kept("floor")).and_then(|file| file.take(32).read_to_string(&mut text)) {
+            Err(cause) if cause.kind() == ErrorKind::NotFound => Ok(0),
+            Err(cause) => Err(cause),
+            Ok(_) => text.strip_suffix('\n').and_then(|number| number.parse().ok()).ok_or(ErrorKind::InvalidData.into()),
+        }
+    }
+
     /// Keeps it.
     ///
     /// # Errors
     /// When it could not be written; then what was kept before stays.
     pub fn keep(&self, standing: &Standing) -> io::Result<()> {
         fs::create_dir_all(&self.folder)?;
+        // Before the other: a cut between the two costs a number, and opens nothing. One that cannot be read is not written over.
+        if self.floor().is_ok_and(|floor| floor < standing.floor) {
+            write(&self.kept("floor"), format!("{}\n", standing.floor).as_bytes())?;
+        }
         write(&self.kept("standing"), standing.to_text().as_bytes())
     }
 
@@ -193,6 +219,19 @@ fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     sync_folder_of(path)
 }
 
+fn own_folder(path: &Path) -> io::Result<()> {
+    match DirBuilder::new().mode(0o700).create(path) {
+        Err(cause) if cause.kind() != ErrorKind::AlreadyExists => return Err(cause),
+        Ok(()) | Err(_) => {}
+    }
+    let found = fs::symlink_metadata(path)?;
+    if found.is_dir() && found.uid() == nix::unistd::geteuid().as_raw() && found.mode() & 0o077 == 0 {
+        return Ok(());
+    }
+    let why = format!("{} is not a folder that only lango may write to: remove it", path.display());
+    Err(io::Error::new(ErrorKind::PermissionDenied, why))
+}
+
 fn sync_folder_of(path: &Path) -> io::Result<()> {
     File::open(path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")))?.sync_all()
 }
@@ -200,6 +239,22 @@ fn sync_folder_of(path: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_folder_that_others_may_write_to_is_none_of_ours() {
+        let folder = tempfile::tempdir().unwrap();
+        let (own, way) = (folder.path().join("own"), folder.path().join("way"));
+        own_folder(&own).unwrap();
+        assert_eq!(fs::metadata(&own).unwrap().mode() & 0o777, 0o700);
+        own_folder(&own).unwrap();
+        std::os::unix::fs::symlink(&own, &way).unwrap();
+        assert!(own_folder(&way).is_err(), "it leads elsewhere");
+        fs::set_permissions(&own, fs::Permissions::from_mode(0o777)).unwrap();
+        assert!(own_folder(&own).is_err(), "others may write to it");
+        std::os::unix::fs::chown(&own, Some(1), None).unwrap();
+        fs::set_permissions(&own, fs::Permissions::from_mode(0o700)).unwrap();
+        assert!(own_folder(&own).is_err(), "it is another's");
+    }
 
     #[test]
     fn free_memory_as_the_kernel_tells_it() {

@@ -13,7 +13,7 @@ use lango_core::gateway::Business;
 use lango_core::request::UpdateView;
 use lango_core::time::Wall;
 use lango_core::units::{MessageId, Millis, Seconds};
-use lango_core::update::{self, Facts, Found, Judged, Kind, Manifest, Offer, Reason, Recovery, Report, Standing, State};
+use lango_core::update::{self, Facts, Found, Judged, Kind, Manifest, Offer, Reason, Recovery, Report, Signature, Standing, State};
 use ring::digest::{Context, SHA256};
 use ring::signature::{ED25519, UnparsedPublicKey};
 use std::fs::File;
@@ -103,6 +103,8 @@ pub struct Updates {
     script: Option<PathBuf>,
     board: Option<String>,
     standing: Standing,
+    /// Nobody knows which numbers were accepted before: none is.
+    closed: bool,
     work: Work,
     ended: mpsc::Sender<Ended>,
     look: Instant,
@@ -116,11 +118,20 @@ impl Updates {
         let script = path("LANGO_START");
         let program = path("LANGO_PROGRAM").or_else(|| std::env::current_exe().ok()).unwrap_or_default();
         let files = Files::new(program, path("LANGO_UPDATES"));
-        let standing = files.standing().unwrap_or_else(|cause| {
-            // No number is known any more that would be too low: the release key's word still is needed.
-            log::error!("update: what was kept cannot be read: {cause}; it begins anew");
+        let (floor, standing) = (files.floor(), files.standing());
+        // Every router that ever accepted something has the one where it has the other.
+        let closed = floor.is_err() || (standing.is_err() && matches!(floor, Ok(0)));
+        if closed {
+            log::error!(
+                "update: the highest number that was accepted cannot be read: nothing is accepted until somebody removes the files floor and standing"
+            );
+        }
+        let lost = standing.is_err();
+        let mut standing = standing.unwrap_or_else(|cause| {
+            log::error!("update: what was kept of the last one cannot be read: {cause}");
             Standing::default()
         });
+        standing.floor = standing.floor.max(floor.unwrap_or_default());
         let board = board(settings.as_ref());
         let mut found = files.found();
         // The start script's own word: on a full flash there is no file of it.
@@ -129,15 +140,38 @@ impl Updates {
             Ok("crashed") => found.undone_crashed = true,
             _ => {}
         }
-        let mut updates = Self { settings, files, script, board, standing, work: Work::Nothing, ended, look: Instant::now() };
-        let told = updates.go_on(found);
+        let mut updates = Self { settings, files, script, board, standing, closed, work: Work::Nothing, ended, look: Instant::now() };
+        let told = if lost { updates.go_on_blindly(found) } else { updates.go_on(found) };
         (updates, told)
     }
 
-    /// Other settings from now on.
-    pub fn reconfigure(&mut self, settings: Option<Settings>) {
+    /// Other settings from now on. What is under way and not to be any more by them ends; the relay is told.
+    pub fn reconfigure(&mut self, settings: Option<Settings>) -> Option<Report> {
         self.board = board(settings.as_ref());
         self.settings = settings;
+        match self.work {
+            Work::Fetching(_) | Work::Ready(_) | Work::Checking(..) | Work::Checked(_) => {
+                let reason = self.objection(None)?;
+                self.end(State::Failed, Some(reason))
+            }
+            Work::Nothing | Work::Trial(_) | Work::Over(..) => None,
+        }
+    }
+
+    fn facts(&self, time: Option<Wall>) -> Facts<'_> {
+        Facts {
+            keys: self.settings.as_ref().map_or(&[][..], |settings| &settings.keys),
+            board: self.board.as_deref(),
+            target: TARGET,
+            images: self.settings.as_ref().is_some_and(|settings| settings.images),
+            guarded: self.script.is_some(),
+            time,
+        }
+    }
+
+    /// Why what was accepted is not to be any more.
+    fn objection(&self, time: Option<Wall>) -> Option<Reason> {
+        update::objection(&self.standing, &self.facts(time), verify)
     }
 
     /// How it stands, for the operator.
@@ -153,15 +187,34 @@ impl Updates {
         matches!(self.work, Work::Ready(_) | Work::Checked(_) | Work::Trial(_) | Work::Over(..)).then_some(self.look)
     }
 
+    /// A trial whose release nobody knows any more is one all the same: a program that works is not to be put back for a file's sake.
+    /// The relay cannot be told, for nobody knows of what.
+    fn go_on_blindly(&mut self, found: Found) -> Option<Report> {
+        match update::recover(Kind::Program, State::Trying, found) {
+            Recovery::Try => {
+                log::warn!("update: this program is on trial, and what release it is cannot be told");
+                self.work = Work::Trial(None);
+            }
+            Recovery::Ended(State::RolledBack, _) if found.old => {
+                if let Err(cause) = self.files.carry_out(update::put_back(), Seconds::ZERO) {
+                    log::error!("update: the program before cannot be put back in its place, and runs from beside it: {cause}");
+                }
+            }
+            _ => self.clear_away(),
+        }
+        None
+    }
+
     fn go_on(&mut self, found: Found) -> Option<Report> {
         let (kind, state) = (self.standing.manifest.as_ref()?.kind, self.standing.state?);
+        let objection = self.objection(None);
         match update::recover(kind, state, found) {
             Recovery::Rest => {
                 self.clear_away();
                 None
             }
-            // Somebody took the section out meanwhile.
-            Recovery::Fetch if self.settings.is_none() => self.end(State::Failed, Some(Reason::Off)),
+            // Somebody took its key or the whole section out meanwhile.
+            Recovery::Fetch | Recovery::Apply if objection.is_some() => self.end(State::Failed, objection),
             Recovery::Fetch => {
                 self.fetch();
                 None
@@ -249,18 +302,16 @@ impl Updates {
 
     /// The relay offers something. Gives back what it is told; nothing, and it offers it again.
     pub fn offered(&mut self, id: MessageId, offer: &Offer, time: Option<Wall>) -> Option<Report> {
-        let keys = self.settings.as_ref().map_or(&[][..], |settings| &settings.keys);
-        let facts = Facts {
-            keys,
-            board: self.board.as_deref(),
-            target: TARGET,
-            images: self.settings.as_ref().is_some_and(|settings| settings.images),
-            guarded: self.script.is_some(),
-            time,
-        };
-        let verify =
-            |key: &[u8; 32], message: &[u8], signature: &[u8; 64]| UnparsedPublicKey::new(&ED25519, key).verify(message, signature).is_ok();
-        match update::judge(&self.standing, &id, offer, &facts, verify) {
+        if self.closed {
+            log::warn!("update: an offer is refused: the highest number that was accepted cannot be read");
+            return Some(Report { offer: id, state: State::Refused, reason: Some(Reason::Disk) });
+        }
+        // Judged once that is over: what it leaves behind would be taken for the next one's.
+        if self.standing.manifest.is_none() && matches!(self.work, Work::Trial(_)) {
+            return None;
+        }
+        let judged = update::judge(&self.standing, &id, offer, &self.facts(time), verify);
+        match judged {
             Judged::Refused(reason) => {
                 log::warn!("update: an offer is refused: {}", reason.told());
                 Some(Report { offer: id, state: State::Refused, reason: Some(reason) })
@@ -275,7 +326,7 @@ impl Updates {
             }
             Judged::Accepted(manifest) => {
                 self.stop_working();
-                if !self.keep(self.standing.accepted(id, manifest)) {
+                if !self.keep(self.standing.accepted(id, manifest, Signature::parse(&offer.signature))) {
                     return None;
                 }
                 log::info!("update: {} is accepted", self.name());
@@ -317,10 +368,16 @@ impl Updates {
     fn fetch(&mut self) {
         let Some(manifest) = &self.standing.manifest else { return };
         let (kind, number, ended) = (manifest.kind, manifest.number, self.ended.clone());
-        let (manifest, path) = (manifest.clone(), self.path(kind));
+        let (manifest, path, files) = (manifest.clone(), self.path(kind), self.files.clone());
         let ca = self.settings.as_ref().and_then(|settings| settings.ca.clone());
         let task = tokio::task::spawn_local(async move {
-            let outcome = fetch_checked(manifest, path, ca.as_deref()).await;
+            let prepared = if kind == Kind::Image { files.prepare_image() } else { Ok(()) };
+            let outcome = if let Err(cause) = prepared {
+                log::error!("update: {cause}");
+                Err(Reason::Disk)
+            } else {
+                fetch_checked(manifest, path, ca.as_deref()).await
+            };
             // Nobody listens: the daemon stops.
             let _ = ended.send(Ended { number, outcome }).await;
         });
@@ -384,9 +441,15 @@ impl Updates {
     }
 
     fn confirm(&mut self) -> Next {
-        let Some(kind) = self.standing.manifest.as_ref().map(|manifest| manifest.kind) else { return Next::Nothing };
+        let kind = self.standing.manifest.as_ref().map_or(Kind::Program, |manifest| manifest.kind);
         if let Err(cause) = self.files.carry_out(update::confirm(kind), Seconds::ZERO) {
             log::error!("update: the trial cannot be ended: {cause}; trying again");
+            return Next::Nothing;
+        }
+        if self.standing.manifest.is_none() {
+            log::info!("update: the program on trial works, and stays");
+            self.work = Work::Nothing;
+            self.clear_away();
             return Next::Nothing;
         }
         self.end(State::Confirmed, None).map_or(Next::Nothing, Next::Tell)
@@ -406,6 +469,9 @@ impl Updates {
             return Next::Nothing;
         }
         let (path, trial) = (self.path(kind), settings.trial);
+        if let Some(reason) = self.objection(time) {
+            return failed(self.end(State::Failed, Some(reason)));
+        }
         if !checked {
             self.check(since.unwrap_or(now));
             return Next::Nothing;
@@ -439,6 +505,10 @@ impl Updates {
         };
         told.map_or(Next::Nothing, |told| Next::GiveWay(told, successor))
     }
+}
+
+fn verify(key: &[u8; 32], message: &[u8], signature: &[u8; 64]) -> bool {
+    UnparsedPublicKey::new(&ED25519, key).verify(message, signature).is_ok()
 }
 
 fn failed(told: Option<Report>) -> Next {

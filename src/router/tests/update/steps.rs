@@ -112,7 +112,7 @@ fn what_is_kept_is_whole_or_as_it_was() {
     let router = Router::new(SHELLS[0]);
     let files = files(&router);
     assert_eq!(files.standing().unwrap(), Standing::default());
-    let standing = Standing::default().accepted("m-1".parse().unwrap(), manifest("image"));
+    let standing = Standing::default().accepted("m-1".parse().unwrap(), manifest("image"), None);
     files.keep(&standing).unwrap();
     // The power went while the next one was written.
     fs::write(router.path("update/standing.part"), "lango-upd").unwrap();
@@ -122,6 +122,15 @@ fn what_is_kept_is_whole_or_as_it_was() {
     assert_eq!(files.standing().unwrap(), later);
     fs::write(router.path("update/standing"), "rubbish").unwrap();
     assert!(files.standing().is_err());
+    // The number is kept apart, and never goes down.
+    assert_eq!(files.floor().unwrap(), 7);
+    files.keep(&Standing::default()).unwrap();
+    assert_eq!(files.floor().unwrap(), 7);
+    fs::write(router.path("update/floor"), "").unwrap();
+    assert!(files.floor().is_err());
+    files.keep(&later).unwrap();
+    assert!(files.floor().is_err(), "what nobody could read is not written over");
+    assert_eq!(files.standing().unwrap(), later);
 }
 
 #[test]

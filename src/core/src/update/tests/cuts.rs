@@ -36,7 +36,7 @@ impl Router {
             "lango-update 1\nkind program\nversion 1\nnumber 7\ntarget t\nsize 3\nsha256 {}\nurl https://u.example/x\n",
             "00".repeat(32)
         );
-        let standing = Standing::default().accepted("m".parse().unwrap(), Manifest::parse(&text).unwrap());
+        let standing = Standing::default().accepted("m".parse().unwrap(), Manifest::parse(&text).unwrap(), None);
         let files = BTreeMap::from([(Place::Program, Program::Old), (Place::New, new)]);
         Self { files, starts: 0, standing, left: cut, steps: 0 }
     }

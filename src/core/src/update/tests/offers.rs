@@ -2,7 +2,7 @@
 
 use crate::time::Wall;
 use crate::units::MessageId;
-use crate::update::{Facts, Judged, Manifest, Offer, Reason, ReleaseKey, Signature, Standing, State, judge};
+use crate::update::{Facts, Judged, Manifest, Offer, Reason, ReleaseKey, Signature, Standing, State, judge, objection};
 
 const ID: [u8; 8] = [1; 8];
 
@@ -41,7 +41,7 @@ fn facts(keys: &[ReleaseKey]) -> Facts<'_> {
 }
 
 fn standing(number: u64, state: State) -> Standing {
-    Standing::default().accepted("m-1".parse().unwrap(), Manifest::parse(&text(number)).unwrap()).now(state, None)
+    Standing::default().accepted("m-1".parse().unwrap(), Manifest::parse(&text(number)).unwrap(), None).now(state, None)
 }
 
 #[test]
@@ -125,8 +125,35 @@ fn no_number_is_accepted_twice_in_whatever_order_they_come() {
     for number in [3, 1, 3, 7, 5, 7, 8, 2, 8] {
         if let Judged::Accepted(manifest) = judge(&standing, &id("m-2"), &good(text(number)), &facts, verify) {
             accepted.push(number);
-            standing = standing.accepted("m".parse().unwrap(), manifest).now(State::Confirmed, None);
+            standing = standing.accepted("m".parse().unwrap(), manifest, None).now(State::Confirmed, None);
         }
     }
     assert_eq!(accepted, [3, 7, 8]);
+}
+
+#[test]
+fn what_was_accepted_is_judged_once_more_before_it_runs() {
+    let keys = [key(ID, 5)];
+    let facts = facts(&keys);
+    let signature = Signature { id: ID, bytes: [5; 64] };
+    let accepted = Standing::default().accepted(id("m-1"), Manifest::parse(&text(7)).unwrap(), Some(signature.clone()));
+    let image = text(7).replace("program", "image").replace("target armv7\n", "");
+    let image = Standing::default().accepted(id("m-1"), Manifest::parse(&image).unwrap(), Some(signature));
+    let (others, forged) = ([key([2; 8], 5)], [key(ID, 6)]);
+    let late = Wall::from_rfc3339("2027-01-31T00:00:01Z");
+    for (what, standing, facts, wanted) in [
+        ("nothing changed", &accepted, facts, None),
+        ("nothing was accepted", &Standing::default(), facts, None),
+        ("its key was taken out", &accepted, Facts { keys: &others, ..facts }, Some(Reason::UnknownKey)),
+        ("another key has its name", &accepted, Facts { keys: &forged, ..facts }, Some(Reason::Forged)),
+        ("updates were turned off", &accepted, Facts { keys: &[], ..facts }, Some(Reason::Off)),
+        ("nothing vouches for it", &standing(7, State::Accepted), facts, Some(Reason::UnknownKey)),
+        ("it is too late", &accepted, Facts { time: late, ..facts }, Some(Reason::Expired)),
+        ("nobody knows the time", &accepted, Facts { time: None, ..facts }, None),
+        ("the start script is gone", &accepted, Facts { guarded: false, ..facts }, Some(Reason::NoGuard)),
+        ("images were turned off", &image, facts, Some(Reason::ImagesOff)),
+        ("images are on", &image, Facts { images: true, ..facts }, None),
+    ] {
+        assert_eq!(objection(standing, &facts, verify), wanted, "{what}");
+    }
 }

@@ -96,7 +96,7 @@ fn what_signify_writes_is_read() {
 fn what_is_kept_comes_back() {
     let nothing = Standing::default();
     assert_eq!(nothing.to_text(), "lango-update-standing 1\nfloor 0\n");
-    let accepted = nothing.accepted("5f0c".parse().unwrap(), Manifest::parse(PROGRAM).unwrap());
+    let accepted = nothing.accepted("5f0c".parse().unwrap(), Manifest::parse(PROGRAM).unwrap(), None);
     assert_eq!((accepted.floor, accepted.state), (7, Some(State::Accepted)));
     let failed = accepted.now(State::RolledBack, Some(Reason::Crashed));
     assert_eq!(
