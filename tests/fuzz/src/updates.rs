@@ -1,12 +1,13 @@
 //! Updates over the air: manifests, keys, signatures, what is kept, and the heads of web servers' answers.
 
 use lango::update::head::{self, Body, MAX_HEAD};
-use lango_core::update::{Facts, Judged, Manifest, Offer, Reason, ReleaseKey, Signature, Standing, judge};
+use lango_core::update::{Facts, Judged, Manifest, Offer, Reason, ReleaseKey, Signature, Standing, Url, judge};
 
 /// What is read is written again as the same bytes; nothing is believed without a signature; no head promises another length.
 pub(crate) fn update(bytes: &[u8]) {
     for have in [0, 40] {
-        if let Ok(Some((length, body))) = head::read(bytes, 100, have) {
+        let Some(url) = Url::parse("https://u.example/a/b") else { return };
+        if let Ok(Some((length, body))) = head::read(bytes, &url, 100, have) {
             assert!(length <= bytes.len() && length <= MAX_HEAD && bytes.get(..length).is_some_and(|head| head.ends_with(b"\n")));
             assert!(!(matches!(body, Body::Rest) && have == 0 && bytes.starts_with(b"HTTP/1.1 200")), "a rest of nothing");
         }

@@ -61,7 +61,37 @@ impl Url {
     /// Reads `https://HOST[:PORT]/PATH`; nothing where it is anything else.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let rest = text.strip_prefix("https://").filter(|_| text.len() <= 512)?;
+        Self::read(text, 512)
+    }
+
+    /// Where a redirection from here leads (RFC 9110, 10.2.2): an address, or a part of one that this one completes (RFC 3986, 5.2).
+    /// Storage for large files signs its addresses, which makes them long.
+    #[must_use]
+    pub fn elsewhere(&self, location: &str) -> Option<Self> {
+        let text = location.split_once('#').map_or(location, |(text, _)| text);
+        if text.starts_with("https://") {
+            return Self::read(text, 2_048);
+        }
+        if let Some(rest) = text.strip_prefix("//") {
+            return Self::read(&format!("https://{rest}"), 2_048);
+        }
+        let before_query = text.split('?').next().unwrap_or_default();
+        // Another scheme than ours, or something with a colon that would have to be written as `./a:b`.
+        if text.is_empty() || before_query.split('/').next().is_some_and(|first| first.contains(':')) {
+            return None;
+        }
+        let here = self.path.split('?').next().unwrap_or_default();
+        let path = match text.as_bytes().first() {
+            Some(b'/') => text.to_owned(),
+            Some(b'?') => format!("{here}{text}"),
+            _ => format!("{}/{text}", here.rsplit_once('/').map_or("", |(folder, _)| folder)),
+        };
+        let there = Self { path: without_dots(&path), ..self.clone() };
+        Self::read(&there.to_string(), 2_048)
+    }
+
+    fn read(text: &str, most: usize) -> Option<Self> {
+        let rest = text.strip_prefix("https://").filter(|_| text.len() <= most)?;
         let (authority, path) = rest.split_at(rest.find('/')?);
         let (host, port) = match authority.split_once(':') {
             Some((host, port)) => (host, number(port).and_then(|port| u16::try_from(port).ok()).filter(|port| *port > 0 && *port != 443)?),
@@ -77,6 +107,28 @@ impl Url {
         let fits = host.len() <= 253 && host.split('.').all(label) && path.bytes().all(plain);
         fits.then(|| Self { host: host.to_owned(), port, path: path.to_owned() })
     }
+}
+
+/// A path without its `.` and `..`; the query stays as it is.
+fn without_dots(path: &str) -> String {
+    let (path, query) = path.split_at(path.find('?').unwrap_or(path.len()));
+    let mut parts: Vec<&str> = Vec::new();
+    let mut rest = path.split('/').skip(1).peekable();
+    while let Some(part) = rest.next() {
+        let last = rest.peek().is_none();
+        match part {
+            "." | ".." => {
+                if part == ".." {
+                    parts.pop();
+                }
+                if last {
+                    parts.push("");
+                }
+            }
+            part => parts.push(part),
+        }
+    }
+    format!("/{}{query}", parts.join("/"))
 }
 
 impl fmt::Display for Url {

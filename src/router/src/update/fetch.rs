@@ -197,7 +197,7 @@ async fn attempt(wanted: &Wanted, tls: &Arc<ClientConfig>, patience: &Patience, 
             stream.flush().await?;
             let mut bytes = Vec::new();
             loop {
-                if let Some((length, body)) = head::read(&bytes, wanted.size, fetched.have)? {
+                if let Some((length, body)) = head::read(&bytes, &url, wanted.size, fetched.have)? {
                     return Ok((stream, bytes.split_off(length), body));
                 }
                 let mut more = [0; 1_024];

@@ -40,11 +40,11 @@ pub fn request(url: &Url, have: u64) -> String {
     )
 }
 
-/// Reads an answer's head, as far as it is there: nothing, where more of it is wanted; else its length, and what follows it.
+/// Reads the head of what `url` answered, as far as it is there: nothing, where more of it is wanted; else its length, and what follows it.
 ///
 /// # Errors
 /// When there is no file of `size` bytes behind it.
-pub fn read(bytes: &[u8], size: u64, have: u64) -> Result<Option<(usize, Body)>, No> {
+pub fn read(bytes: &[u8], url: &Url, size: u64, have: u64) -> Result<Option<(usize, Body)>, No> {
     let mut lines = [httparse::EMPTY_HEADER; LINES];
     let mut head = httparse::Response::new(&mut lines);
     let length = match head.parse(bytes) {
@@ -71,7 +71,7 @@ pub fn read(bytes: &[u8], size: u64, have: u64) -> Result<Option<(usize, Body)>,
         }
         (200 | 206, Some(_)) => Err(No::Never(Reason::WrongSize)),
         (301 | 302 | 303 | 307 | 308, _) => {
-            let url = value("location").and_then(Url::parse).ok_or(No::Never(Reason::Unreachable))?;
+            let url = value("location").and_then(|location| url.elsewhere(location)).ok_or(No::Never(Reason::Unreachable))?;
             Ok(Some((length, Body::Elsewhere(url))))
         }
         // Busy (429), or slow (408): it may have it the next time.
@@ -100,6 +100,7 @@ mod tests {
     #[test]
     fn what_is_answered() {
         let never = |reason| Err(No::Never(reason));
+        let asked = Url::parse("https://v.example/a").unwrap();
         let url = Url::parse("https://v.example/b").unwrap();
         for (head, have, wanted) in [
             ("200 OK\r\nContent-Length: 100", 0, Ok(Some(Body::Whole))),
@@ -115,7 +116,8 @@ mod tests {
             ("200 OK", 0, never(Reason::Unreachable)),
             ("200 OK\r\nContent-Length: 100\r\nTransfer-Encoding: chunked", 0, never(Reason::Unreachable)),
             ("200 OK\r\nContent-Length: 100\r\nContent-Encoding: gzip", 0, never(Reason::Unreachable)),
-            ("302 Found\r\nLocation: https://v.example/b", 0, Ok(Some(Body::Elsewhere(url)))),
+            ("302 Found\r\nLocation: https://v.example/b", 0, Ok(Some(Body::Elsewhere(url.clone())))),
+            ("302 Found\r\nLocation: b", 0, Ok(Some(Body::Elsewhere(url)))),
             ("302 Found\r\nLocation: http://v.example/b", 0, never(Reason::Unreachable)),
             ("302 Found", 0, never(Reason::Unreachable)),
             ("404 Not Found", 0, never(Reason::Unreachable)),
@@ -125,17 +127,17 @@ mod tests {
             ("000 \x01", 0, Err(No::NotNow)),
         ] {
             let bytes = format!("HTTP/1.1 {head}\r\n\r\nbody");
-            assert_eq!(read(bytes.as_bytes(), 100, have).map(|read| read.map(|(_, body)| body)), wanted, "{head}");
+            assert_eq!(read(bytes.as_bytes(), &asked, 100, have).map(|read| read.map(|(_, body)| body)), wanted, "{head}");
             // A part of it is a part of it.
             for end in 0..bytes.len() - 5 {
-                let part = read(&bytes.as_bytes()[..end], 100, have);
+                let part = read(&bytes.as_bytes()[..end], &asked, 100, have);
                 assert!(part == Ok(None) || part == Err(No::NotNow), "{head} until {end}: {part:?}");
             }
         }
-        assert_eq!(read(&[b'a'; MAX_HEAD + 1], 100, 0), Err(No::NotNow));
+        assert_eq!(read(&[b'a'; MAX_HEAD + 1], &asked, 100, 0), Err(No::NotNow));
         let endless = format!("HTTP/1.1 200 OK\r\n{}", "A: b\r\n".repeat(63)) + "B: " + &"c".repeat(MAX_HEAD);
-        assert_eq!(read(endless.as_bytes(), 100, 0), Err(No::NotNow));
-        let (length, _) = read(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nbody", 100, 0).unwrap().unwrap();
+        assert_eq!(read(endless.as_bytes(), &asked, 100, 0), Err(No::NotNow));
+        let (length, _) = read(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nbody", &asked, 100, 0).unwrap().unwrap();
         assert_eq!(length, 40);
     }
 }

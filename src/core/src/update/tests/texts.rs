@@ -176,3 +176,33 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn where_a_redirection_leads() {
+    let long = format!("https://cdn.example/a?{}", "s".repeat(2_000));
+    for (from, location, wanted) in [
+        ("https://u.example/a/b?c", "https://v.example:8443/x", Some("https://v.example:8443/x")),
+        ("https://u.example/a/b", long.as_str(), Some(long.as_str())),
+        ("https://u.example:8443/a/b?c", "/x?y", Some("https://u.example:8443/x?y")),
+        ("https://u.example/a/b?c", "x", Some("https://u.example/a/x")),
+        ("https://u.example/a/b?c/d", "?y", Some("https://u.example/a/b?y")),
+        ("https://u.example/a/b/c", "../x", Some("https://u.example/a/x")),
+        ("https://u.example/a/b", "../../../x/./y/..", Some("https://u.example/x/")),
+        ("https://u.example/a/b", "//v.example/x#part", Some("https://v.example/x")),
+        ("https://u.example/a", "x?https://v.example/", Some("https://u.example/x?https://v.example/")),
+        ("https://u.example/a", "http://v.example/", None),
+        ("https://u.example/a", "HTTP://v.example/", None),
+        ("https://u.example/a", "ftp:x", None),
+        ("https://u.example/a", "", None),
+        ("https://u.example/a", "#here", None),
+        ("https://u.example/a", "/with a blank", None),
+        ("https://u.example/a", "//", None),
+    ] {
+        let led = Url::parse(from).unwrap().elsewhere(location);
+        assert_eq!(led.map(|url| url.to_string()).as_deref(), wanted, "{from} to {location}");
+    }
+    let longer = format!("https://cdn.example/a?{}", "s".repeat(2_048));
+    assert_eq!(Url::parse("https://u.example/a").unwrap().elsewhere(&longer), None);
+    // What a manifest may say stays as it was.
+    assert_eq!(Url::parse(&long), None);
+}
