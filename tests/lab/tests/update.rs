@@ -166,7 +166,7 @@ impl Site {
             names.sort();
             names
         };
-        names(self.program.parent().unwrap()) == ["lango"] && names(&self.lab.world.folder.join("update")) == ["standing"]
+        names(self.program.parent().unwrap()) == ["lango"] && names(&self.lab.world.folder.join("update")) == ["floor", "standing"]
     }
 
     /// A customer who comes now is served.
@@ -320,7 +320,7 @@ fn it_is_killed_again_and_again_and_one_of_the_two_runs_in_the_end() {
 
 #[test]
 fn an_image_is_handed_to_sysupgrade_when_nobody_is_online() {
-    const ASKED: &str = "ubus call system validate_firmware_image {\"path\":\"/tmp/lango-update.img\"}\n";
+    const ASKED: &str = "ubus call system validate_firmware_image {\"path\":\"/tmp/lango-update/image\"}\n";
     let site = Site::start();
     site.lab.lango.configure(|config| config.replace("option trial", "option images '1'\n\toption trial")).unwrap();
     site.lab.lango.program.signal(Signal::SIGHUP).unwrap();
@@ -347,7 +347,7 @@ fn an_image_is_handed_to_sysupgrade_when_nobody_is_online() {
     assert_eq!(site.asked_of_openwrt(), ASKED);
     phone.post("/api/hotspot/logout", &serde_json::json!({}));
     site.until("what sysupgrade does not take to be told", LONG, |site| site.stands(7, "failed", Some("sysupgrade_refused")));
-    assert_eq!(site.asked_of_openwrt(), format!("{ASKED}sysupgrade /tmp/lango-update.img\n"));
+    assert_eq!(site.asked_of_openwrt(), format!("{ASKED}sysupgrade /tmp/lango-update/image\n"));
     site.until("nothing to lie around", LONG, Site::is_clear);
     site.sells();
 
@@ -358,6 +358,6 @@ fn an_image_is_handed_to_sysupgrade_when_nobody_is_online() {
     }
     site.offer_text(&manifest(8), "release");
     site.until("the image to be confirmed", LONG, |site| site.stands(8, "confirmed", None));
-    assert_eq!(site.asked_of_openwrt(), format!("{ASKED}sysupgrade /tmp/lango-update.img\n"));
+    assert_eq!(site.asked_of_openwrt(), format!("{ASKED}sysupgrade /tmp/lango-update/image\n"));
     site.sells();
 }
