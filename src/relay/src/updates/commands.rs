@@ -13,7 +13,7 @@ use anyhow::Context;
 use lango_core::message::{Down, DownBody, VERSION};
 use lango_core::time::Wall;
 use lango_core::units::RouterName;
-use lango_core::update::{Manifest, Offer, ReleaseKey, Signature};
+use lango_core::update::{Manifest, Offer, Reason, ReleaseKey, Signature};
 use ring::digest::{SHA256, digest};
 use ring::signature::{ED25519, UnparsedPublicKey};
 use serde_json::{Value, json};
@@ -162,6 +162,24 @@ fn message(signer: &Signer, router: &RouterName, release: &Release, seq: u64, no
     Ok(Message { id: down.id, router: down.router, order, seq, topic, payload: String::from_utf8(sealed)?, made_at: now })
 }
 
+/// Whether the router said that it is for others.
+fn is_for_others(offered: &Offered) -> bool {
+    let reason = offered.reason.as_deref().and_then(Reason::named);
+    matches!(reason, Some(Reason::OtherTarget | Reason::OtherBoard))
+}
+
+/// The latest offer of each router, of all in the order in which they were made. One that was for others says nothing of this router:
+/// in a fleet of several processors each release comes once for each of them. It counts where there is no other.
+fn latest(all: Vec<Offered>) -> BTreeMap<RouterName, Offered> {
+    let mut latest = BTreeMap::<RouterName, Offered>::new();
+    for offered in all {
+        if !is_for_others(&offered) || latest.get(&offered.router).is_none_or(is_for_others) {
+            latest.insert(offered.router.clone(), offered);
+        }
+    }
+    latest
+}
+
 /// Lists where each router is.
 ///
 /// # Errors
@@ -169,8 +187,7 @@ fn message(signer: &Signer, router: &RouterName, release: &Release, seq: u64, no
 pub async fn list(config: &Config, as_json: bool) -> anyhow::Result<()> {
     let ledger = existing(config).await?;
     let routers = ledger.routers().await?;
-    // The latest of each; they come in the order in which they were offered.
-    let latest: BTreeMap<RouterName, Offered> = ledger.updates().await?.into_iter().map(|update| (update.router.clone(), update)).collect();
+    let latest = latest(ledger.updates().await?);
     if as_json {
         let all: Vec<Value> = routers.iter().map(|router| object(router, latest.get(&router.name))).collect();
         println!("{}", Value::from(all));
@@ -212,6 +229,32 @@ fn object(router: &Router, update: Option<&Offered>) -> Value {
 mod tests {
     use super::*;
     use lango_core::units::Password;
+
+    #[test]
+    fn what_was_for_other_routers_is_not_a_routers_latest() {
+        let offered = |router: &str, number: u64, state: &str, reason: Option<Reason>| Offered {
+            offer: format!("m-{number}").parse().unwrap(),
+            router: router.parse().unwrap(),
+            kind: "program".to_owned(),
+            version: "1".to_owned(),
+            number,
+            digest: String::new(),
+            offered_at: Wall::EARLIEST,
+            state: state.to_owned(),
+            reason: reason.map(|reason| reason.name().to_owned()),
+            state_at: Wall::EARLIEST,
+        };
+        let all = vec![
+            offered("a", 1, "refused", Some(Reason::OtherBoard)),
+            offered("b", 2, "confirmed", None),
+            offered("c", 3, "confirmed", None),
+            offered("a", 4, "refused", Some(Reason::OtherTarget)),
+            offered("b", 5, "refused", Some(Reason::OtherTarget)),
+            offered("c", 6, "refused", Some(Reason::NotNewer)),
+        ];
+        let numbers: Vec<_> = latest(all).into_values().map(|offered| offered.number).collect();
+        assert_eq!(numbers, [4, 2, 6]);
+    }
 
     #[test]
     fn a_larger_part_contains_the_smaller_one() {
