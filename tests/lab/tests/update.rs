@@ -85,6 +85,13 @@ impl Site {
 
     /// As procd does: what has ended is started again.
     fn tend(&self) {
+        if let Some(pid) = self.lab.lango.program.pid() {
+            std::fs::write(self.folder.join("pid"), pid.to_string()).unwrap();
+        }
+        // A service that was stopped is not started again.
+        if self.folder.join("stopped").exists() {
+            return;
+        }
         if !self.lab.lango.program.running() {
             self.lab.lango.program.kill9();
             self.lab.lango.program.start().unwrap();
@@ -113,18 +120,35 @@ impl Site {
         self.lab.relay.command(&words).unwrap()
     }
 
-    /// Stand-ins for OpenWrt's `ubus` and `sysupgrade`, which cannot be had here: they write down what they were asked. An image that
-    /// got in place takes with it what sysupgrade does not keep.
+    /// Stand-ins for OpenWrt's `ubus`, `sysupgrade` and service, which cannot be had here: they write down what they were asked.
+    /// sysupgrade goes by our own hook, which stops the service as procd does: the process that was started gets its signal, whatever
+    /// it has become. An image that got in place takes with it what sysupgrade does not keep.
     fn openwrt(&self, valid: bool, takes: bool) {
         let said = self.folder.join("asked");
         let _ = std::fs::remove_file(&said);
-        let wipes = if takes { format!("rm {}.before-image", self.program.display()) } else { "exit 1".to_owned() };
+        let folder = self.folder.display();
+        let hook = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../images/files/lib/upgrade/lango.sh");
+        let hook = std::fs::read_to_string(hook).unwrap().replace("/etc/init.d/lango", &format!("{folder}/service"));
+        std::fs::write(self.folder.join("hook"), hook).unwrap();
+        let service = format!(
+            "case $1 in\nstop) : >{folder}/stopped; kill -TERM $(cat {folder}/pid); for _ in $(seq 100); do \
+             kill -0 $(cat {folder}/pid) 2>/dev/null || break; command sleep 0.1; done ;;\nstart) rm -f {folder}/stopped ;;\nesac"
+        );
+        let then = if takes { format!("rm {}.before-image; rm {folder}/stopped", self.program.display()) } else { "exit 1".to_owned() };
+        let upgrades = format!(
+            "pidof() {{ false; }}\nsleep() {{ command sleep 1; }}\nCONF_BACKUP_LIST=0 CONF_BACKUP= sysupgrade_init_conffiles=\n\
+             . {folder}/hook\n: >{folder}/list\nfor hook in $sysupgrade_init_conffiles; do $hook {folder}/list; done\n\
+             echo packed >>{said}\n{then}",
+            said = said.display()
+        );
         for (name, does) in [
             ("ubus", format!("echo '{{ \"tests\": {{ \"fwtool_signature\": true }}, \"valid\": {valid}, \"forceable\": true }}'")),
-            ("sysupgrade", wipes),
+            ("sysupgrade", upgrades),
+            ("service", service),
         ] {
             let path = self.folder.join(name);
-            std::fs::write(&path, format!("#!/bin/sh\necho \"{name} $*\" >>{}\n{does}\n", said.display())).unwrap();
+            let notes = if name == "service" { String::new() } else { format!("echo \"{name} $*\" >>{}\n", said.display()) };
+            std::fs::write(&path, format!("#!/bin/sh\n{notes}{does}\n")).unwrap();
             std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
         }
     }
@@ -372,7 +396,7 @@ fn an_image_is_handed_to_sysupgrade_when_nobody_is_online() {
     assert_eq!(site.asked_of_openwrt(), ASKED);
     phone.post("/api/hotspot/logout", &serde_json::json!({}));
     site.until("what sysupgrade does not take to be told", LONG, |site| site.stands(7, "failed", Some("sysupgrade_refused")));
-    assert_eq!(site.asked_of_openwrt(), format!("{ASKED}sysupgrade /tmp/lango-update/image\n"));
+    assert_eq!(site.asked_of_openwrt(), format!("{ASKED}sysupgrade /tmp/lango-update/image\npacked\n"));
     site.until("nothing to lie around", LONG, Site::is_clear);
     site.sells();
 
@@ -383,6 +407,6 @@ fn an_image_is_handed_to_sysupgrade_when_nobody_is_online() {
     }
     site.offer_text(&manifest(8), "release");
     site.until("the image to be confirmed", LONG, |site| site.stands(8, "confirmed", None));
-    assert_eq!(site.asked_of_openwrt(), format!("{ASKED}sysupgrade /tmp/lango-update/image\n"));
+    assert_eq!(site.asked_of_openwrt(), format!("{ASKED}sysupgrade /tmp/lango-update/image\npacked\n"));
     site.sells();
 }

@@ -30,6 +30,12 @@ impl Daemon {
         match self.updates.look(self.gateway.business(clock::now()), open && gate && portal) {
             Next::Nothing => {}
             Next::Tell(report) => self.step(VecDeque::from([Input::Update(report)])).await?,
+            Next::BeginImage(report) => {
+                self.step(VecDeque::from([Input::Update(report)])).await?;
+                if let Some(report) = self.updates.begin_image() {
+                    self.step(VecDeque::from([Input::Update(report)])).await?;
+                }
+            }
             Next::GiveWay(report, successor) => {
                 self.step(VecDeque::from([Input::Update(report)])).await?;
                 self.successor = Some(successor);

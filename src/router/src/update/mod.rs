@@ -19,7 +19,7 @@ use ring::signature::{ED25519, UnparsedPublicKey};
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
@@ -37,6 +37,9 @@ const STEADY: Duration = Duration::from_secs(30);
 /// How often it is looked whether what runs works.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// sysupgrade has ended this program by then, or never will.
+const LONGEST_SYSUPGRADE: Duration = Duration::from_secs(600);
+
 /// How often it is looked whether the time has come.
 const LOOK_SELDOM: Duration = Duration::from_secs(20);
 
@@ -52,8 +55,6 @@ pub struct Ended {
 pub enum Successor {
     /// The start script, with this program's own arguments: it starts the new program.
     Start(PathBuf),
-    /// OpenWrt's sysupgrade, with the image.
-    Sysupgrade(PathBuf),
 }
 
 impl Successor {
@@ -63,7 +64,6 @@ impl Successor {
         use std::os::unix::process::CommandExt as _;
         match self {
             Self::Start(script) => Command::new(script).args(std::env::args_os().skip(1)).exec(),
-            Self::Sysupgrade(image) => Command::new("sysupgrade").arg(image).exec(),
         }
     }
 }
@@ -77,6 +77,8 @@ pub enum Next {
     Tell(Report),
     /// It is to be told, and this program is to end for that one.
     GiveWay(Report, Successor),
+    /// It is to be told, and then [`Updates::begin_image`] is due.
+    BeginImage(Report),
 }
 
 /// What is under way.
@@ -89,6 +91,8 @@ enum Work {
     Checking(AbortHandle, Instant),
     /// That went well.
     Checked(Instant),
+    /// sysupgrade has the image since then; it ends this program when it wants to.
+    Sysupgrade(Child, Instant),
     /// It runs. Since when everything works, if it does.
     Trial(Option<Instant>),
     /// It is over, and could not be written down yet: that is tried again.
@@ -154,7 +158,7 @@ impl Updates {
                 let reason = self.objection(None)?;
                 self.end(State::Failed, Some(reason))
             }
-            Work::Nothing | Work::Trial(_) | Work::Over(..) => None,
+            Work::Nothing | Work::Trial(_) | Work::Sysupgrade(..) | Work::Over(..) => None,
         }
     }
 
@@ -184,7 +188,7 @@ impl Updates {
     /// When [`Updates::look`] is wanted; nothing where there is nothing to look at.
     #[must_use]
     pub fn due(&self) -> Option<Instant> {
-        matches!(self.work, Work::Ready(_) | Work::Checked(_) | Work::Trial(_) | Work::Over(..)).then_some(self.look)
+        matches!(self.work, Work::Ready(_) | Work::Checked(_) | Work::Trial(_) | Work::Sysupgrade(..) | Work::Over(..)).then_some(self.look)
     }
 
     /// A trial whose release nobody knows any more is one all the same: a program that works is not to be put back for a file's sake.
@@ -407,10 +411,18 @@ impl Updates {
     /// do.
     pub fn look(&mut self, business: Business, works: bool) -> Next {
         let now = Instant::now();
-        self.look = now + if matches!(self.work, Work::Trial(_)) { LOOK } else { LOOK_SELDOM };
+        self.look = now + if matches!(self.work, Work::Trial(_) | Work::Sysupgrade(..)) { LOOK } else { LOOK_SELDOM };
         match self.work {
             Work::Ready(since) => self.ready(business, since, false),
             Work::Checked(since) => self.ready(business, Some(since), true),
+            Work::Sysupgrade(ref mut child, since) => {
+                // One that began well ends this program, after it has packed what is kept.
+                let refused = child.try_wait().is_ok_and(|ended| ended.is_some_and(|status| !status.success()));
+                if refused || now.duration_since(since) >= LONGEST_SYSUPGRADE {
+                    return failed(self.end(State::Failed, Some(Reason::SysupgradeRefused)));
+                }
+                Next::Nothing
+            }
             Work::Over(state, reason) => self.over(state, reason).map_or(Next::Nothing, Next::Tell),
             Work::Trial(since) => {
                 let since = since.filter(|_| works && business.relay_answers).or((works && business.relay_answers).then_some(now));
@@ -468,7 +480,7 @@ impl Updates {
         if !update::may_apply(kind, settings.hours, time, payments_pending, devices_online, ready) {
             return Next::Nothing;
         }
-        let (path, trial) = (self.path(kind), settings.trial);
+        let (script, trial) = (self.script.clone(), settings.trial);
         if let Some(reason) = self.objection(time) {
             return failed(self.end(State::Failed, Some(reason)));
         }
@@ -476,11 +488,6 @@ impl Updates {
             self.check(since.unwrap_or(now));
             return Next::Nothing;
         }
-        let successor = match (kind, &self.script) {
-            (Kind::Program, Some(script)) => Successor::Start(script.clone()),
-            (Kind::Program, None) => return failed(self.end(State::Failed, Some(Reason::NoGuard))),
-            (Kind::Image, _) => Successor::Sysupgrade(path),
-        };
         log::info!("update: {} takes over", self.name());
         let told = match kind {
             Kind::Program => {
@@ -503,7 +510,27 @@ impl Updates {
                 }
             },
         };
-        told.map_or(Next::Nothing, |told| Next::GiveWay(told, successor))
+        match (told, kind, script) {
+            (None, _, _) => Next::Nothing,
+            (Some(told), Kind::Image, _) => Next::BeginImage(told),
+            (Some(told), Kind::Program, Some(script)) => Next::GiveWay(told, Successor::Start(script)),
+            // It was judged just now.
+            (Some(_), Kind::Program, None) => failed(self.end(State::Failed, Some(Reason::NoGuard))),
+        }
+    }
+
+    /// Hands the image to sysupgrade. This program runs and sells on until sysupgrade stops the service.
+    pub fn begin_image(&mut self) -> Option<Report> {
+        match sysupgrade(Path::new("sysupgrade"), self.files.image()) {
+            Ok(child) => {
+                (self.work, self.look) = (Work::Sysupgrade(child, Instant::now()), Instant::now());
+                None
+            }
+            Err(cause) => {
+                log::error!("update: sysupgrade cannot be started: {cause}");
+                self.end(State::Failed, Some(Reason::SysupgradeRefused))
+            }
+        }
     }
 }
 
@@ -513,6 +540,14 @@ fn verify(key: &[u8; 32], message: &[u8], signature: &[u8; 64]) -> bool {
 
 fn failed(told: Option<Report>) -> Next {
     told.map_or(Next::Nothing, Next::Tell)
+}
+
+/// Never in this process's place: sysupgrade stops the service before it packs what is kept, and procd ends the process that it
+/// started by its number. Nor with this process's output: procd closes that.
+fn sysupgrade(program: &Path, image: &Path) -> io::Result<Child> {
+    use std::os::unix::process::CommandExt as _;
+    let quiet = Stdio::null;
+    Command::new(program).arg(image).process_group(0).stdin(quiet()).stdout(quiet()).stderr(quiet()).spawn()
 }
 
 fn board(settings: Option<&Settings>) -> Option<String> {
