@@ -241,7 +241,7 @@ fn a_reload_reaches_the_daemon_whatever_file_was_changed() {
         assert_eq!(router.calls(), ["signal lango * HUP", "lango garden"], "it is told, and nothing is started anew");
         fs::remove_file(router.path("running/lango")).unwrap();
         router.sh("/etc/init.d/lango reload");
-        assert!(router.calls().contains(&"  command /usr/sbin/lango run".to_owned()), "one that does not run is started");
+        assert!(router.calls().contains(&"  command /usr/libexec/lango/start run".to_owned()), "one that does not run is started");
     }
 }
 
