@@ -127,16 +127,19 @@ impl Site {
         let said = self.folder.join("asked");
         let _ = std::fs::remove_file(&said);
         let folder = self.folder.display();
-        let hook = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../images/files/lib/upgrade/lango.sh");
-        let hook = std::fs::read_to_string(hook).unwrap().replace("/etc/init.d/lango", &format!("{folder}/service"));
-        std::fs::write(self.folder.join("hook"), hook).unwrap();
+        for (name, file) in [("hook", "upgrade/lango.sh"), ("functions", "functions/lango.sh")] {
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../images/files/lib").join(file);
+            let script = std::fs::read_to_string(path).unwrap();
+            let script = script.replace("/etc/init.d/lango", &format!("{folder}/service"));
+            std::fs::write(self.folder.join(name), script.replace("/lib/functions/lango.sh", &format!("{folder}/functions"))).unwrap();
+        }
         let service = format!(
             "case $1 in\nstop) : >{folder}/stopped; kill -TERM $(cat {folder}/pid); for _ in $(seq 100); do \
-             kill -0 $(cat {folder}/pid) 2>/dev/null || break; command sleep 0.1; done ;;\nstart) rm -f {folder}/stopped ;;\nesac"
+             [ -e /proc/$(cat {folder}/pid)/exe ] || break; command sleep 0.1; done ;;\nstart) rm -f {folder}/stopped ;;\nesac"
         );
         let then = if takes { format!("rm {}.before-image; rm {folder}/stopped", self.program.display()) } else { "exit 1".to_owned() };
         let upgrades = format!(
-            "pidof() {{ false; }}\nsleep() {{ command sleep 1; }}\nCONF_BACKUP_LIST=0 CONF_BACKUP= sysupgrade_init_conffiles=\n\
+            "pidof() {{ [ -e /proc/$(cat {folder}/pid)/exe ]; }}\nsleep() {{ command sleep 1; }}\nCONF_BACKUP_LIST=0 CONF_BACKUP= sysupgrade_init_conffiles=\n\
              . {folder}/hook\n: >{folder}/list\nfor hook in $sysupgrade_init_conffiles; do $hook {folder}/list; done\n\
              echo packed >>{said}\n{then}",
             said = said.display()
