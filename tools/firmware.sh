@@ -49,6 +49,7 @@ tools/uci.sh "$target"
 
 # --- the package, from the file that a router would fetch
 architecture=$(sed -n 's/^architecture = "\(.*\)"/\1/p' "board/emulated-$arch.toml")
+[ -d "$work/keys" ] || "$programs/lab/lango-images" keys "$work/keys" >/dev/null
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct)} \
   "$programs/lab/lango-images" packages "$architecture" --out "$work/packages" --keys "$work/keys" >/dev/null
 feed=$work/packages/$architecture

@@ -10,6 +10,9 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use tokio::sync::Notify;
 
+/// Who has no more than so many is not cut off in the middle of an answer: whoever comes then waits, in the kernel's queue.
+const FAIR: usize = 4;
+
 /// Whose a connection is. A device has as many IPv6 addresses as it likes, so they all count as one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Who {
@@ -20,6 +23,7 @@ pub enum Who {
 }
 
 /// All connections, by whichever door they came. Whoever has to go is none of them from that moment on: nobody waits for its place.
+/// Where nobody can be asked to go, one waits for [`Self::room`].
 #[derive(Debug, Clone)]
 pub struct Crowd(Rc<Guests>);
 
@@ -28,6 +32,7 @@ struct Guests {
     all: RefCell<BTreeMap<u64, Entry>>,
     next: Cell<u64>,
     emptied: Notify,
+    left: Notify,
     most: usize,
     most_of_one: usize,
     most_secure: usize,
@@ -51,6 +56,7 @@ impl Crowd {
             all: RefCell::default(),
             next: Cell::new(0),
             emptied: Notify::new(),
+            left: Notify::new(),
             most: limits.connections,
             most_of_one: limits.per_address,
             most_secure: limits.secure_connections,
@@ -67,7 +73,7 @@ impl Crowd {
             let left = own().find(|(_, other)| other.line.state() == State::Leaving).map(|(number, _)| *number)?;
             cut(&mut all, left);
         }
-        if secure && all.values().filter(|other| other.secure).count() >= self.0.most_secure {
+        if secure && self.0.is_full_of_secure(&all) {
             make_room(&mut all, |other| other.secure);
         }
         if all.len() >= self.0.most {
@@ -76,6 +82,18 @@ impl Crowd {
         let number = self.0.next.replace(self.0.next.get() + 1);
         all.insert(number, Entry { who, line, secure });
         Some(Guest(self.clone(), number))
+    }
+
+    /// Waits until there is a place for one more by that door, or somebody to give way. Those who are in the middle of an answer, and
+    /// hold few places, keep theirs: a crowd of customers who all wait for a login server is no reason to cut one of them off.
+    pub async fn room(&self, secure: bool) {
+        loop {
+            let left = self.0.left.notified();
+            if self.0.has_room(secure) {
+                return;
+            }
+            left.await;
+        }
     }
 
     /// How many there are.
@@ -96,14 +114,33 @@ impl Crowd {
     }
 }
 
-/// Cuts one of those connections for another one's sake: of whoever has the most of them, the one that is worth least
-/// ([`super::socket::State`]), and of those the oldest. So nobody who takes many places keeps out who needs one.
-fn make_room(all: &mut BTreeMap<u64, Entry>, among: impl Fn(&Entry) -> bool) {
+impl Guests {
+    fn has_room(&self, secure: bool) -> bool {
+        let all = self.all.borrow();
+        (!secure || !self.is_full_of_secure(&all) || who_gives_way(&all, |other| other.secure).is_some())
+            && (all.len() < self.most || who_gives_way(&all, |_| true).is_some())
+    }
+
+    fn is_full_of_secure(&self, all: &BTreeMap<u64, Entry>) -> bool {
+        all.values().filter(|other| other.secure).count() >= self.most_secure
+    }
+}
+
+/// Which of those connections goes for another one's sake: of whoever has the most of them, the one that is worth least
+/// ([`super::socket::State`]), and of those the oldest. So nobody who takes many places keeps out who needs one. None where each of
+/// them is being answered and nobody has more than a fair number.
+fn who_gives_way(all: &BTreeMap<u64, Entry>, among: impl Fn(&Entry) -> bool) -> Option<u64> {
     let mut counts = BTreeMap::<Who, usize>::new();
     all.values().filter(|entry| among(entry)).for_each(|entry| *counts.entry(entry.who).or_default() += 1);
-    let worth = |entry: &Entry| (counts.get(&entry.who).copied(), Reverse((entry.line.state(), entry.line.begun())));
-    let least = all.iter().filter(|(_, entry)| among(entry)).max_by_key(|(_, entry)| worth(entry)).map(|(number, _)| *number);
-    if let Some(number) = least {
+    let count = |entry: &Entry| counts.get(&entry.who).copied().unwrap_or_default();
+    all.iter()
+        .filter(|(_, entry)| among(entry) && (entry.line.state() != State::Answering || count(entry) > FAIR))
+        .max_by_key(|(_, entry)| (count(entry), Reverse((entry.line.state(), entry.line.begun()))))
+        .map(|(number, _)| *number)
+}
+
+fn make_room(all: &mut BTreeMap<u64, Entry>, among: impl Fn(&Entry) -> bool) {
+    if let Some(number) = who_gives_way(all, among) {
         cut(all, number);
     }
 }
@@ -119,6 +156,7 @@ impl Drop for Guest {
         let guests = &self.0.0;
         let mut all = guests.all.borrow_mut();
         all.remove(&self.1);
+        guests.left.notify_waiters();
         if all.is_empty() {
             guests.emptied.notify_one();
         }
@@ -184,7 +222,7 @@ mod tests {
                 (&[(A, Answering, true), (B, Waiting, true), (C, Leaving, false)], 2, 1),
                 (&[(A, Answering, false), (B, Streaming, true), (C, Waiting, false)], 2, 1),
                 (&[(A, Waiting, true), (B, Waiting, true), (C, Waiting, false)], 0, 0),
-                (&[(A, Answering, false), (A, Answering, false), (B, Waiting, true)], 0, 2),
+                (&[(A, Answering, false), (A, Answering, false), (B, Waiting, true)], 2, 2),
                 (&[(A, Leaving, true), (B, Agreeing, true), (C, Waiting, false)], 1, 1),
             ] {
                 let secure = guests.iter().filter(|(_, _, secure)| *secure).count();
@@ -210,5 +248,37 @@ mod tests {
                 }
             }
         });
+    }
+
+    #[test]
+    fn nobody_who_is_being_answered_is_cut_off_for_one_more_who_waits_instead() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            let crowd = crowd(6, 9, 9);
+            let lines = [A, A, B, B, C, D].map(|who| {
+                let line = line(State::Answering);
+                (crowd.enter(who, line.clone(), false).unwrap(), line)
+            });
+            assert!(timeout(Duration::ZERO, crowd.room(false)).await.is_err(), "each is in the middle of something");
+            lines[3].1.is_now(State::Waiting);
+            assert!(timeout(Duration::ZERO, crowd.room(false)).await.is_ok());
+            lines[3].1.is_now(State::Answering);
+            let waits = crowd.room(false);
+            let [.., (last, _)] = lines;
+            let ends = async {
+                tokio::task::yield_now().await;
+                drop(last);
+            };
+            timeout(Duration::from_secs(9), async { tokio::join!(waits, ends) }).await.expect("a place is free");
+        });
+    }
+
+    #[test]
+    fn who_holds_more_than_a_fair_number_is_cut_off_whatever_it_does() {
+        let crowd = crowd(6, 9, 9);
+        let line = line(State::Answering);
+        let inside: Vec<_> = [A, A, A, A, A, B].map(|who| crowd.enter(who, line.clone(), false).unwrap()).into();
+        let more = crowd.enter(C, line.clone(), false);
+        assert!(more.is_some() && crowd.len() == inside.len());
     }
 }

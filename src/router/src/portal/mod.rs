@@ -240,6 +240,7 @@ impl<B: Backend> Portal<B> {
                     };
                     let peer = peer.ip().to_canonical();
                     let who = self.desk.backend.device_of(peer).await.map_or(Who::Address(peer), Who::Device);
+                    self.crowd.room(tls.is_some()).await;
                     let (secure, line) = match &tls {
                         Some(_) => (true, self.line(State::Agreeing)),
                         None => (false, self.line(State::Waiting)),
