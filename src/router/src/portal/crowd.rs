@@ -8,10 +8,15 @@ use std::cell::{Cell, RefCell};
 use std::cmp::Reverse;
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::time::Duration;
 use tokio::sync::Notify;
+use tokio::time::timeout;
 
 /// Who has no more than so many is not cut off in the middle of an answer: whoever comes then waits, in the kernel's queue.
 const FAIR: usize = 4;
+
+/// Who has just come, and holds few places, is heard before anybody cuts it off.
+const FRESH: Duration = Duration::from_secs(1);
 
 /// Whose a connection is. A device has as many IPv6 addresses as it likes, so they all count as one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -92,7 +97,8 @@ impl Crowd {
             if self.0.has_room(secure) {
                 return;
             }
-            left.await;
+            // Those who have just come grow old without a word.
+            let _ = timeout(FRESH / 10, left).await;
         }
     }
 
@@ -134,9 +140,17 @@ fn who_gives_way(all: &BTreeMap<u64, Entry>, among: impl Fn(&Entry) -> bool) -> 
     all.values().filter(|entry| among(entry)).for_each(|entry| *counts.entry(entry.who).or_default() += 1);
     let count = |entry: &Entry| counts.get(&entry.who).copied().unwrap_or_default();
     all.iter()
-        .filter(|(_, entry)| among(entry) && (entry.line.state() != State::Answering || count(entry) > FAIR))
+        .filter(|(_, entry)| among(entry) && (count(entry) > FAIR || may_be_cut(&entry.line)))
         .max_by_key(|(_, entry)| (count(entry), Reverse((entry.line.state(), entry.line.begun()))))
         .map(|(number, _)| *number)
+}
+
+fn may_be_cut(line: &Line) -> bool {
+    match line.state() {
+        State::Leaving | State::Streaming => true,
+        State::Agreeing | State::Waiting => line.begun().elapsed() >= FRESH,
+        State::Answering => false,
+    }
 }
 
 fn make_room(all: &mut BTreeMap<u64, Entry>, among: impl Fn(&Entry) -> bool) {
@@ -166,8 +180,7 @@ impl Drop for Guest {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
-    use tokio::time::{Instant, timeout};
+    use tokio::time::Instant;
 
     const A: Who = Who::Device(Mac([2, 0, 0, 0, 0, 1]));
     const B: Who = Who::Device(Mac([2, 0, 0, 0, 0, 2]));
@@ -180,7 +193,8 @@ mod tests {
     }
 
     fn line(state: State) -> Rc<Line> {
-        Rc::new(Line::new(Instant::now(), Instant::now(), state))
+        let old = Instant::now() - FRESH;
+        Rc::new(Line::new(old, old, state))
     }
 
     #[test]
@@ -230,7 +244,7 @@ mod tests {
                     let crowd = crowd(if more_secure { 99 } else { guests.len() }, 9, if more_secure { secure } else { 99 });
                     let mut inside = Vec::new();
                     for (second, (who, state, secure)) in (0..).zip(guests) {
-                        let begun = Instant::now() + Duration::from_secs(second);
+                        let begun = Instant::now() - Duration::from_secs(9) + Duration::from_secs(second);
                         let line = Rc::new(Line::new(begun, begun, *state));
                         inside.push((crowd.enter(*who, line.clone(), *secure).unwrap(), line));
                     }
@@ -263,6 +277,8 @@ mod tests {
             lines[3].1.is_now(State::Waiting);
             assert!(timeout(Duration::ZERO, crowd.room(false)).await.is_ok());
             lines[3].1.is_now(State::Answering);
+            let fresh = Rc::new(Line::new(Instant::now(), Instant::now(), State::Waiting));
+            assert!(!may_be_cut(&fresh), "it has not even been heard");
             let waits = crowd.room(false);
             let [.., (last, _)] = lines;
             let ends = async {
