@@ -1,6 +1,6 @@
 //! All tests of `relay/` once more, with the ledger in a real PostgreSQL; and what only that can do: several relays at once.
 
-#[path = "relay/fleet.rs"]
+#[path = "relay/fleet/mod.rs"]
 mod fleet;
 #[path = "relay/main.rs"]
 mod relay;
