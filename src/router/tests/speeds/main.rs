@@ -5,6 +5,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test's helper fails the test")]
 
+mod flow;
+mod many;
 #[path = "../gate/traffic.rs"]
 #[allow(dead_code, reason = "shared with the gate's other tests, which use the rest")]
 mod traffic;
@@ -12,6 +14,7 @@ mod traffic;
 #[allow(dead_code, reason = "shared with the gate's other tests, which use the rest")]
 mod world;
 
+use crate::flow::{Flow, Way, measure, one_within_five_percent, probe, unharmed, within_five_percent};
 use crate::traffic::{Server, Stream, connection, socket_address, udp_to};
 use crate::world::{Host, INTERNET4, INTERNET6, World, account, addresses, config, eventually, ip, mac, now, within_seconds};
 use lango::gate::{self, Gate, GateConfig};
@@ -26,130 +29,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// Long enough for TCP's swings to even out.
-const MEASURED: Duration = Duration::from_secs(4);
-
-/// How often is measured until TCP has found its pace after a change, on a machine that does other things as well.
-const MEASUREMENTS: u32 = 6;
-
 static ALONE: Mutex<()> = Mutex::new(());
 
 /// A world of one's own, with nobody else measuring meanwhile.
 fn alone() -> (MutexGuard<'static, ()>, World) {
     // A test that failed has left nothing behind that concerns the next one.
     (ALONE.lock().unwrap_or_else(PoisonError::into_inner), World::new())
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Way {
-    Up,
-    Down,
-}
-
-/// A TCP connection from a phone that carries as much as it can one way.
-struct Flow {
-    stop: Arc<AtomicBool>,
-    received: Arc<AtomicU64>,
-    threads: Vec<JoinHandle<std::io::Result<()>>>,
-}
-
-impl Flow {
-    fn start(world: &World, phone: Host, to: SocketAddr, way: Way) -> Self {
-        let (near, far) = connection(world, phone, to);
-        let (mut sender, mut receiver) = if way == Way::Up { (near, far) } else { (far, near) };
-        let (stop, received) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-        let (told, counted) = (stop.clone(), received.clone());
-        let sending = std::thread::spawn(move || {
-            let block = [0; 16_384];
-            while !told.load(Ordering::Relaxed) {
-                sender.write_all(&block)?;
-            }
-            Ok(())
-        });
-        let receiving = std::thread::spawn(move || {
-            let mut buffer = vec![0; 1 << 16];
-            while let length @ 1.. = receiver.read(&mut buffer)? {
-                counted.fetch_add(length as u64, Ordering::Relaxed);
-            }
-            Ok(())
-        });
-        Self { stop, received, threads: vec![sending, receiving] }
-    }
-
-    fn bytes(&self) -> u64 {
-        self.received.load(Ordering::Relaxed)
-    }
-
-    /// Waits until so many more bytes came: it found its pace.
-    fn settle(&self, bytes: u64) {
-        let before = self.bytes();
-        eventually("it flows", || (self.bytes() >= before + bytes).then_some(()));
-    }
-
-    /// Ends it, and says whether it lived until then.
-    fn end(self) {
-        self.stop.store(true, Ordering::Relaxed);
-        for thread in self.threads {
-            thread.join().unwrap().unwrap();
-        }
-    }
-}
-
-/// Goodput of each of these at the same time, in kbit/s.
-fn measure(flows: &[&Flow]) -> Vec<f64> {
-    let (begun, before) = (Instant::now(), flows.iter().map(|flow| flow.bytes()).collect::<Vec<_>>());
-    std::thread::sleep(MEASURED);
-    let seconds = begun.elapsed().as_secs_f64();
-    flows.iter().zip(before).map(|(flow, before)| (flow.bytes() - before) as f64 * 8.0 / 1_000.0 / seconds).collect()
-}
-
-/// Measures these flows until `read` of what they got is what is wanted, within five in a hundred; gives the last
-/// measurement. A speed that is not held is beyond it every time.
-#[track_caller]
-fn within_five_percent(what: &str, flows: &[&Flow], wanted: &[f64], read: impl Fn(&[f64]) -> Vec<f64>) -> Vec<f64> {
-    let mut seen = Vec::new();
-    for _ in 0..MEASUREMENTS {
-        let measured = measure(flows);
-        let got = read(&measured);
-        println!("{what}: {got:.0?} kbit/s of {wanted:.0?}");
-        if got.iter().zip(wanted).all(|(got, wanted)| (got - wanted).abs() <= wanted * 0.05) {
-            return measured;
-        }
-        seen.push(got);
-    }
-    panic!("{what}: {seen:.0?} kbit/s, not {wanted:.0?}");
-}
-
-/// The same for one flow, or for the first of several.
-#[track_caller]
-fn one_within_five_percent(what: &str, flows: &[&Flow], wanted: f64) -> Vec<f64> {
-    within_five_percent(what, flows, &[wanted], |measured| vec![measured[0]])
-}
-
-/// Far beyond any speed given here: not held at all.
-#[track_caller]
-fn unharmed(what: &str, kbps: f64) {
-    println!("{what}: {kbps:.0} kbit/s");
-    assert!(kbps > 50_000.0, "{what}: {kbps:.0} kbit/s");
-}
-
-/// Asks and waits for the answer, again and again; gives how long each took, in milliseconds.
-fn probe(world: &World, phone: Host, to: SocketAddr, stop: &Arc<AtomicBool>) -> JoinHandle<Vec<f64>> {
-    let stop = stop.clone();
-    world.spawn(phone, move || {
-        let socket = udp_to(to);
-        socket.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
-        let (mut taken, mut buffer) = (Vec::new(), [0; 64]);
-        while !stop.load(Ordering::Relaxed) {
-            let asked = Instant::now();
-            socket.send(b"x").unwrap();
-            // Lost is as bad as late: a full queue may drop it.
-            taken.push(socket.recv(&mut buffer).map_or(2_000.0, |_| asked.elapsed().as_secs_f64() * 1_000.0));
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        taken.sort_by(f64::total_cmp);
-        taken
-    })
 }
 
 fn with_speed(account: GateAccount, down: Option<u64>, up: Option<u64>) -> GateAccount {
@@ -495,95 +380,4 @@ fn an_interface_that_was_made_anew_has_its_speeds_again_at_the_next_look() {
     let mut other = world.try_gate(GateConfig { wan: "ppp9".into(), ..config() }).unwrap();
     other.reconcile(&[with_speed(account(1, &[1]), Some(4_000), Some(64))], now()).unwrap();
     assert_eq!(classes(&world, "br-lan").len(), 1);
-}
-
-/// The queues of these kinds that an interface's classes have.
-fn queues(world: &World, link: &str) -> BTreeMap<String, usize> {
-    let mut found = BTreeMap::new();
-    for line in tc(world, &format!("qdisc show dev {link}")).lines().filter(|line| line.contains("parent 4c61:")) {
-        *found.entry(line.split_whitespace().nth(1).unwrap().to_owned()).or_default() += 1;
-    }
-    found
-}
-
-/// How many queues may be `fq_codel`, of so many that a machine with this memory has (docs/decisions/0034-room-for-queues.md).
-fn fair(classes: usize) -> usize {
-    let memory = std::fs::read_to_string("/proc/meminfo").unwrap();
-    let kib = memory.lines().find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB")?.parse::<usize>().ok()).unwrap();
-    ((2 * kib).saturating_sub(38 * classes) / 69).min(classes)
-}
-
-fn has_fq_codel(world: &World) -> bool {
-    let router = world.name(Host::Router);
-    let tried = |verb| Command::new("tc").args(["-n", &router, "qdisc", verb, "dev", "lo", "root", "fq_codel"]).output().unwrap();
-    tried("add").status.success() && tried("del").status.success()
-}
-
-/// Sees that as many queues are `fq_codel` as may be, where the kernel has it; all others are plain.
-fn as_fair_as_can_be(world: &World, on_each: usize) {
-    let kinds = ["br-lan", "wan"].map(|link| queues(world, link));
-    println!("{on_each} accounts' queues: {kinds:?}");
-    let count = |kind: &str| kinds.iter().filter_map(|kinds| kinds.get(kind)).sum::<usize>();
-    let (found, all) = (count("fq_codel"), 2 * on_each);
-    assert_eq!(found + count("bfifo"), all);
-    let fair = if has_fq_codel(world) { fair(all) } else { 0 };
-    assert_eq!(found, fair, "of {all}");
-}
-
-#[test]
-fn thousands_of_speeds_are_set_and_taken_over() {
-    let (_alone, world) = alone();
-    let mut gate = world.gate();
-    let count = 3_000_u32;
-    let desired: Vec<GateAccount> = (0..count)
-        .map(|number| {
-            let [_, a, b, c] = number.to_be_bytes();
-            let addresses = [format!("10.{a}.{b}.{c}").parse().unwrap()].into();
-            let devices = [(Mac([2, 1, 0, a, b, c]), GateDevice { addresses, traffic: Traffic::default() })].into();
-            with_speed(GateAccount { devices, ..account(number, &[]) }, Some(2_000), Some(500))
-        })
-        .collect();
-    // Some first: where memory is short, more than will have fair queues when all are there.
-    let some = 1_400;
-    gate.reconcile(&desired[..some], now()).unwrap();
-    finish(&mut gate);
-    as_fair_as_can_be(&world, some);
-    let begun = Instant::now();
-    gate.reconcile(&desired, now()).unwrap();
-    println!("{count} accounts with speeds put in within {:?}; they can be used, and most have no class yet", begun.elapsed());
-    assert!(gate.busy_with_speeds());
-    finish(&mut gate);
-    println!("all have theirs after {:?}", begun.elapsed());
-    let all = count as usize;
-    assert_eq!((classes(&world, "br-lan").len(), classes(&world, "wan").len()), (all, all));
-    as_fair_as_can_be(&world, all);
-    let before = classes(&world, "br-lan");
-    let begun = Instant::now();
-    let mut gate = world.gate();
-    gate.reconcile(&desired, now()).unwrap();
-    println!("{count} accounts with speeds taken over within {:?}", begun.elapsed());
-    assert!(!gate.busy_with_speeds(), "all are as they should be");
-    assert_eq!(classes(&world, "br-lan"), before);
-    let newcomer = GateDevice { addresses: addresses(1), traffic: Traffic::default() };
-    let one = with_speed(GateAccount { devices: [(mac(1), newcomer)].into(), ..account(count, &[]) }, Some(2_000), Some(500));
-    let begun = Instant::now();
-    gate.apply(&[GateChange::Set(one)], now()).unwrap();
-    println!("one more within {:?}", begun.elapsed());
-    let begun = Instant::now();
-    gate.usage().unwrap();
-    println!("looked at within {:?}", begun.elapsed());
-    // Another speed for somebody whose queue is plain where any is: it stays, of whichever kind.
-    let last = desired.last().unwrap().clone();
-    gate.apply(&[GateChange::Set(with_speed(last, Some(3_000), Some(500)))], now()).unwrap();
-    let of_last = |classes: &[String]| classes.iter().find(|line| line.contains(" rate 3150Kbit ")).map(|line| leaf_of(line));
-    let now_there = of_last(&classes(&world, "br-lan")).expect("it has another speed");
-    assert!(before.iter().any(|line| leaf_of(line) == now_there), "the same queue, {now_there}");
-    gate.reconcile(&[], now()).unwrap();
-    finish(&mut gate);
-    assert_eq!((classes(&world, "br-lan").len(), classes(&world, "wan").len()), (0, 0));
-}
-
-/// The handle of a class's queue, in the line that `tc` shows of the class.
-fn leaf_of(class: &str) -> String {
-    class.split_whitespace().skip_while(|word| *word != "leaf").nth(1).unwrap_or_default().to_owned()
 }
