@@ -3,9 +3,10 @@
 
 use lango_lab::Lab;
 use lango_lab::crowd::{Crowd, Device, ask};
-use lango_lab::freeradius::{FreeRadius, Options};
+use lango_lab::freeradius::{FreeRadius, Options, Tables};
 use lango_lab::http::Response;
 use lango_lab::lab::figure;
+use lango_lab::postgres;
 use lango_lab::wait::{until, until_true};
 use lango_lab::world::{CLOUD4, ROUTER_WAN4};
 use nix::sys::signal::Signal;
@@ -114,7 +115,9 @@ fn memory(pid: u32, field: &str) -> u64 {
 fn lab() -> (Lab, FreeRadius, Crowd) {
     let lab = Lab::start();
     let clients = vec![(ROUTER_WAN4.to_owned(), SECRET.to_owned())];
-    let options = Options { address: CLOUD4.to_owned(), clients, verbose: false, ..Options::default() };
+    // On SQLite, which has one writer at a time, the server itself refuses right passwords when sessions are being written for long.
+    let tables = Tables::Postgres(postgres::database());
+    let options = Options { address: CLOUD4.to_owned(), clients, tables, verbose: false, ..Options::default() };
     let server = FreeRadius::new(&lab.world.cloud, &lab.world.folder, options).unwrap_or_else(|e| panic!("{e:#}"));
     let rows: Vec<String> = (0..STORM).map(|n| format!("('{}', 'Cleartext-Password', ':=', 'secret')", user(Device(n)))).collect();
     server.execute(&format!("INSERT INTO radcheck (username, attribute, op, value) VALUES {};", rows.join(","))).unwrap();
