@@ -17,6 +17,8 @@ use crate::units::{Mac, MessageId, Millis, Msisdn, Receipt, Seconds};
 const WAIT: Millis = Millis::from_seconds(5);
 /// So many wait at once, over all devices.
 const WAITING: usize = 16;
+/// And so many of one device: a few devices that ask for receipts of their own making must not keep all others waiting.
+const WAITING_OF_ONE: usize = 2;
 
 /// Customers who wait for the relay to know their receipt.
 #[derive(Debug, Clone)]
@@ -116,7 +118,8 @@ impl Gateway {
         if !self.settings.relay || !self.link.can_pay() {
             return Err(Refusal::NoAnswer);
         }
-        if self.reclaims.waiting.len() >= WAITING {
+        let waiting = &self.reclaims.waiting;
+        if waiting.len() >= WAITING || waiting.values().filter(|other| other.device == device).count() >= WAITING_OF_ONE {
             return Err(Refusal::TooManyRequests { retry_after: Seconds(5) });
         }
         let query = credentials::nonce(entropy).ok_or(Refusal::NoAnswer)?;

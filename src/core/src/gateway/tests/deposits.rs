@@ -245,12 +245,37 @@ fn nobody_waits_for_long_and_nobody_tries_often() {
     assert_eq!(answered(world.step(Input::Tick)), Some(Answer::Refused(Refusal::NoAnswer)));
     for _ in 0..5 {
         assert!(world.reclaim(ALICE, "NLJ7RT61SV", PHONE).1.is_some());
+        world.at += 5_000;
+        world.step(Input::Tick);
     }
     let (answer, query) = world.reclaim(ALICE, "NLJ7RT61SV", PHONE);
     assert!(matches!(answer, Some(Answer::Refused(Refusal::TooManyRequests { .. }))) && query.is_none(), "{answer:?}");
     assert!(world.reclaim(BOB, "NLJ7RT61SV", PHONE).1.is_some(), "a neighbour may");
     world.step(Input::Link { connected: false });
     assert_eq!(world.reclaim(BOB, "NLJ7RT61SV", PHONE), refused(Refusal::NoAnswer), "nobody is there to ask");
+}
+
+#[test]
+fn nobody_takes_all_the_places_of_those_who_wait_for_the_relay() {
+    let mut world = World::ready();
+    let device = |n: u8| crate::units::Mac([2, 0, 0, 0, 9, n]);
+    let receipt = |n: u8| format!("NLJ7RT{n:04}");
+    let held = (Some(Answer::Refused(Refusal::TooManyRequests { retry_after: Seconds(5) })), None);
+    // Two of each device, and eight devices are all that there is room for.
+    for n in 0..8 {
+        let query = world.reclaim(device(n), &receipt(n), PHONE).1;
+        assert!(query.is_some() && world.reclaim(device(n), &receipt(100 + n), PHONE).1.is_some(), "device {n}");
+        assert_eq!(world.reclaim(device(n), &receipt(200 + n), PHONE), held, "device {n}");
+    }
+    assert_eq!(world.reclaim(device(8), &receipt(8), PHONE), held, "all places are taken");
+    // When they have their answer, there is room again.
+    world.at += 5_000;
+    world.step(Input::Tick);
+    let query = world.reclaim(device(0), &receipt(0), PHONE).1.unwrap();
+    assert!(world.reclaim(device(0), &receipt(1), PHONE).1.is_some());
+    assert_eq!(world.reclaim(device(0), &receipt(2), PHONE), held);
+    assert_eq!(world.found(query, Found::Unknown), Some(Answer::Refused(Refusal::UnknownReceipt)));
+    assert!(world.reclaim(device(0), &receipt(2), PHONE).1.is_some(), "a place is free again");
 }
 
 #[test]
