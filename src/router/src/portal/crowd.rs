@@ -68,15 +68,13 @@ impl Crowd {
         }))
     }
 
-    /// Lets a connection in; none where its owner has as many as it may have. One that has its last answer and is only not closed yet
-    /// goes before anybody is refused for it: a phone that asks for the next thing at once has done nothing wrong. Where all places are
-    /// taken, or all of those over HTTPS for one of them, somebody gives way.
+    /// Lets a connection in. Where its owner has as many as it may have, one of its own gives way ([`who_of_its_own`]); none is let in
+    /// where each of these is being answered. Where all places are taken, or all of those over HTTPS for one of them, somebody gives way.
     pub fn enter(&self, who: Who, line: Rc<Line>, secure: bool) -> Option<Guest> {
         let mut all = self.0.all.borrow_mut();
-        let own = || all.iter().filter(|(_, other)| other.who == who);
-        if own().count() >= self.0.most_of_one {
-            let left = own().find(|(_, other)| other.line.state() == State::Leaving).map(|(number, _)| *number)?;
-            cut(&mut all, left);
+        if all.values().filter(|other| other.who == who).count() >= self.0.most_of_one {
+            let own = who_of_its_own(&all, who)?;
+            cut(&mut all, own);
         }
         if secure && self.0.is_full_of_secure(&all) {
             make_room(&mut all, |other| other.secure);
@@ -145,6 +143,20 @@ fn who_gives_way(all: &BTreeMap<u64, Entry>, among: impl Fn(&Entry) -> bool) -> 
         .map(|(number, _)| *number)
 }
 
+/// Which connection of a device goes for a new one of the same device: one that has its last answer and is only not closed yet, for a
+/// phone that asks for the next thing at once has done nothing wrong; else the oldest on which no request has arrived yet, as those are that a
+/// browser keeps in stock; else the oldest stream of events. Never one that is being answered.
+fn who_of_its_own(all: &BTreeMap<u64, Entry>, who: Who) -> Option<u64> {
+    let worth = |line: &Line| match line.state() {
+        State::Leaving => Some(0),
+        State::Agreeing | State::Waiting => Some(1),
+        State::Streaming => Some(2),
+        State::Answering => None,
+    };
+    let own = all.iter().filter(|(_, other)| other.who == who);
+    own.filter_map(|(number, other)| Some(((worth(&other.line)?, other.line.begun()), *number))).min().map(|(_, number)| number)
+}
+
 fn may_be_cut(line: &Line) -> bool {
     match line.state() {
         State::Leaving | State::Streaming => true,
@@ -200,8 +212,8 @@ mod tests {
     #[test]
     fn a_crowd_of_one_device_is_held_back_and_forgotten() {
         let crowd = crowd(9, 2, 9);
-        let first = crowd.enter(A, line(State::Waiting), false);
-        let second = crowd.enter(A, line(State::Waiting), true);
+        let first = crowd.enter(A, line(State::Answering), false);
+        let second = crowd.enter(A, line(State::Answering), true);
         assert!(first.is_some() && second.is_some() && crowd.enter(A, line(State::Waiting), false).is_none());
         assert!(crowd.enter(B, line(State::Waiting), false).is_some(), "a neighbour is not held back");
         drop(first);
@@ -211,17 +223,41 @@ mod tests {
     }
 
     #[test]
-    fn who_has_its_last_answer_is_in_nobody_s_way() {
-        let crowd = crowd(9, 2, 9);
-        let lines = [line(State::Waiting), line(State::Waiting)];
-        let _inside = lines.clone().map(|line| crowd.enter(A, line, false).unwrap());
-        assert!(crowd.enter(A, line(State::Waiting), false).is_none());
-        lines[1].is_now(State::Leaving);
-        let third = crowd.enter(A, line(State::Waiting), false);
-        assert!(
-            third.is_some() && crowd.enter(A, line(State::Waiting), false).is_none(),
-            "it took that one's place, and there is no other"
-        );
+    fn a_device_s_own_idle_connection_gives_way_to_its_new_one() {
+        use State::{Agreeing, Answering, Leaving, Streaming, Waiting};
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            // A device's connections in the order in which they began, and which of them is cut for its next one.
+            for (states, gone) in [
+                (&[Waiting, Waiting, Waiting][..], Some(0)),
+                (&[Answering, Waiting, Waiting], Some(1)),
+                (&[Waiting, Waiting, Leaving], Some(2)),
+                (&[Streaming, Answering, Waiting], Some(2)),
+                (&[Streaming, Waiting, Agreeing], Some(1)),
+                (&[Agreeing, Waiting, Streaming], Some(0)),
+                (&[Answering, Streaming, Streaming], Some(1)),
+                (&[Answering, Answering, Answering], None),
+            ] {
+                let crowd = crowd(9, states.len(), 9);
+                let neighbour = line(Waiting);
+                let _neighbour = crowd.enter(B, neighbour.clone(), false).unwrap();
+                let inside: Vec<_> = (0..)
+                    .zip(states)
+                    .map(|(second, state)| {
+                        let begun = Instant::now() - Duration::from_secs(9) + Duration::from_secs(second);
+                        let line = Rc::new(Line::new(begun, begun, *state));
+                        (crowd.enter(A, line.clone(), false).unwrap(), line)
+                    })
+                    .collect();
+                let more = crowd.enter(A, line(Waiting), false);
+                assert_eq!((more.is_some(), crowd.len()), (gone.is_some(), states.len() + 1), "{states:?}: its place is free at once");
+                for (index, (_, line)) in inside.iter().enumerate() {
+                    let cut = timeout(Duration::ZERO, line.cutting()).await.is_ok();
+                    assert_eq!(cut, gone == Some(index), "{states:?}: {index}");
+                }
+                assert!(timeout(Duration::ZERO, neighbour.cutting()).await.is_err(), "a neighbour's are none of its own");
+            }
+        });
     }
 
     #[test]

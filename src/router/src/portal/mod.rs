@@ -133,7 +133,8 @@ impl PortalConfig {
 pub struct Limits {
     /// Connections at once; for one more somebody gives way. Read when the portal starts.
     pub connections: usize,
-    /// Connections at once of one device, whatever its addresses; more are closed unanswered. Read when the portal starts.
+    /// Connections at once of one device, whatever its addresses; for one more the oldest of its own that nobody answers on gives way. Read when
+    /// the portal starts.
     pub per_address: usize,
     /// Of `connections`, those over HTTPS: each costs more memory; for one more of them one of them gives way. Read when the portal starts.
     pub secure_connections: usize,

@@ -201,20 +201,43 @@ fn who_says_nothing_is_let_go() {
 #[test]
 fn one_address_cannot_take_all_places() {
     within(Limits { connections: 8, per_address: 4, ..Limits::default() }, async |world| {
+        let asks = b"GET /api/packages HTTP/1.1\r\nHost: portal.lan\r\n\r\n";
         let mut crowd = Vec::new();
         for _ in 0..4 {
             let mut wire = Wire::open(&world, PHONE).await;
-            wire.send(b"GET /api/packages HTTP/1.1\r\nHost: portal.lan\r\n\r\nGET").await;
+            wire.send(asks).await;
             wire.answer(false).await.unwrap();
             crowd.push(wire);
         }
+        // Its next one takes the place of the oldest, which waits for nothing but a request; the others stay.
+        for _ in 0..2 {
+            let mut wire = Wire::open(&world, PHONE).await;
+            wire.send(asks).await;
+            assert_eq!(wire.answer(false).await.expect("who asks is answered").status, 200);
+            crowd.push(wire);
+            assert_eq!(crowd.remove(0).until_closed().await, b"");
+        }
+        for wire in &mut crowd {
+            wire.send(asks).await;
+            assert_eq!(wire.answer(false).await.expect("it was kept").status, 200);
+        }
+        // While each is being answered there is nothing to give way.
+        world.shop.busy.send_replace(true);
+        for wire in &mut crowd {
+            wire.send(asks).await;
+        }
+        world.shop.asked(4).await;
         assert_eq!(Wire::open(&world, PHONE).await.until_closed().await, b"", "the fifth is closed unanswered");
+        world.shop.busy.send_replace(false);
+        for wire in &mut crowd {
+            assert_eq!(wire.answer(false).await.expect("who is being answered is not cut off").status, 200);
+        }
         assert_eq!(get(&world, OTHER_PHONE, "/api/packages").await.status, 200, "a neighbour is served");
         drop(crowd);
         let served = async {
             loop {
                 let mut wire = Wire::open(&world, PHONE).await;
-                wire.send(b"GET /api/packages HTTP/1.1\r\nHost: portal.lan\r\n\r\n").await;
+                wire.send(asks).await;
                 if wire.answer(false).await.is_some() {
                     break;
                 }

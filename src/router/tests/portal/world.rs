@@ -45,6 +45,12 @@ pub struct Shop {
     /// The language of the customer who asked to pay last.
     pub spoken: Cell<Option<Language>>,
     pub panics: Cell<bool>,
+    /// While it is set nothing is answered: those who asked wait.
+    pub busy: watch::Sender<bool>,
+    /// Who waits for that.
+    waiting: watch::Sender<usize>,
+    /// How often it was asked whether a device is online.
+    pub looks: Cell<u32>,
     /// What was bought last by those who have nothing left.
     pub used_up: RefCell<BTreeMap<Mac, PackageId>>,
     /// What devices call themselves.
@@ -93,6 +99,9 @@ impl Shop {
             online: Cell::new(true),
             refuses: Cell::new(None),
             panics: Cell::new(false),
+            busy: watch::Sender::new(false),
+            waiting: watch::Sender::new(0),
+            looks: Cell::new(0),
             spoken: Cell::new(None),
             used_up: RefCell::default(),
             names: RefCell::default(),
@@ -146,6 +155,13 @@ impl Shop {
 
     pub fn watchers(&self) -> usize {
         self.changes.receiver_count()
+    }
+
+    /// Waits until so many have asked while it was busy.
+    pub async fn asked(&self, so_many: usize) {
+        let mut waiting = self.waiting.subscribe();
+        let all = waiting.wait_for(|waiting| *waiting >= so_many);
+        tokio::time::timeout(crate::client::PATIENCE, all).await.expect("they do not ask").unwrap();
     }
 
     fn answer(&self, request: Request) -> Answer {
@@ -290,7 +306,10 @@ impl Shop {
                 sessions.remove(&other);
                 Answer::Done
             }
-            Request::CheckSession { device } => Answer::CheckSession(self.sessions.borrow().get(&device).cloned()),
+            Request::CheckSession { device } => {
+                self.looks.set(self.looks.get() + 1);
+                Answer::CheckSession(self.sessions.borrow().get(&device).cloned())
+            }
             Request::Start { device } => {
                 let latest = |device| self.payments.borrow().iter().rev().find(|(owner, _)| *owner == device).map(|(_, view)| view.clone());
                 Answer::Start(Box::new(StartView {
@@ -311,6 +330,10 @@ impl Backend for Handle {
         // As with the daemon, the answer comes from another task's turn.
         tokio::task::yield_now().await;
         assert!(!self.0.panics.get(), "this handler was told to panic");
+        if *self.0.busy.borrow() {
+            self.0.waiting.send_modify(|waiting| *waiting += 1);
+            self.0.busy.subscribe().wait_for(|busy| !busy).await.expect("it is there as long as we are");
+        }
         self.0.answer(request)
     }
     async fn device_of(&self, address: IpAddr) -> Option<Mac> {
