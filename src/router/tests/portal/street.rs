@@ -291,6 +291,37 @@ fn who_holds_most_places_gives_way() {
 }
 
 #[test]
+fn whether_a_device_is_online_is_asked_once_in_a_while_and_not_at_each_request() {
+    let fresh = Duration::from_millis(200);
+    within(Limits { fresh, ..Limits::default() }, async |world| {
+        let probe = b"GET /generate_204 HTTP/1.1\r\nHost: connectivitycheck.gstatic.com\r\n\r\n";
+        let begun = Instant::now();
+        let mut wire = Wire::open(&world, PHONE).await;
+        let mut asked = 0;
+        while world.shop.looks.get() < 3 {
+            wire.send(probe).await;
+            assert_eq!(wire.answer(false).await.unwrap().status, 302);
+            asked += 1;
+            assert!(begun.elapsed() < PATIENCE, "nobody looks");
+        }
+        assert!(begun.elapsed() >= fresh * 3, "the third look after {:?}", begun.elapsed());
+        assert!(asked >= 10, "{asked} requests, and three of them were looked at");
+        // Who goes online meanwhile is noticed at the next look.
+        world.shop.sessions.borrow_mut().insert(crate::world::phone(), world.shop.session("kito42"));
+        let (online, looks) = (Instant::now(), world.shop.looks.get());
+        loop {
+            wire.send(probe).await;
+            match wire.answer(false).await {
+                Some(answer) => assert_eq!(answer.status, 302),
+                None => break,
+            }
+            assert!(online.elapsed() < fresh * 5, "the gate would let it through since {:?}", online.elapsed());
+        }
+        assert_eq!(world.shop.looks.get(), looks + 1);
+    });
+}
+
+#[test]
 fn who_asks_whether_to_send_its_body_is_told() {
     within(quick(), async |world| {
         let body = r#"{"package":"hour","phone":"0712345678"}"#;
