@@ -199,6 +199,20 @@ fn who_says_nothing_is_let_go() {
 }
 
 #[test]
+fn events_may_last_longer_than_anything_else_and_end_too() {
+    let (short, long, heartbeat) = (Duration::from_millis(300), Duration::from_millis(900), Duration::from_millis(50));
+    within(Limits { connection: short, stream: long, heartbeat, ..Limits::default() }, async |world| {
+        let body = r#"{"package":"hour","phone":"0712345678"}"#;
+        let payment = crate::client::post_json(&world, PHONE, "/api/payments", body).await.json()["payment"].as_str().unwrap().to_owned();
+        let begun = Instant::now();
+        let mut wire = Wire::open(&world, PHONE).await;
+        wire.send(format!("GET /api/payments/{payment}/events HTTP/1.1\r\nHost: portal.lan\r\n\r\n").as_bytes()).await;
+        let heard = wire.until_closed().await;
+        assert!(heard.starts_with(b"HTTP/1.1 200") && begun.elapsed() >= long, "it ended after {:?}", begun.elapsed());
+    });
+}
+
+#[test]
 fn one_address_cannot_take_all_places() {
     within(Limits { connections: 8, per_address: 4, ..Limits::default() }, async |world| {
         let asks = b"GET /api/packages HTTP/1.1\r\nHost: portal.lan\r\n\r\n";
