@@ -18,7 +18,7 @@ use std::cell::RefCell;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::time::{Instant, timeout};
 
 /// What a client sends so that it need not send a body in vain (RFC 9110 section 10.1.1).
@@ -55,10 +55,10 @@ where
             let began = tokio::select! {
                 biased;
                 began = timeout(limits.idle, receive(stream, &mut inbox)) => began,
-                () = stopping.as_mut() => return,
+                () = stopping.as_mut() => break,
             };
             if !matches!(began, Ok(Ok(1..))) {
-                return;
+                break;
             }
         }
         let read = match timeout(limits.read, request(stream, &mut inbox, limits)).await {
@@ -83,7 +83,7 @@ where
             // request goes out again on a new one (RFC 9110 section 9.2.2), which the gate lets through.
             if Instant::now() >= fresh_until {
                 if desk.is_online(peer).await {
-                    return;
+                    break;
                 }
                 fresh_until = Instant::now() + limits.fresh;
             }
@@ -101,7 +101,7 @@ where
             }
             if head.close && inbox.len() == length {
                 // It said itself that it sends nothing more, so nothing can cross the answer.
-                return;
+                break;
             }
             closes
         } else {
@@ -117,8 +117,13 @@ where
         }
         inbox.drain(..length);
         if desk.is_stopping() {
-            return;
+            break;
         }
+    }
+    if secure {
+        line.is_now(State::Leaving);
+        // TLS has a word for the end (RFC 8446 section 6.1): without it a client cannot tell it from an answer that somebody cut short.
+        let _ = timeout(limits.drain, shared.get_mut().shutdown()).await;
     }
 }
 

@@ -1,7 +1,7 @@
 //! The portal over HTTPS, on the loopback: the same portal, at a door of its own, which nobody can block for others.
 
 use crate::client::{PATIENCE, get};
-use crate::world::{OTHER_PHONE, PHONE, SECURE_HOST, World, phone};
+use crate::world::{OTHER_PHONE, PHONE, SECURE_HOST, World, mac, phone};
 use lango::portal::{Doors, Limits, Secure};
 use lango::tls;
 use lango_lab::authority::Authority;
@@ -214,5 +214,31 @@ fn a_new_certificate_is_for_new_connections_and_none_answers_nobody() {
         door.certificate.send_replace(None);
         assert!(door.agree(door.connect(PHONE).await, SECURE_HOST).await.is_err());
         assert!(ask(&mut old, SECURE_HOST, "/api/packages").await.0.starts_with("HTTP/1.1 200"));
+    });
+}
+
+#[test]
+fn a_connection_that_ends_says_so_in_tls() {
+    let limits = Limits { idle: Duration::from_millis(300), fresh: Duration::ZERO, ..Limits::default() };
+    within(limits, async |world, door| {
+        world.shop.sessions.borrow_mut().insert(mac(OTHER_PHONE.parse().unwrap()), world.shop.session("kito42"));
+        let ours = format!("Host: {SECURE_HOST}\r\n");
+        for (phone, request, answered) in [
+            (PHONE, format!("GET / HTTP/1.1\r\n{ours}Connection: close\r\n\r\n"), true),
+            (PHONE, format!("GET /api/packages HTTP/1.1\r\n{ours}Connection: close\r\n\r\n"), true),
+            // It is kept, and nothing more comes.
+            (PHONE, format!("GET / HTTP/1.1\r\n{ours}\r\n"), true),
+            (PHONE, String::new(), false),
+            (PHONE, "no request\r\n\r\n".to_owned(), true),
+            // It is online: the gate lets it through on a new connection.
+            (OTHER_PHONE, "GET / HTTP/1.1\r\nHost: example.org\r\n\r\n".to_owned(), false),
+        ] {
+            let mut stream = door.open(phone).await;
+            stream.write_all(request.as_bytes()).await.unwrap();
+            let mut answer = Vec::new();
+            let end = timeout(PATIENCE, stream.read_to_end(&mut answer)).await.expect("nobody hangs up");
+            assert!(end.is_ok(), "{request:?}: cut short ({end:?})");
+            assert_eq!(answer.starts_with(b"HTTP/1.1 "), answered, "{request:?}");
+        }
     });
 }
