@@ -95,7 +95,7 @@ impl<B: Backend> Desk<B> {
             Route::Form(form) => self.form(form, head, body, peer).await.into(),
             Route::Logo { hash } => {
                 let logo = self.config().site.logo().map(|logo| logo.reply(&hash, head.known.as_deref()));
-                logo.unwrap_or_else(|| Reply::redirect(302, self.config().url())).into()
+                logo.unwrap_or_else(|| Reply::redirect(302, self.config().url_of(head.secure))).into()
             }
             Route::WrongMethod(allowed) => Reply::wrong_method(allowed).into(),
             Route::NoCall => Reply::problem(Problem::NOT_FOUND).into(),

@@ -120,7 +120,8 @@ fn the_api_and_the_pages_are_those_of_plain_http_with_addresses_of_their_own() {
                 "a name that once had it could never do without again"
             );
         }
-        for (host, path) in [(host.as_str(), "/favicon.ico"), ("elsewhere.example.org", "/")] {
+        // A logo that is another one by now, too.
+        for (host, path) in [(host.as_str(), "/favicon.ico"), ("elsewhere.example.org", "/"), (host.as_str(), "/logo/0a1b")] {
             let mut stream = door.open(OTHER_PHONE).await;
             let (head, _) = ask(&mut stream, host, path).await;
             assert!(
