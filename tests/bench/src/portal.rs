@@ -217,7 +217,9 @@ fn slow(plan: &Plan, gated: &Network, report: &mut Report) -> Result<()> {
             while begun.elapsed() < Duration::from_secs(2) && times.len() < plan.grants as usize {
                 times.push(first_byte(good, target)?);
             }
-            ensure!(crowd == 0 || still_open(&held)? > 0, "nobody held a connection");
+            // Those that have an answer are not kept where places are rare.
+            let open = still_open(&held)?;
+            ensure!(open >= crowd / 2, "{open} of {crowd} held their connections: too few for what is measured");
         }
         took.push(times.into_iter().collect::<Samples>());
     }
