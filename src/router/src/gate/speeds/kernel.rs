@@ -112,7 +112,8 @@ pub fn set(
     send(socket, (index, classes), &changed)
 }
 
-/// Gives these classes plain queues in the place of what they have; what waits there is lost, as when a queue is full.
+/// Gives these classes plain queues in the place of what they have; what waits there is lost, as when a queue is full. Gives those that
+/// keep what they have, and why.
 ///
 /// # Errors
 /// When it is not known what the kernel did.
@@ -120,13 +121,18 @@ pub fn make_plain(
     socket: &mut Socket,
     (index, classes): (i32, &mut BTreeMap<Class, Made>),
     demoted: &[(Class, Kbps)],
-) -> Result<(), NetlinkError> {
+) -> Result<Vec<(Class, Refusal)>, NetlinkError> {
     let changes: Vec<_> = demoted.iter().map(|(class, speed)| Change::Leaf(*class, Leaf::of(Kind::Bytes, *speed, true))).collect();
-    let refused: BTreeMap<usize, Refusal> = change_each(socket, index, &changes)?.into_iter().collect();
-    for class in (0..).zip(demoted).filter(|(at, _)| !refused.contains_key(at)).map(|(_, (class, _))| class) {
-        classes.entry(*class).and_modify(|made| made.queue = Some(Kind::Bytes));
+    let mut refused: BTreeMap<usize, Refusal> = change_each(socket, index, &changes)?.into_iter().collect();
+    let mut kept = Vec::new();
+    for (at, (class, _)) in demoted.iter().enumerate() {
+        if let Some(refusal) = refused.remove(&at) {
+            kept.push((*class, refusal));
+        } else if let Some(made) = classes.get_mut(class) {
+            made.queue = Some(Kind::Bytes);
+        }
     }
-    Ok(())
+    Ok(kept)
 }
 
 fn send(

@@ -85,6 +85,8 @@ pub struct Speeds {
     memory: Option<u64>,
     /// That some queues are plain for want of it was told.
     plain_told: bool,
+    /// That some could not be made plain was told.
+    kept_told: bool,
     backlog: Backlog,
     /// Classes that could not be set.
     failed: BTreeSet<Class>,
@@ -109,6 +111,7 @@ impl Speeds {
             queue: None,
             memory,
             plain_told: false,
+            kept_told: false,
             backlog: Backlog::default(),
             failed: BTreeSet::new(),
         })
@@ -281,7 +284,15 @@ impl Speeds {
         let fair = classes.iter().filter(|(_, made)| made.queue == Some(Kind::FqCodel)).map(|(class, _)| class);
         let demoted = fair.filter_map(|class| Some((*class, speed(self.book.rates(*class)?, towards)?)));
         let demoted: Vec<_> = demoted.take(too_many.min(wanted.len())).collect();
-        let plain = kernel::make_plain(&mut self.socket, (index, classes), &demoted);
+        let plain = kernel::make_plain(&mut self.socket, (index, classes), &demoted).map(|kept| {
+            // They hold their speeds, and more memory than they should.
+            if let Some((class, refusal)) = kept.first()
+                && !std::mem::replace(&mut self.kept_told, true)
+            {
+                let (name, more) = (&interface.name, kept.len() - 1);
+                log::warn!("speeds: class {class} on {name} cannot be given a plain queue, and {more} others: {refusal}; it keeps its own");
+            }
+        });
         match plain.and_then(|()| kernel::set(&mut self.socket, (index, classes), &wanted, &mut self.queue, room)) {
             Ok(refused) => {
                 self.failed.extend(refused.iter().map(|(change, _)| change.class()));

@@ -138,6 +138,27 @@ fn beyond_the_room_for_fair_queues_they_are_plain_and_each_stays_what_it_is() {
     assert_eq!(after.iter().filter(|(_, longer)| *longer).count(), 20 - fair, "changed in place: {after:?}");
 }
 
+#[test]
+fn what_cannot_be_made_plain_is_named_and_all_others_are() {
+    let mut bridge = Bridge::new();
+    bridge.root();
+    let wanted: Vec<_> = (0..20).map(|n| (Class::nth(n), SPEED)).collect();
+    let mut classes = BTreeMap::new();
+    assert_eq!(kernel::set(&mut bridge.socket, (bridge.index, &mut classes), &wanted, &mut bridge.queue, usize::MAX).unwrap(), []);
+    // One that went behind our back.
+    let odd = Class::nth(7);
+    assert_eq!(kernel::remove(&mut bridge.socket, bridge.index, &[odd]).unwrap(), BTreeMap::new());
+    let kept = kernel::make_plain(&mut bridge.socket, (bridge.index, &mut classes), &wanted).unwrap();
+    assert_eq!(kept.iter().map(|(class, _)| *class).collect::<Vec<_>>(), [odd], "{kept:?}");
+    let mut plain = bridge.look();
+    assert!(plain.len() == 19 && plain.values().all(|made| made.queue == Some(Kind::Bytes)), "{plain:?}");
+    // Of that one it is still believed what was known.
+    let believed = *classes.get(&odd).unwrap();
+    assert_eq!(believed.queue, bridge.queue);
+    plain.insert(odd, believed);
+    assert_eq!(classes, plain);
+}
+
 /// Speeds on a router of two bridges, and what the rules want.
 struct Router {
     speeds: Speeds,
