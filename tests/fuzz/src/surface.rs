@@ -3,7 +3,7 @@
 
 use lango::portal::frame::{self, Frame};
 use lango::portal::head::{Addressee, Head};
-use lango::portal::{Backend, Limits, Own, Portal, PortalConfig, Site};
+use lango::portal::{Backend, Ends, Limits, Own, Portal, PortalConfig, SecureName, Site};
 use lango_core::message::Reason;
 use lango_core::package::{self, Package};
 use lango_core::request::{
@@ -22,9 +22,15 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::{broadcast, watch};
 
 const PHONE: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 77, 0, 9));
+const OTHER_PHONE: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 77, 0, 8));
 const ROUTER: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 77, 0, 1));
 const HOST: &str = "portal.lan";
 const URL: &str = "http://portal.lan:8088/";
+/// The same over HTTPS.
+const SECURE_HOST: &str = "kibera-7.hs.example.org";
+const SECURE_URL: &str = "https://kibera-7.hs.example.org:8443/";
+/// The user names of the two devices, which nobody else may read.
+const OWN: [&str; 2] = ["zq4own1", "zq4own2"];
 /// In every text that a customer, an operator or a server may have written. It is markup, and the end of a header, if it ever comes through.
 const NASTY: &str = "<i>x</i>\"'&{{name}}\r\nSet-Cookie: a=b\r\n\r\n";
 /// What must not be in a page.
@@ -50,6 +56,13 @@ const HEADERS: &[&str] = &[
 const STATUSES: &[&str] =
     &["200", "202", "302", "303", "400", "401", "403", "404", "405", "408", "409", "411", "413", "415", "422", "429", "431", "500", "503"];
 
+const FIRST: Mac = Mac([2, 0, 0, 0, 0, 9]);
+const SECOND: Mac = Mac([2, 0, 0, 0, 0, 8]);
+
+fn own(device: Mac) -> &'static str {
+    OWN[usize::from(device == SECOND)]
+}
+
 /// What the desk says: chosen by the input's first byte.
 #[derive(Clone)]
 struct Desk(Rc<Cell<u8>>, broadcast::Sender<OrderId>);
@@ -70,9 +83,9 @@ impl Desk {
         }
     }
 
-    fn session() -> SessionView {
+    fn session(device: Mac) -> SessionView {
         SessionView {
-            username: "kito42".parse().expect("a name"),
+            username: own(device).parse().expect("a name"),
             package: "hour".parse().expect("an id"),
             started_at: Some(Wall::EARLIEST),
             seconds_remaining: Some(Seconds(3_540)),
@@ -100,7 +113,7 @@ impl Desk {
         }
     }
 
-    fn payment(&self, order: OrderId) -> PaymentView {
+    fn payment(&self, device: Mac, order: OrderId) -> PaymentView {
         let status = [PaymentStatus::Pending, PaymentStatus::Paid, PaymentStatus::Failed, PaymentStatus::Expired]
             [usize::from(self.0.get() >> 4 & 3)];
         let paid = status == PaymentStatus::Paid;
@@ -110,7 +123,7 @@ impl Desk {
             reason: (status == PaymentStatus::Failed).then_some(Reason::WrongPin),
             receipt: paid.then(|| "NLJ7RT61SV".parse().expect("a receipt")),
             connected: paid,
-            username: paid.then(|| "kito42".parse().expect("a name")),
+            username: paid.then(|| own(device).parse().expect("a name")),
             password: paid.then(|| Password::new("<i>x&\"'").expect("a password")),
             package: Some(Self::package("hour")),
             phone: "0712345678".parse().ok(),
@@ -146,18 +159,18 @@ impl Backend for Desk {
                 update: None,
                 certificate: None,
             }),
-            Request::CheckSession { .. } => Answer::CheckSession(online.then(Self::session)),
+            Request::CheckSession { device } => Answer::CheckSession(online.then(|| Self::session(device))),
             // Now and then all that a customer sees is refused.
             Request::Start { .. } if self.0.get() == 253 => Answer::Refused(Refusal::NotStored),
             Request::Start { device } => Answer::Start(Box::new(StartView {
-                session: device.filter(|_| online).map(|_| Self::session()),
-                latest: device.filter(|_| !refuses).map(|_| self.payment(order())),
+                session: device.filter(|_| online).map(Self::session),
+                latest: device.filter(|_| !refuses).map(|device| self.payment(device, order())),
                 used_up: device.filter(|_| self.0.get() & 0x18 == 0x18).map(|_| "hour".parse().expect("an id")),
                 packages: vec![Self::package("hour"), Self::package("day")],
                 payments: self.0.get() & 4 != 0,
             })),
             Request::MyAccount { device } => Answer::MyAccount(online.then(|| MyAccountView {
-                session: Self::session(),
+                session: Self::session(device),
                 password: Password::new("<i>x&\"'").ok(),
                 devices_at_most: 2,
                 devices: vec![
@@ -170,18 +183,18 @@ impl Backend for Desk {
                 255 => Answer::Denied(NASTY.to_owned()),
                 _ => Answer::Refused(self.refusal()),
             },
-            Request::Pay { .. } => Answer::Payment(self.payment(order())),
-            Request::PaymentStatus { order, .. } | Request::GiveUp { order, .. } => Answer::Payment(self.payment(order)),
-            Request::Login { .. } | Request::Reclaim { .. } => Answer::Session(Self::session()),
-            Request::Redeem { .. } => {
-                Answer::Redeemed(RedeemedView { session: Self::session(), password: Password::new("<i>x&\"'").expect("a password") })
+            Request::Pay { device, .. } => Answer::Payment(self.payment(device, order())),
+            Request::PaymentStatus { device, order } | Request::GiveUp { device, order } => Answer::Payment(self.payment(device, order)),
+            Request::Login { device, .. } | Request::Reclaim { device, .. } => Answer::Session(Self::session(device)),
+            Request::Redeem { device, .. } => {
+                Answer::Redeemed(RedeemedView { session: Self::session(device), password: Password::new("<i>x&\"'").expect("a password") })
             }
             Request::Logout { .. } | Request::LogoutOther { .. } => Answer::Done,
             operators => panic!("customers do not ask {operators:?}"),
         }
     }
-    async fn device_of(&self, _address: IpAddr) -> Option<Mac> {
-        (self.0.get() & 0xc0 != 0xc0).then_some(Mac([2, 0, 0, 0, 0, 9]))
+    async fn device_of(&self, address: IpAddr) -> Option<Mac> {
+        (self.0.get() & 0xc0 != 0xc0).then_some(if address == PHONE { FIRST } else { SECOND })
     }
     async fn names(&self) -> BTreeMap<Mac, String> {
         BTreeMap::from([(Mac([6; 6]), "<i>x</i>\"'&".to_owned())])
@@ -204,7 +217,8 @@ impl World {
         // Who is online is asked at each request: no connection is a new one.
         let limits = Limits { fresh: Duration::ZERO, ..Limits::default() };
         let site = Arc::new(Site::new(Own::default()));
-        let config = PortalConfig { name: NASTY.to_owned(), host: HOST.to_owned(), port: 8088, https: None, site, limits };
+        let https = Some(SecureName { host: SECURE_HOST.to_owned(), url: SECURE_URL.to_owned() });
+        let config = PortalConfig { name: NASTY.to_owned(), host: HOST.to_owned(), port: 8088, https, site, limits };
         let (sender, config) = watch::channel(config);
         let desk = Desk(state.clone(), broadcast::channel(4).0);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
@@ -212,7 +226,7 @@ impl World {
     }
 
     /// What is answered to these bytes, which arrive in pieces of that size; then the client has nothing more to say.
-    fn answers(&self, bytes: &[u8], piece: usize) -> Vec<u8> {
+    fn answers(&self, bytes: &[u8], piece: usize, ends: Ends) -> Vec<u8> {
         let (client, server) = tokio::io::duplex(1 << 20);
         let (mut from, mut to) = tokio::io::split(client);
         let mut answers = Vec::new();
@@ -227,7 +241,7 @@ impl World {
                 }
                 let _closed = to.shutdown().await;
             };
-            tokio::join!(self.portal.converse(server, PHONE, ROUTER), says, async {
+            tokio::join!(self.portal.converse(server, ends), says, async {
                 from.read_to_end(&mut answers).await.expect("memory can be read")
             })
         };
@@ -236,20 +250,29 @@ impl World {
     }
 }
 
-/// The first byte is what the desk says, the second how the rest arrives: all that one connection sends.
+/// The first byte is what the desk says, the second how the rest arrives: in pieces of what size, over HTTPS or plain, and from which device.
+/// What the second device says the first one has said before it. The rest is all that one connection sends.
 pub(crate) fn surface(bytes: &[u8]) {
     thread_local!(static WORLD: RefCell<Option<World>> = const { RefCell::new(None) });
-    let [state, piece, sent @ ..] = bytes else { return };
+    let [state, way, sent @ ..] = bytes else { return };
+    let (secure, second, piece) = (way & 0x80 != 0, way & 0x40 != 0, usize::from(way & 0x3f));
+    let piece = if piece == 0 { usize::MAX } else { piece };
     WORLD.with_borrow_mut(|world| {
         let world = world.get_or_insert_with(World::new);
         world.state.set(*state);
-        let answers = world.answers(sent, if *piece == 0 { usize::MAX } else { usize::from(*piece) });
-        check(sent, &answers, *state);
+        for peer in [PHONE, OTHER_PHONE].into_iter().take(1 + usize::from(second)) {
+            let ends = Ends { peer, local: ROUTER, secure };
+            let answers = world.answers(sent, piece, ends);
+            check(sent, &answers, *state, ends);
+            let other = OWN[usize::from(peer == PHONE)].as_bytes();
+            let has_it = |bytes: &[u8]| bytes.windows(other.len()).any(|window| window == other);
+            assert!(!has_it(&answers) || has_it(sent), "it reads what is another device's");
+        }
     });
 }
 
 /// Reads the answers as a strict client does, beside the requests that they answer.
-fn check(mut sent: &[u8], mut answers: &[u8], state: u8) {
+fn check(mut sent: &[u8], mut answers: &[u8], state: u8, ends: Ends) {
     while !answers.is_empty() {
         if let Some(rest) = answers.strip_prefix(b"HTTP/1.1 100 Continue\r\n\r\n") {
             answers = rest;
@@ -266,11 +289,29 @@ fn check(mut sent: &[u8], mut answers: &[u8], state: u8) {
         };
         assert!(sent.len() >= begins + body, "a body that had not come was answered");
         sent = &sent[begins + body..];
-        answers = answer.fits(&head, state);
+        answers = answer.fits(&head, state, ends);
         if answer.header("Connection") == Some("close") {
             assert_eq!(answers, b"", "it went on behind its last answer");
+            return;
         }
     }
+    // Nothing was said to what is left of it: it is half a request, or one that the gate will let through on a new connection.
+    match frame::find(sent, &mut 0) {
+        Ok(Some(Frame { head, begins, body })) if sent.len() >= begins + body => {
+            let passes = is_online(state) && head.addressee(host(ends), ROUTER) == Addressee::Elsewhere;
+            assert!(passes, "silence to a whole request: {} {}", head.method, head.path);
+        }
+        Ok(_) => {}
+        Err(fault) => panic!("silence to what is no request: {fault:?}"),
+    }
+}
+
+const fn is_online(state: u8) -> bool {
+    state & 2 != 0 && state & 0xc0 != 0xc0
+}
+
+const fn host(ends: Ends) -> &'static str {
+    if ends.secure { SECURE_HOST } else { HOST }
 }
 
 struct Reading<'a> {
@@ -308,16 +349,17 @@ impl<'a> Reading<'a> {
     }
 
     /// Whether the answer is one to that request; gives what is behind it.
-    fn fits(&self, head: &Head, state: u8) -> &'a [u8] {
+    fn fits(&self, head: &Head, state: u8, ends: Ends) -> &'a [u8] {
+        let url = if ends.secure { SECURE_URL } else { URL };
         assert_eq!(self.header("X-Content-Type-Options"), Some("nosniff"), "{}", self.head);
         let kind = self.header("Content-Type").expect("a type");
         if let Some(to) = self.header("Location") {
-            let own = to == URL || to.starts_with('/') && !to.starts_with("//") && to.bytes().all(|b| matches!(b, b'!'..=b'~'));
+            let own = to == url || to.starts_with('/') && !to.starts_with("//") && to.bytes().all(|b| matches!(b, b'!'..=b'~'));
             assert!(own && matches!(self.status, "302" | "303"), "{}", self.head);
         }
-        if head.addressee(HOST, ROUTER) == Addressee::Elsewhere {
-            assert_eq!((self.status, self.header("Location")), ("302", Some(URL)), "{} {}", head.method, head.path);
-            assert!(state & 2 == 0 || state & 0xc0 == 0xc0, "who is online is not sent to the portal");
+        if head.addressee(host(ends), ROUTER) == Addressee::Elsewhere {
+            assert_eq!((self.status, self.header("Location")), ("302", Some(url)), "{} {}", head.method, head.path);
+            assert!(!is_online(state), "who is online is not sent to the portal");
         }
         if kind == "text/event-stream" && head.method != "HEAD" {
             let events = std::str::from_utf8(self.rest).expect("events are text");

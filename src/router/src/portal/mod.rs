@@ -43,12 +43,12 @@ mod template;
 mod top;
 mod view;
 
+pub use exchange::Ends;
 pub use secure::Secure;
 pub use site::{Own, Site};
 pub use top::TEXTS;
 
 use crowd::{Crowd, Who};
-use exchange::Ends;
 use lango_core::request::{Answer, Request};
 use lango_core::tree::BTreeMap;
 use lango_core::units::{Mac, OrderId};
@@ -216,11 +216,10 @@ impl<B: Backend> Portal<B> {
         Self { desk, stop, crowd, limits }
     }
 
-    /// Serves the requests of one connection from `peer`, which arrived at `local`, until it is over.
-    pub async fn converse<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: S, peer: IpAddr, local: IpAddr) {
+    /// Serves the requests of one connection until it is over.
+    pub async fn converse<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: S, ends: Ends) {
         let line = self.line(State::Waiting);
         let limits = self.desk.config().limits.clone();
-        let ends = Ends { peer, local, secure: false };
         until_over(&line, exchange::converse(self.desk.clone(), stream, ends, line.clone(), &limits)).await;
     }
 
