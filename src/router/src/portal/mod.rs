@@ -14,7 +14,7 @@
 //! | `colour`, `logo`, `overrides` | pure: what an operator may put in our place |
 //! | `own` | reads it from its files |
 //! | `exchange`, `socket` | one connection: its requests, and picoserve |
-//! | `crowd` | who is connected, and who gives way |
+//! | `crowd`, `pace` | who is connected, and who gives way; how often each may agree on TLS |
 //! | `kept` | answers' bytes that are sent again |
 //! | `stream`, `secure` | a connection, plain or by TLS; how TLS begins |
 
@@ -32,6 +32,7 @@ pub mod language;
 mod logo;
 mod overrides;
 pub mod own;
+mod pace;
 mod pages;
 mod reply;
 pub mod route;
@@ -52,8 +53,11 @@ use crowd::{Crowd, Who};
 use lango_core::request::{Answer, Request};
 use lango_core::tree::BTreeMap;
 use lango_core::units::{Mac, OrderId};
+use pace::Pace;
 use rustls::ServerConfig;
+use secure::Agreement;
 use socket::{Line, State};
+use std::cell::RefCell;
 use std::future::Future;
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -140,6 +144,10 @@ pub struct Limits {
     pub secure_connections: usize,
     /// For a client to agree on TLS, all in all.
     pub handshake: Duration,
+    /// Agreements on TLS that one device may begin at once, after a rest. Read when the portal starts.
+    pub handshakes: u32,
+    /// From then on it may begin one each so long; a few more wait for their turn, others are closed unanswered. Read when the portal starts.
+    pub handshake_every: Duration,
     /// For a whole request to arrive, from its first byte.
     pub read: Duration,
     /// For a request to begin, on a new connection and on a kept one.
@@ -167,6 +175,8 @@ impl Default for Limits {
             per_address: 16,
             secure_connections: 64,
             handshake: Duration::from_secs(5),
+            handshakes: 16,
+            handshake_every: Duration::from_millis(500),
             read: Duration::from_secs(5),
             idle: Duration::from_secs(5),
             fresh: Duration::from_millis(100),
@@ -202,6 +212,7 @@ pub struct Portal<B> {
     desk: Rc<desk::Desk<B>>,
     stop: watch::Sender<bool>,
     crowd: Crowd,
+    pace: RefCell<Pace>,
     limits: Limits,
 }
 
@@ -211,9 +222,9 @@ impl<B: Backend> Portal<B> {
     pub fn new(config: watch::Receiver<PortalConfig>, backend: B) -> Self {
         let limits = config.borrow().limits.clone();
         let (stop, stopping) = watch::channel(false);
-        let crowd = Crowd::new(&limits);
+        let (crowd, pace) = (Crowd::new(&limits), RefCell::new(Pace::new(&limits)));
         let desk = Rc::new(desk::Desk::new(backend, config, stopping, crowd.clone()));
-        Self { desk, stop, crowd, limits }
+        Self { desk, stop, crowd, pace, limits }
     }
 
     /// Serves the requests of one connection until it is over.
@@ -240,6 +251,13 @@ impl<B: Backend> Portal<B> {
                     };
                     let peer = peer.ip().to_canonical();
                     let who = self.desk.backend.device_of(peer).await.map_or(Who::Address(peer), Who::Device);
+                    let tls = match tls {
+                        None => None,
+                        Some(config) => match self.pace.borrow_mut().turn(who, Instant::now()) {
+                            Some(turn) => Some(Agreement { config, turn }),
+                            None => continue, // it has had more than its share: before it takes a place of anybody's
+                        },
+                    };
                     self.crowd.room(tls.is_some()).await;
                     let (secure, line) = match &tls {
                         Some(_) => (true, self.line(State::Agreeing)),
@@ -266,7 +284,7 @@ impl<B: Backend> Portal<B> {
         self.welcome(&secure.listener, Some(&secure.config)).await;
     }
 
-    async fn connection(&self, stream: TcpStream, peer: IpAddr, tls: Option<Arc<ServerConfig>>, line: Rc<Line>) {
+    async fn connection(&self, stream: TcpStream, peer: IpAddr, tls: Option<Agreement>, line: Rc<Line>) {
         let Ok(local) = stream.local_addr() else { return };
         // Without it each answer waits for the client's acknowledgement of the one before: 44 ms instead of 0.2.
         if stream.set_nodelay(true).is_err() {
@@ -276,7 +294,7 @@ impl<B: Backend> Portal<B> {
         let ends = Ends { peer, local: local.ip().to_canonical(), secure: tls.is_some() };
         let stream = match tls {
             None => Some(Stream::Plain(stream)),
-            Some(config) => secure::agreed(stream, config, &limits).await,
+            Some(agreement) => secure::agreed(stream, agreement, &limits).await,
         };
         if let Some(stream) = stream {
             exchange::converse(self.desk.clone(), stream, ends, line, &limits).await;

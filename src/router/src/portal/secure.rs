@@ -12,7 +12,7 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
@@ -27,12 +27,24 @@ pub struct Secure {
     pub config: watch::Receiver<Option<Arc<ServerConfig>>>,
 }
 
-/// Agrees on TLS with a client, which has [`Limits::handshake`] for all of it; nothing where it did not.
+/// With what a connection's TLS is agreed on, and when that may begin ([`super::pace`]).
+pub struct Agreement {
+    /// The certificate and its key.
+    pub config: Arc<ServerConfig>,
+    /// Not before.
+    pub turn: Instant,
+}
+
+/// Agrees on TLS with a client, which has [`Limits::handshake`] for all of it from its turn on; nothing where it did not.
 ///
 /// In a box: else each plain connection would have room for it in memory.
-pub fn agreed(stream: TcpStream, config: Arc<ServerConfig>, limits: &Limits) -> Pin<Box<dyn Future<Output = Option<Stream>>>> {
+pub fn agreed(stream: TcpStream, agreement: Agreement, limits: &Limits) -> Pin<Box<dyn Future<Output = Option<Stream>>>> {
     let limit = limits.handshake;
     Box::pin(async move {
+        let Agreement { config, turn } = agreement;
+        if turn > Instant::now() {
+            sleep_until(turn).await;
+        }
         let agreeing = TlsAcceptor::from(config).accept_with(stream, |session| session.set_buffer_limit(Some(WAITING)));
         // What goes wrong is the client's: it hung up, was too slow, knows no TLS of ours, or does not believe the certificate.
         let stream = timeout(limit, agreeing).await.ok()?.ok()?;

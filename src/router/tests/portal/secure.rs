@@ -243,3 +243,36 @@ fn a_connection_that_ends_says_so_in_tls() {
         }
     });
 }
+
+#[test]
+fn a_device_agrees_on_tls_at_its_pace_and_its_neighbour_at_once() {
+    let every = Duration::from_millis(300);
+    within(Limits { handshakes: 3, handshake_every: every, ..Limits::default() }, async |world, door| {
+        let began = Instant::now();
+        let mut kept = Vec::new();
+        for number in 0..6_u32 {
+            kept.push(door.open(PHONE).await);
+            assert!(began.elapsed() >= every * number.saturating_sub(2), "number {number} after {:?}", began.elapsed());
+        }
+        // Some wait for their turn; the others are not even heard.
+        let flood = Instant::now();
+        let mut silent = Vec::new();
+        for _ in 0..9 {
+            silent.push(door.connect(PHONE).await);
+        }
+        let after = hangs_up(&mut silent.pop().unwrap(), flood).await;
+        assert!(after < Duration::from_secs(2), "it was let in, to be cut off after {after:?}");
+        // Neither is a neighbour held back, nor what this one has agreed on, nor plain HTTP.
+        let asked = Instant::now();
+        let mut neighbour = door.open(OTHER_PHONE).await;
+        assert!(ask(&mut neighbour, SECURE_HOST, "/api/packages").await.0.starts_with("HTTP/1.1 200"));
+        assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
+        for stream in &mut kept {
+            assert!(ask(stream, SECURE_HOST, "/api/packages").await.0.starts_with("HTTP/1.1 200"));
+        }
+        assert_eq!(get(&world, PHONE, "/api/packages").await.status, 200);
+        // It may again when it has waited.
+        drop(silent);
+        timeout(PATIENCE, async { while door.agree(door.connect(PHONE).await, SECURE_HOST).await.is_err() {} }).await.expect("never again");
+    });
+}
