@@ -178,7 +178,7 @@ fn hold(phones: &[Namespace], count: u32) -> Result<Vec<TcpStream>> {
             1 => PAGE.to_owned(),
             _ => format!("{PAGE}Connection: keep-alive\r\n\r\n"),
         };
-        // Who has more than its share was closed unanswered.
+        // Of who has more than its share the oldest were closed.
         let _closed = stream.write_all(said.as_bytes());
     }
     Ok(held)
