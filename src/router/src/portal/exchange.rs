@@ -231,13 +231,16 @@ impl<B: Backend> PathRouterService for Exchange<B> {
                 self.line.close_after_this();
                 let stream = events::Stream { desk: self.desk.clone(), watch };
                 // picoserve itself says that the connection ends with it.
-                CustomResponse::build(StatusCode::OK)
+                let sent = CustomResponse::build(StatusCode::OK)
                     .with_header("Content-Type", "text/event-stream")
                     .with_header("Cache-Control", "no-store")
                     .with_header("X-Content-Type-Options", "nosniff")
                     .with_body(stream)
                     .write_to(connection, writer)
-                    .await
+                    .await;
+                // But it reads on, and must not come to a request that was not looked at: from here on there is nothing more to be read.
+                self.line.is_now(State::Leaving);
+                sent
             }
         }
     }

@@ -213,6 +213,24 @@ fn events_may_last_longer_than_anything_else_and_end_too() {
 }
 
 #[test]
+fn behind_a_stream_of_events_nothing_is_answered() {
+    within(Limits::default(), async |world| {
+        let body = r#"{"package":"hour","phone":"0712345678"}"#;
+        let payment = crate::client::post_json(&world, PHONE, "/api/payments", body).await.json()["payment"].as_str().unwrap().to_owned();
+        world.shop.pay(&payment.parse().unwrap());
+        let begun = Instant::now();
+        let mut wire = Wire::open(&world, PHONE).await;
+        wire.send(format!("GET /api/payments/{payment}/events HTTP/1.1\r\nHost: portal.lan\r\n\r\n").as_bytes()).await;
+        wire.until(b"\r\n\r\n").await.unwrap();
+        wire.until(b"\n\n").await.unwrap();
+        // The payment is decided, so that was the last event. What comes now would be read by nobody but picoserve.
+        wire.send(b"GET /api/packages HTTP/1.1\r\nHost: portal.lan\r\n\r\n").await;
+        assert_eq!(String::from_utf8_lossy(&wire.until_closed().await), "");
+        assert!(begun.elapsed() < Duration::from_secs(3), "its place was kept for {:?}", begun.elapsed());
+    });
+}
+
+#[test]
 fn one_address_cannot_take_all_places() {
     within(Limits { connections: 8, per_address: 4, ..Limits::default() }, async |world| {
         let asks = b"GET /api/packages HTTP/1.1\r\nHost: portal.lan\r\n\r\n";
