@@ -15,10 +15,15 @@ impl Authority {
     /// # Errors
     /// When the system gives no randomness.
     pub fn new(name: &str) -> Result<Self> {
-        let mut params = CertificateParams::new(Vec::new())?;
-        params.distinguished_name.push(DnType::CommonName, name);
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        Ok(Self(CertifiedIssuer::self_signed(params, KeyPair::generate()?)?))
+        Ok(Self(CertifiedIssuer::self_signed(named(name)?, KeyPair::generate()?)?))
+    }
+
+    /// One that this one vouches for.
+    ///
+    /// # Errors
+    /// As [`Self::new`]'s.
+    pub fn below(&self, name: &str) -> Result<Self> {
+        Ok(Self(CertifiedIssuer::signed_by(named(name)?, KeyPair::generate()?, &self.0)?))
     }
 
     /// The authority's own certificate (PEM).
@@ -73,4 +78,11 @@ impl Authority {
         fs::write(folder.join(format!("{name}.pem")), certificate)?;
         Ok(fs::write(folder.join(format!("{name}.key")), key)?)
     }
+}
+
+fn named(name: &str) -> Result<CertificateParams> {
+    let mut params = CertificateParams::new(Vec::new())?;
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    Ok(params)
 }

@@ -1,21 +1,29 @@
 //! TLS towards the broker and RADIUS servers, and of the portal: rustls over ring, named here and not left to what the process has as its
 //! default.
 
+mod trust;
+
 use crate::file;
+use rustls::client::Resumption;
 use rustls::crypto::{CryptoProvider, KeyProvider};
 use rustls::server::NoServerSessionStorage;
 use rustls::sign::SigningKey;
-use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use rustls::{ClientConfig, ServerConfig};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, SignatureVerificationAlgorithm};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use trust::Trust;
 
 /// The system's certificates, where OpenWrt (package `ca-bundle`) and Debian keep them.
 pub const SYSTEM_ROOTS: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 /// The largest file with certificates or a key, in bytes: the system's are a quarter of it.
 const MAX_SIZE: usize = 1024 * 1024;
+
+/// TLS sessions that are kept to be taken up again, by rustls's way to count them: eight are one server's. A broker is one; RADIUS servers are a
+/// few.
+const SESSIONS: usize = 8 * 4;
 
 /// Why no connection can be tried.
 #[derive(Debug, thiserror::Error)]
@@ -57,18 +65,23 @@ fn if_missing(path: &Path) -> &'static str {
     }
 }
 
-/// What to connect with: trusts the certificates in `ca`, or the system's. `own` is a certificate, with those that lead to its
-/// CA, and its key, for servers that ask who connects.
+/// What to connect with: trusts the certificates in `ca`, or the system's, as they are when a server shows its own. `own` is a certificate, with
+/// those that lead to its CA, and its key, for servers that ask who connects.
 ///
 /// # Errors
 /// When they cannot be read, or the key is not the certificate's.
 pub fn client_config(ca: Option<&Path>, own: Option<(&Path, &Path)>) -> Result<Arc<ClientConfig>, TlsError> {
-    let path = ca.unwrap_or(Path::new(SYSTEM_ROOTS));
-    let roots = roots(&read(path)?).map_err(|cause| TlsError::Empty { path: path.to_owned(), cause })?;
-    let config =
-        ClientConfig::builder_with_provider(Arc::new(provider())).with_safe_default_protocol_versions()?.with_root_certificates(roots);
-    let Some((certificate, key)) = own else { return Ok(Arc::new(config.with_no_client_auth())) };
-    Ok(Arc::new(config.with_client_auth_cert(chain(certificate)?, self::key(key)?)?))
+    let provider = provider();
+    let trust = Trust::new(ca.unwrap_or(Path::new(SYSTEM_ROOTS)), provider.signature_verification_algorithms)?;
+    let config = ClientConfig::builder_with_provider(Arc::new(provider)).with_safe_default_protocol_versions()?;
+    // "Dangerous" is who verifies by rules of its own; `Trust` has rustls's.
+    let config = config.dangerous().with_custom_certificate_verifier(Arc::new(trust));
+    let mut config = match own {
+        None => config.with_no_client_auth(),
+        Some((certificate, key)) => config.with_client_auth_cert(chain(certificate)?, self::key(key)?)?,
+    };
+    config.resumption = Resumption::in_memory_sessions(SESSIONS);
+    Ok(Arc::new(config))
 }
 
 /// What to answer with: certificates, the server's own first, and its key. The same versions and ciphers as towards servers: others
@@ -135,23 +148,6 @@ impl KeyProvider for CurveKeys {
         rustls::crypto::ring::sign::any_ecdsa_type(&key)
             .map_err(|_| rustls::Error::General("it is no ECDSA key on P-256 or P-384; make the certificate with such a one".to_owned()))
     }
-}
-
-/// The certificates of a PEM text. A bundle with some that nobody can read is still of use for the others.
-fn roots(pem: &[u8]) -> Result<RootCertStore, Option<String>> {
-    let mut roots = RootCertStore::empty();
-    let mut wrong = None;
-    for certificate in CertificateDer::pem_slice_iter(pem) {
-        match certificate {
-            Ok(certificate) => wrong = roots.add(certificate).err().map(|cause| cause.to_string()).or(wrong),
-            // The rest of a text that is no PEM is not PEM either.
-            Err(cause) => {
-                wrong = Some(cause.to_string());
-                break;
-            }
-        }
-    }
-    if roots.is_empty() { Err(wrong) } else { Ok(roots) }
 }
 
 #[cfg(test)]
