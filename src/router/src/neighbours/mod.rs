@@ -5,7 +5,7 @@
 pub mod message;
 mod table;
 
-use crate::netlink::codec::{Malformed, Message, Messages, Writer};
+use crate::netlink::codec::{Malformed, Message, Messages};
 use crate::netlink::events::{Events, Heard};
 use crate::netlink::socket::{Family, NetlinkError, Socket};
 use lango_core::units::Mac;
@@ -168,22 +168,9 @@ impl Shared {
         Ok(self.table.hear_all(links, neighbours))
     }
 
-    /// Asks the kernel who has an address on a link, and whether somebody set that by hand.
-    fn ask(&mut self, index: i32, address: IpAddr) -> Result<Option<(Mac, bool)>, NetlinkError> {
-        let mut found = None;
-        let body = |w: &mut Writer| one_neighbour(w, index, address);
-        let asked = self.socket.request(GET_NEIGHBOUR, body, |message| {
-            if let Some(Said::Neighbour { mac, fixed, .. }) = read(message)? {
-                found = mac.map(|mac| (mac, fixed));
-            }
-            Ok(())
-        });
-        gone_is_none(asked).map(|asked| asked.and(found))
-    }
-
     fn probe(&mut self, index: i32, link: &str, address: IpAddr) -> Result<(), NetlinkError> {
         // An entry that an operator set by hand is never asked after, and must stay what it is.
-        if self.ask(index, address)?.is_none_or(|(_, fixed)| fixed) {
+        if ask(&mut self.socket, index, address)?.is_none_or(|(_, fixed)| fixed) {
             return Ok(());
         }
         // The kernel asks the Ethernet address that it knows, three times. Where another station sends from that address,
@@ -199,6 +186,22 @@ impl Shared {
         let unknown = asked.as_ref().is_err_and(|error| error.is(Errno::EINVAL));
         if unknown { Ok(()) } else { gone_is_none(asked).map(|_| ()) }
     }
+}
+
+/// Asks the kernel who has an address on a link, and whether somebody set that by hand.
+fn ask(socket: &mut Socket, index: i32, address: IpAddr) -> Result<Option<(Mac, bool)>, NetlinkError> {
+    let mut found = None;
+    let asked = socket.ask(
+        GET_NEIGHBOUR,
+        |w| one_neighbour(w, index, address),
+        |message| {
+            if let Some(Said::Neighbour { mac, fixed, .. }) = read(message)? {
+                found = mac.map(|mac| (mac, fixed));
+            }
+            Ok(())
+        },
+    );
+    gone_is_none(asked).map(|asked| asked.and(found))
 }
 
 /// No such neighbour, or no such link any more, is an answer.
@@ -225,15 +228,20 @@ impl Cache {
     #[must_use]
     pub fn mac_of(&self, address: IpAddr) -> Option<Mac> {
         let address = address.to_canonical(); // a socket for both IPs shows IPv4 as ::ffff:a.b.c.d
-        let mut shared = self.shared.borrow_mut();
-        let links: Vec<i32> = shared.table.links().collect();
-        let asked: Result<Vec<_>, _> = links.into_iter().map(|index| shared.ask(index, address)).collect();
+        let Shared { table, socket } = &mut *self.shared.borrow_mut();
+        let asked: Result<Vec<_>, _> = table.links().map(|index| ask(socket, index, address)).collect();
         match asked {
             Ok(answers) => agreed(answers.into_iter().flatten().map(|(mac, _)| mac)),
             Err(error) => {
                 log::warn!("neighbours: the kernel cannot be asked: {error}");
-                shared.table.mac_of(address)
+                table.mac_of(address)
             }
         }
+    }
+
+    /// The device that had this address when something was heard of it last: for what does no harm an event behind.
+    #[must_use]
+    pub fn heard(&self, address: IpAddr) -> Option<Mac> {
+        self.shared.borrow().table.mac_of(address.to_canonical())
     }
 }

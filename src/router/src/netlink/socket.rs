@@ -279,6 +279,30 @@ impl Socket {
         self.request_with(kind, 0, body, each)
     }
 
+    /// Sends one request that is answered by one message or refused, as those for a single thing are, and hands the answer to `each`.
+    /// The kernel is not asked to acknowledge it besides: that would be one more message to read.
+    ///
+    /// # Errors
+    /// When the kernel refuses, or `each` cannot read the answer.
+    pub fn ask(
+        &mut self,
+        kind: u16,
+        body: impl FnOnce(&mut Writer),
+        mut each: impl FnMut(&Message<'_>) -> Result<(), Malformed>,
+    ) -> Result<(), NetlinkError> {
+        let sequence = self.sequences(1);
+        let mut writer = Writer::new();
+        writer.message(kind, REQUEST, sequence, body);
+        self.send(&writer.finish()?)?;
+        self.answers(
+            |message| match message.kind {
+                codec::ERROR => refusal(message).map_or(Ok(true), |r| Err(NetlinkError::Refused(vec![r?]))),
+                _ => each(message).map(|()| true).map_err(NetlinkError::from),
+            },
+            &(sequence..=sequence),
+        )
+    }
+
     /// Sends one request that changes something, with these flags, and waits until the kernel acknowledges it.
     ///
     /// # Errors
