@@ -5,6 +5,7 @@ use super::radius::is_remote;
 use crate::account::{Account, DEVICES_KEPT};
 use crate::gate::GateId;
 use crate::limiter::Limiter;
+use crate::package::Package;
 use crate::radius::TerminateCause;
 use crate::request::{Answer, MyAccountView, MyDeviceView, Refusal, StartView};
 use crate::time::{Monotonic, Now};
@@ -136,6 +137,16 @@ impl Gateway {
             packages: self.settings.packages.clone(),
             payments: self.can_pay(),
         }
+    }
+
+    /// The price list, and whether payments are possible: all that the start page shows to a device for which there is nothing of its own.
+    /// Where there is something, none: [`Request::Start`] tells what. It changes nothing, and what has not been stored yet is in it.
+    #[must_use]
+    pub fn common_start(&self, device: Option<Mac>, now: Now) -> Option<(&[Package], bool)> {
+        let has_own = |device| {
+            self.account_online(device).is_some() || self.latest_payment(device, now).is_some() || self.used_up(device, now).is_some()
+        };
+        (!device.is_some_and(has_own)).then(|| (self.settings.packages.as_slice(), self.can_pay()))
     }
 
     /// Who is online on an account may take its other devices offline; nobody else may.

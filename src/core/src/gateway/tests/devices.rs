@@ -297,9 +297,11 @@ fn the_start_page_is_told_in_one_what_each_question_is() {
         for connected in [true, false] {
             world.step(Input::Link { connected });
             let Answer::Start(start) = world.ask(Request::Start { device }) else { panic!("no start") };
-            assert_eq!(Answer::Packages(start.packages), world.ask(Request::Packages));
+            assert_eq!(Answer::Packages(start.packages.clone()), world.ask(Request::Packages));
             let Answer::Status(status) = world.ask(Request::Status) else { panic!("no status") };
             assert_eq!(start.payments, status.payments);
+            let common = world.gateway.common_start(device, world.now()).map(|(packages, payments)| (packages.to_vec(), payments));
+            assert_eq!(common, (device != Some(ALICE)).then(|| (start.packages.clone(), start.payments)));
             let Some(device) = device else {
                 assert_eq!((start.session, start.latest, start.used_up), (None, None, None));
                 continue;
