@@ -3,6 +3,7 @@
 use anyhow::{Context as _, Result};
 use lango_lab::net::Namespace;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::unistd::gettid;
 use std::collections::HashMap;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -14,10 +15,20 @@ use std::thread::JoinHandle;
 /// How often it looks whether it should end, in milliseconds.
 const LOOK_EVERY: u16 = 50;
 
+/// The answer to whoever keeps its connection, and to whoever asks for its end.
+#[derive(Clone)]
+pub struct Answers {
+    /// `Connection: keep-alive`
+    pub kept: Vec<u8>,
+    /// `Connection: close`
+    pub closed: Vec<u8>,
+}
+
 /// A server that answers everything with the same bytes, until it is dropped.
 pub struct Bare {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<Result<()>>>,
+    id: u32,
 }
 
 impl Bare {
@@ -25,13 +36,22 @@ impl Bare {
     ///
     /// # Errors
     /// When it cannot listen.
-    pub fn start(host: &Namespace, address: SocketAddr, answer: Vec<u8>) -> Result<Self> {
+    pub fn start(host: &Namespace, address: SocketAddr, answers: Answers) -> Result<Self> {
         let listener = host.run(|| TcpListener::bind(address)).with_context(|| format!("the bare server at {address}"))?;
         listener.set_nonblocking(true)?;
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = stop.clone();
-        let thread = std::thread::spawn(move || serve(&listener, &answer, &stopped));
-        Ok(Self { stop, thread: Some(thread) })
+        let (say, said) = std::sync::mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            say.send(gettid().as_raw().cast_unsigned())?;
+            serve(&listener, &answers, &stopped)
+        });
+        Ok(Self { stop, thread: Some(thread), id: said.recv()? })
+    }
+
+    /// Its thread's number, under which the kernel counts its processor time.
+    pub const fn id(&self) -> u32 {
+        self.id
     }
 }
 
@@ -44,7 +64,7 @@ impl Drop for Bare {
     }
 }
 
-fn serve(listener: &TcpListener, answer: &[u8], stop: &AtomicBool) -> Result<()> {
+fn serve(listener: &TcpListener, answers: &Answers, stop: &AtomicBool) -> Result<()> {
     let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
     epoll.add(listener, EpollEvent::new(EpollFlags::EPOLLIN, 0))?;
     let mut connections = HashMap::<u64, TcpStream>::new();
@@ -62,10 +82,11 @@ fn serve(listener: &TcpListener, answer: &[u8], stop: &AtomicBool) -> Result<()>
                 continue;
             }
             let Some(stream) = connections.get_mut(&event.data()) else { continue };
-            // Requests are small and come one at a time: one read is one of them.
+            // Requests are small and come one at a time: one read is one of them, and its last header is the one that we look for.
             let length = stream.read(&mut request).unwrap_or(0);
-            let asked = &request[..length];
-            let ends = length == 0 || stream.write_all(answer).is_err() || asked.windows(17).any(|w| w == b"Connection: close");
+            let closes = request[..length].ends_with(b"Connection: close\r\n\r\n");
+            let answer = if closes { &answers.closed } else { &answers.kept };
+            let ends = length == 0 || stream.write_all(answer).is_err() || closes;
             if ends {
                 connections.remove(&event.data());
             }

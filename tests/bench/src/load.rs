@@ -39,6 +39,8 @@ pub struct Load<'a> {
 pub struct Answered {
     /// Answers a second.
     pub rate: f64,
+    /// All answers that came, before and after the window, too.
+    pub all: usize,
     /// How long each took, from its sending (from the beginning of its connection, where each has its own) to its last byte.
     pub times: Vec<Duration>,
 }
@@ -53,7 +55,7 @@ impl Load<'_> {
         ensure!(self.connections <= threads * OF_ONE_PHONE, "too few phones for {} connections", self.connections);
         let from = Instant::now() + plan.warm;
         let to = from + plan.window;
-        let parts: Vec<Result<Vec<Duration>>> = std::thread::scope(|scope| {
+        let parts: Vec<Result<(Vec<Duration>, usize)>> = std::thread::scope(|scope| {
             let part = |number: usize| {
                 let count = self.connections / threads + usize::from(number < self.connections % threads);
                 let phone = &self.phones[number];
@@ -62,14 +64,16 @@ impl Load<'_> {
             let all: Vec<_> = (0..threads).map(part).collect();
             all.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
         });
-        let times: Vec<Duration> = parts.into_iter().collect::<Result<Vec<_>>>()?.concat();
-        Ok(Answered { rate: times.len() as f64 / plan.window.as_secs_f64(), times })
+        let (times, all): (Vec<_>, Vec<_>) = parts.into_iter().collect::<Result<Vec<_>>>()?.into_iter().unzip();
+        let times = times.concat();
+        Ok(Answered { rate: times.len() as f64 / plan.window.as_secs_f64(), all: all.iter().sum(), times })
     }
 
-    fn ask(&self, count: usize, from: Instant, to: Instant) -> Result<Vec<Duration>> {
+    /// How long each took in the window, and how many there were before and after it, too.
+    fn ask(&self, count: usize, from: Instant, to: Instant) -> Result<(Vec<Duration>, usize)> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         let mut all = (0..count).map(|number| self.open(&epoll, number)).collect::<Result<Vec<_>>>()?;
-        let (mut times, mut events) = (Vec::new(), [EpollEvent::empty(); 64]);
+        let (mut times, mut answered, mut events) = (Vec::new(), 0, [EpollEvent::empty(); 64]);
         while Instant::now() < to {
             let ready = epoll.wait(&mut events, EpollTimeout::try_from(PATIENCE)?)?;
             ensure!(ready > 0, "no answer within {PATIENCE:?}");
@@ -77,6 +81,7 @@ impl Load<'_> {
                 let number = usize::try_from(event.data())?;
                 let (took, over) = all[number].goes_on(self)?;
                 let now = Instant::now();
+                answered += usize::from(took.is_some());
                 if let Some(took) = took.filter(|_| now >= from && now < to) {
                     times.push(took);
                 }
@@ -85,7 +90,7 @@ impl Load<'_> {
                 }
             }
         }
-        Ok(times)
+        Ok((times, answered))
     }
 
     fn open(&self, epoll: &Epoll, number: usize) -> Result<Connection> {

@@ -1,7 +1,7 @@
 //! The portal beside a bare epoll server on the same topology: how many it answers and how quickly, whom slow clients hold up, and what
 //! open connections cost in memory.
 
-use crate::bare::Bare;
+use crate::bare::{Answers, Bare};
 use crate::daemon::PORTAL_PORT;
 use crate::device::{INTERNET, ROUTER};
 use crate::figures::Samples;
@@ -47,9 +47,9 @@ const PAGE: &str = "GET / HTTP/1.1\r\nHost: portal.lan:8088\r\nUpgrade-Insecure-
 /// When something is not answered as it should be.
 pub fn run(plan: &Plan, plain: &Network, gated: &Network, daemon: u32, report: &mut Report) -> Result<()> {
     let files = descriptors(daemon)?;
-    let redirect = fetch(&gated.phones[0], SocketAddrV4::new(INTERNET, 80), PROBE).context("the portal's redirect")?;
-    let page = fetch(&gated.phones[0], SocketAddrV4::new(ROUTER, PORTAL_PORT), PAGE).context("the portal's page")?;
-    report.set("page", 0, format!("{:.1} KB", page.len() as f64 / 1e3));
+    let redirects = answers(&gated.phones[0], SocketAddrV4::new(INTERNET, 80), PROBE).context("the portal's redirect")?;
+    let pages = answers(&gated.phones[0], SocketAddrV4::new(ROUTER, PORTAL_PORT), PAGE).context("the portal's page")?;
+    report.set("page", 0, format!("{:.1} KB", pages.kept.len() as f64 / 1e3));
     // The captive devices' port 80, as the gate redirects it.
     plain.router.nft(&format!(
         "table ip bare {{
@@ -72,19 +72,25 @@ pub fn run(plan: &Plan, plain: &Network, gated: &Network, daemon: u32, report: &
         router.sysctl("net/ipv4/tcp_max_tw_buckets", "0")?;
     }
     let any = |port| SocketAddr::from(([0, 0, 0, 0], port));
-    let _redirects = Bare::start(&plain.router, any(BARE_REDIRECT_PORT), redirect)?;
-    let _pages = Bare::start(&plain.router, any(BARE_PAGE_PORT), page)?;
+    let redirects = Bare::start(&plain.router, any(BARE_REDIRECT_PORT), redirects)?;
+    let pages = Bare::start(&plain.router, any(BARE_PAGE_PORT), pages)?;
 
     for crowd in CROWDS {
-        for (kept, id, times) in [(true, "redirects-kept", "redirects-kept-times"), (false, "redirects-each", "redirects-each-times")] {
-            let ask =
-                Ask { text: PROBE, status: "HTTP/1.1 302", bare: SocketAddrV4::new(INTERNET, 80), portal: SocketAddrV4::new(INTERNET, 80) };
-            ask.measure(plan, plain, gated, crowd, kept, report, [id, times])?;
+        for (kept, lines) in [
+            (true, ["redirects-kept", "redirects-kept-processor", "redirects-kept-times"]),
+            (false, ["redirects-each", "redirects-each-processor", "redirects-each-times"]),
+        ] {
+            let target = SocketAddrV4::new(INTERNET, 80);
+            let ask = Ask { text: PROBE, status: "HTTP/1.1 302", bare: (target, redirects.id()), portal: (target, daemon) };
+            ask.measure(plan, plain, gated, crowd, kept, report, lines)?;
         }
-        for (kept, id, times) in [(true, "pages-kept", "pages-kept-times"), (false, "pages-each", "pages-each-times")] {
-            let (bare, portal) = (SocketAddrV4::new(ROUTER, BARE_PAGE_PORT), SocketAddrV4::new(ROUTER, PORTAL_PORT));
-            let ask = Ask { text: PAGE, status: "HTTP/1.1 200", bare, portal };
-            ask.measure(plan, plain, gated, crowd, kept, report, [id, times])?;
+        for (kept, lines) in [
+            (true, ["pages-kept", "pages-kept-processor", "pages-kept-times"]),
+            (false, ["pages-each", "pages-each-processor", "pages-each-times"]),
+        ] {
+            let [bare, portal] = [BARE_PAGE_PORT, PORTAL_PORT].map(|port| SocketAddrV4::new(ROUTER, port));
+            let ask = Ask { text: PAGE, status: "HTTP/1.1 200", bare: (bare, pages.id()), portal: (portal, daemon) };
+            ask.measure(plan, plain, gated, crowd, kept, report, lines)?;
         }
     }
     slow(plan, gated, report)?;
@@ -95,8 +101,9 @@ pub fn run(plan: &Plan, plain: &Network, gated: &Network, daemon: u32, report: &
 struct Ask {
     text: &'static str,
     status: &'static str,
-    bare: SocketAddrV4,
-    portal: SocketAddrV4,
+    /// Where it listens, and its thread.
+    bare: (SocketAddrV4, u32),
+    portal: (SocketAddrV4, u32),
 }
 
 impl Ask {
@@ -109,11 +116,12 @@ impl Ask {
         crowd: u32,
         kept: bool,
         report: &mut Report,
-        [rate, times]: [&'static str; 2],
+        [rate, processor, times]: [&'static str; 3],
     ) -> Result<()> {
         let request = format!("{}Connection: {}\r\n\r\n", self.text, if kept { "keep-alive" } else { "close" });
         let took = [RefCell::new(Vec::new()), RefCell::new(Vec::new())];
-        let ask = |network: &Network, target: SocketAddrV4, took: &RefCell<Vec<Duration>>| {
+        let cost = [RefCell::new(Vec::new()), RefCell::new(Vec::new())];
+        let ask = |network: &Network, (target, thread): (SocketAddrV4, u32), side: usize| {
             let load = Load {
                 phones: &network.phones,
                 target,
@@ -122,13 +130,20 @@ impl Ask {
                 connections: crowd as usize,
                 kept,
             };
+            let before = rest::processor(thread)?;
             let answered = load.run(plan)?;
-            took.borrow_mut().extend(answered.times);
+            let used = rest::processor(thread)?.saturating_sub(before);
+            cost[side].borrow_mut().push(used.as_secs_f64() * 1e6 / answered.all.max(1) as f64);
+            took[side].borrow_mut().extend(answered.times);
             Ok(answered.rate)
         };
-        let compared = compare(plan, || ask(plain, self.bare, &took[0]), || ask(gated, self.portal, &took[1])).context(rate)?;
+        let compared = compare(plan, || ask(plain, self.bare, 0), || ask(gated, self.portal, 1)).context(rate)?;
         let Comparison { plain: bare, gated: portal, ratio } = compared;
         report.set(rate, crowd, format!("{ratio:.2} ({:.1} / {:.1} thousand)", portal / 1e3, bare / 1e3));
+        let [bare, portal] = cost.map(RefCell::into_inner);
+        let ratio = bare.iter().zip(&portal).map(|(bare, portal)| bare / portal).collect::<Samples>().median();
+        let [bare, portal] = [bare, portal].map(|all| all.into_iter().collect::<Samples>().median());
+        report.set(processor, crowd, format!("{ratio:.2} ({portal:.1} / {bare:.1} µs)"));
         let [bare, portal] = took.map(|took| took.into_inner().into_iter().collect::<Samples>());
         let of = |samples: &Samples| format!("{:.2} / {:.2} ms", samples.median(), samples.quantile(0.99));
         report.set(times, crowd, format!("{} ({})", of(&portal), of(&bare)));
@@ -136,10 +151,15 @@ impl Ask {
     }
 }
 
-/// One request on a connection that is kept; the whole answer, as it came.
-fn fetch(phone: &Namespace, target: SocketAddrV4, text: &str) -> Result<Vec<u8>> {
+/// What is answered to who keeps its connection, and to who asks for its end.
+fn answers(phone: &Namespace, target: SocketAddrV4, text: &str) -> Result<Answers> {
+    Ok(Answers { kept: fetch(phone, target, text, "keep-alive")?, closed: fetch(phone, target, text, "close")? })
+}
+
+/// One request; the whole answer, as it came.
+fn fetch(phone: &Namespace, target: SocketAddrV4, text: &str, connection: &str) -> Result<Vec<u8>> {
     let mut stream = connect(phone, target)?;
-    stream.write_all(format!("{text}Connection: keep-alive\r\n\r\n").as_bytes())?;
+    stream.write_all(format!("{text}Connection: {connection}\r\n\r\n").as_bytes())?;
     let (mut answer, mut piece) = (Vec::new(), [0; 16 * 1024]);
     loop {
         let length = stream.read(&mut piece)?;

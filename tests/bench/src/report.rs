@@ -56,12 +56,16 @@ const LINES: &[Line] = &[
 /// The same of the portal. "Each" is a connection for each request.
 const PORTAL: &[Line] = &[
     key("redirects-kept", "redirects a second on kept connections, portal / bare server", "≥ 0.6"),
+    line("redirects-kept-processor", "… processor time for each, bare server / portal", "≥ 0.6"),
     line("redirects-kept-times", "… median / 99 of 100 of the portal's times (the bare server's)", ""),
     key("redirects-each", "redirects a second, a connection each", "≥ 0.6"),
+    line("redirects-each-processor", "… processor time for each", "≥ 0.6"),
     line("redirects-each-times", "… times, with the connection's beginning", ""),
-    key("pages-kept", "whole pages a second on kept connections", ""),
+    key("pages-kept", "whole pages a second on kept connections", "≥ 0.6"),
+    line("pages-kept-processor", "… processor time for each", "≥ 0.6"),
     line("pages-kept-times", "… times", ""),
-    key("pages-each", "whole pages a second, a connection each", ""),
+    key("pages-each", "whole pages a second, a connection each", "≥ 0.6"),
+    line("pages-each-processor", "… processor time for each", "≥ 0.6"),
     line("pages-each-times", "… times, with the connection's beginning", ""),
     key("first-byte", "slow clients hold so many: a good phone's first byte, median / 99 of 100 / worst", "≤ 1 s"),
     key("portal-memory", "memory of the daemon, so many open (own + program file)", ""),
