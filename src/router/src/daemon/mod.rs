@@ -159,8 +159,9 @@ pub fn run(config_path: &Path) -> anyhow::Result<Option<Successor>> {
     let local = tokio::task::LocalSet::new();
     local.block_on(&runtime, async move {
         let (mut daemon, mut sources) = start::start(config_path, config, own).await?;
-        daemon.serve(&mut sources).await?;
-        Ok(daemon.successor)
+        // A task as the portal's connections are: else all that it waits for would be looked at with each thing that happens on any of them.
+        let serving = tokio::task::spawn_local(async move { daemon.serve(&mut sources).await.map(|()| daemon.successor) });
+        serving.await.context("the daemon's loop broke off")?
     })
 }
 
