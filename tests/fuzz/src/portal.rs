@@ -19,7 +19,7 @@ pub(crate) fn http(bytes: &[u8]) {
     assert!(length <= MAX_BODY);
     let whole = if target.contains('?') { format!("{}?{}", head.path, head.query) } else { head.path.clone() };
     assert_eq!(whole, target, "a path that is not what was asked for");
-    let _ = head.addressee("portal.lan", IpAddr::V4(Ipv4Addr::new(10, 77, 0, 1)));
+    let _ = head.addressee("portal.lan", || Some(IpAddr::V4(Ipv4Addr::new(10, 77, 0, 1))));
     let _ = Route::find(method, &head.path);
     static LANGUAGES: OnceLock<Languages> = OnceLock::new();
     let languages = LANGUAGES.get_or_init(Languages::embedded);

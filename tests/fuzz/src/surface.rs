@@ -226,7 +226,7 @@ impl World {
     }
 
     /// What is answered to these bytes, which arrive in pieces of that size; then the client has nothing more to say.
-    fn answers(&self, bytes: &[u8], piece: usize, ends: Ends) -> Vec<u8> {
+    fn answers(&self, bytes: &[u8], piece: usize, peer: IpAddr, secure: bool) -> Vec<u8> {
         let (client, server) = tokio::io::duplex(1 << 20);
         let (mut from, mut to) = tokio::io::split(client);
         let mut answers = Vec::new();
@@ -241,6 +241,7 @@ impl World {
                 }
                 let _closed = to.shutdown().await;
             };
+            let ends = Ends { peer, local: |_: &_| Some(ROUTER), secure };
             tokio::join!(self.portal.converse(server, ends), says, async {
                 from.read_to_end(&mut answers).await.expect("memory can be read")
             })
@@ -261,9 +262,8 @@ pub(crate) fn surface(bytes: &[u8]) {
         let world = world.get_or_insert_with(World::new);
         world.state.set(*state);
         for peer in [PHONE, OTHER_PHONE].into_iter().take(1 + usize::from(second)) {
-            let ends = Ends { peer, local: ROUTER, secure };
-            let answers = world.answers(sent, piece, ends);
-            check(sent, &answers, *state, ends);
+            let answers = world.answers(sent, piece, peer, secure);
+            check(sent, &answers, *state, secure);
             let other = OWN[usize::from(peer == PHONE)].as_bytes();
             let has_it = |bytes: &[u8]| bytes.windows(other.len()).any(|window| window == other);
             assert!(!has_it(&answers) || has_it(sent), "it reads what is another device's");
@@ -272,7 +272,7 @@ pub(crate) fn surface(bytes: &[u8]) {
 }
 
 /// Reads the answers as a strict client does, beside the requests that they answer.
-fn check(mut sent: &[u8], mut answers: &[u8], state: u8, ends: Ends) {
+fn check(mut sent: &[u8], mut answers: &[u8], state: u8, secure: bool) {
     while !answers.is_empty() {
         if let Some(rest) = answers.strip_prefix(b"HTTP/1.1 100 Continue\r\n\r\n") {
             answers = rest;
@@ -289,7 +289,7 @@ fn check(mut sent: &[u8], mut answers: &[u8], state: u8, ends: Ends) {
         };
         assert!(sent.len() >= begins + body, "a body that had not come was answered");
         sent = &sent[begins + body..];
-        answers = answer.fits(&head, state, ends);
+        answers = answer.fits(&head, state, secure);
         if answer.header("Connection") == Some("close") {
             assert_eq!(answers, b"", "it went on behind its last answer");
             return;
@@ -298,7 +298,7 @@ fn check(mut sent: &[u8], mut answers: &[u8], state: u8, ends: Ends) {
     // Nothing was said to what is left of it: it is half a request, or one that the gate will let through on a new connection.
     match frame::find(sent, &mut 0) {
         Ok(Some(Frame { head, begins, body })) if sent.len() >= begins + body => {
-            let passes = is_online(state) && head.addressee(host(ends), ROUTER) == Addressee::Elsewhere;
+            let passes = is_online(state) && head.addressee(host(secure), || Some(ROUTER)) == Addressee::Elsewhere;
             assert!(passes, "silence to a whole request: {} {}", head.method, head.path);
         }
         Ok(_) => {}
@@ -310,8 +310,8 @@ const fn is_online(state: u8) -> bool {
     state & 2 != 0 && state & 0xc0 != 0xc0
 }
 
-const fn host(ends: Ends) -> &'static str {
-    if ends.secure { SECURE_HOST } else { HOST }
+const fn host(secure: bool) -> &'static str {
+    if secure { SECURE_HOST } else { HOST }
 }
 
 struct Reading<'a> {
@@ -349,15 +349,15 @@ impl<'a> Reading<'a> {
     }
 
     /// Whether the answer is one to that request; gives what is behind it.
-    fn fits(&self, head: &Head, state: u8, ends: Ends) -> &'a [u8] {
-        let url = if ends.secure { SECURE_URL } else { URL };
+    fn fits(&self, head: &Head, state: u8, secure: bool) -> &'a [u8] {
+        let url = if secure { SECURE_URL } else { URL };
         assert_eq!(self.header("X-Content-Type-Options"), Some("nosniff"), "{}", self.head);
         let kind = self.header("Content-Type").expect("a type");
         if let Some(to) = self.header("Location") {
             let own = to == url || to.starts_with('/') && !to.starts_with("//") && to.bytes().all(|b| matches!(b, b'!'..=b'~'));
             assert!(own && matches!(self.status, "302" | "303"), "{}", self.head);
         }
-        if head.addressee(host(ends), ROUTER) == Addressee::Elsewhere {
+        if head.addressee(host(secure), || Some(ROUTER)) == Addressee::Elsewhere {
             assert_eq!((self.status, self.header("Location")), ("302", Some(url)), "{} {}", head.method, head.path);
             assert!(!is_online(state), "who is online is not sent to the portal");
         }

@@ -14,6 +14,7 @@ mod portions;
 mod radius;
 mod recovery;
 mod reload;
+mod rules;
 mod start;
 mod takeover;
 mod update;
@@ -29,7 +30,6 @@ use crate::update::{Ended, Successor, Updates};
 use anyhow::Context as _;
 use batch::Batch;
 use lango_core::gate::Usage;
-use lango_core::gateway::Gateway;
 use lango_core::radius::RadiusEvent;
 use lango_core::request::{Answer, AskId, Failures, FlowOffload, Request};
 use lango_core::step::Input;
@@ -37,8 +37,10 @@ use lango_core::time::BootId;
 use lango_core::tree::BTreeMap;
 use lango_core::units::OrderId;
 use recovery::Storage;
+use rules::Rules;
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::time::Duration;
 use tokio::signal::unix::Signal;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
@@ -96,7 +98,7 @@ struct Daemon {
     config_path: PathBuf,
     config: Config,
     boot: BootId,
-    gateway: Gateway,
+    rules: Rc<Rules>,
     storage: Storage,
     /// Nothing after `lango flush`: it stays out until the daemon starts again.
     gate: Option<Gate>,
@@ -229,7 +231,7 @@ impl Daemon {
 
     fn wake_up_at(&self) -> Option<Instant> {
         let rules = matches!(self.storage, Storage::Open(_))
-            .then(|| self.gateway.poll_timeout())
+            .then(|| self.rules.get().poll_timeout())
             .flatten()
             .map(|at| Instant::now() + Duration::from_millis(at.since(clock::now().monotonic).0));
         let gate = self.gate.as_ref();
@@ -368,17 +370,16 @@ impl Daemon {
 
     /// Takes inputs through the rules and carries out what follows, and what follows from that.
     async fn step(&mut self, mut inputs: VecDeque<Input>) -> anyhow::Result<()> {
-        if matches!(self.storage, Storage::Lost { .. }) {
-            return Ok(()); // nothing is decided that could not be kept; it is learnt again when the store is back
-        }
-        while !inputs.is_empty() {
+        self.rules.settle(false);
+        // Without a store nothing is decided that could not be kept; it is learnt again when the store is back.
+        while matches!(self.storage, Storage::Open(_)) && !inputs.is_empty() {
             let mut batch = Batch::default();
             for input in inputs.drain(..) {
-                let entropy = clock::entropy().context("the system gives no randomness")?;
-                batch.add(self.gateway.handle(input, clock::now(), &entropy));
+                batch.add(self.rules.handle(input)?);
             }
             self.carry_out(batch, &mut inputs).await?;
         }
+        self.rules.settle(matches!(self.storage, Storage::Open(_)));
         Ok(())
     }
 

@@ -58,7 +58,7 @@ impl Daemon {
         match self.try_store().await {
             Ok((store, records)) => {
                 self.storage = Storage::Open(store);
-                self.gateway = Gateway::load(self.config.settings(), records, self.boot.clone(), clock::now());
+                self.rules.replace(Gateway::load(self.config.settings(), records, self.boot.clone(), clock::now()));
                 log::info!("store: it is open again; going on from what it holds");
                 inputs.push_back(Input::Tick);
                 self.relearn(inputs);

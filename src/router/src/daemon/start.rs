@@ -3,6 +3,7 @@
 use super::front::Front;
 use super::radius::Radius;
 use super::recovery::Storage;
+use super::rules::Rules;
 use super::{Daemon, Sources, cleaning, garden, https, portions};
 use crate::clock;
 use crate::config::Config;
@@ -22,6 +23,7 @@ use lango_core::units::Password;
 use std::collections::VecDeque;
 use std::net::{Ipv6Addr, SocketAddr};
 use std::path::Path;
+use std::rc::Rc;
 use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -64,7 +66,7 @@ pub(super) async fn start(config_path: &Path, mut config: Config, own: Own) -> a
     log::debug!("start: the gate is open after {:?}", began.elapsed());
     let lan: Vec<String> = config.gateway.lan.iter().map(ToString::to_string).collect();
     let neighbours = Neighbours::open(&lan).context("the neighbours cannot be heard")?;
-    let gateway = Gateway::load(config.settings(), records, boot.clone(), clock::now());
+    let rules = Rc::new(Rules::new(Gateway::load(config.settings(), records, boot.clone(), clock::now())));
 
     let address = SocketAddr::from((Ipv6Addr::UNSPECIFIED, config.gateway.portal_port));
     let listener = TcpListener::bind(address).await.with_context(|| {
@@ -73,7 +75,7 @@ pub(super) async fn start(config_path: &Path, mut config: Config, own: Own) -> a
 
     let (portal_asks, portal) = mpsc::channel(QUEUE);
     let (watchers, _) = broadcast::channel(QUEUE);
-    let front = Front::new(portal_asks, neighbours.cache(), watchers.clone(), config.gateway.leases.clone());
+    let front = Front::new(portal_asks, rules.clone(), neighbours.cache(), watchers.clone(), config.gateway.leases.clone());
     let (portal_config, seen_by_portal) = watch::channel(portal_config_of(&config, own));
     let (garden, garden_found) = garden::Garden::start(&config.gateway.allow);
     let (sync, sync_events) = sync_config(&config)?.map(Sync::start).unzip();
@@ -89,7 +91,7 @@ pub(super) async fn start(config_path: &Path, mut config: Config, own: Own) -> a
         config_path: config_path.to_owned(),
         config,
         boot,
-        gateway,
+        rules,
         storage: Storage::Open(store),
         gate: Some(gate),
         gate_again: None,

@@ -36,9 +36,9 @@ impl Daemon {
         let Some(gate) = &mut self.gate else { return };
         let desired = if matches!(self.storage, Storage::Lost { .. }) {
             let installed = gate.installed();
-            self.gateway.desired_gate_unstored(|id| installed.contains_key(&id))
+            self.rules.get().desired_gate_unstored(|id| installed.contains_key(&id))
         } else {
-            self.gateway.desired_gate()
+            self.rules.get().desired_gate()
         };
         // An open gate puts its table back together with the accounts, so that no connection of who paid is reset between.
         let reconciled = gate.reconcile(&desired, clock::now().monotonic);

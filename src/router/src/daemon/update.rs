@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 impl Daemon {
     /// What the relay offers; what is made of it goes through the rules.
     pub(super) fn update_offered(&mut self, id: MessageId, offer: &Offer, inputs: &mut VecDeque<Input>) {
-        let time = self.gateway.business(clock::now()).time;
+        let time = self.rules.get().business(clock::now()).time;
         inputs.extend(self.updates.offered(id, offer, time).map(Input::Update));
     }
 
@@ -27,7 +27,8 @@ impl Daemon {
         let open = matches!(self.storage, Storage::Open(_));
         let gate = self.gate.is_some() && self.gate_again.is_none();
         let portal = sources.portal_task.as_ref().is_some_and(|(_, serving)| !serving.is_finished());
-        match self.updates.look(self.gateway.business(clock::now()), open && gate && portal) {
+        let business = self.rules.get().business(clock::now());
+        match self.updates.look(business, open && gate && portal) {
             Next::Nothing => {}
             Next::Tell(report) => self.step(VecDeque::from([Input::Update(report)])).await?,
             Next::BeginImage(report) => {

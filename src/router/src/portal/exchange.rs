@@ -4,11 +4,12 @@
 use super::desk::{Desk, Outcome};
 use super::frame::{self, Fault, Frame};
 use super::head::{Addressee, Head, Unreadable};
+use super::kept::Asked;
 use super::reply::{Problem, Reply};
 use super::socket::{Line, Socket, State, farewell, receive, send};
 use super::{Backend, Limits, events};
 use picoserve::io::{Read, Write};
-use picoserve::request::{Path, Request, RequestParts};
+use picoserve::request::{Path, Request as ReadRequest, RequestParts};
 use picoserve::response::custom::CustomResponse;
 use picoserve::response::{Content, IntoResponse as _, Response, ResponseWriter, StatusCode};
 use picoserve::routing::{PathRouterService, Router};
@@ -26,20 +27,21 @@ const GO_ON: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// Where a connection comes from, and where it came in.
 #[derive(Debug, Clone, Copy)]
-pub struct Ends {
+pub struct Ends<L> {
     /// The client's address.
     pub peer: IpAddr,
-    /// The address at which it reached us.
-    pub local: IpAddr,
+    /// Tells at which address it reached us.
+    pub local: L,
     /// Whether by HTTPS.
     pub secure: bool,
 }
 
 /// Serves the requests of one connection, one after the other.
-pub async fn converse<B, S>(desk: Rc<Desk<B>>, stream: S, ends: Ends, line: Rc<Line>, limits: &Limits)
+pub async fn converse<B, S, L>(desk: Rc<Desk<B>>, stream: S, ends: Ends<L>, line: Rc<Line>, limits: &Limits)
 where
     B: Backend,
     S: AsyncRead + AsyncWrite + Unpin,
+    L: Fn(&S) -> Option<IpAddr>,
 {
     let Ends { peer, local, secure } = ends;
     let mut shared = RefCell::new(stream);
@@ -54,31 +56,36 @@ where
             inbox = Vec::new();
             let began = tokio::select! {
                 biased;
-                began = timeout(limits.idle, receive(stream, &mut inbox)) => began,
+                began = begins(stream, &mut inbox, &line, limits.idle, secure) => began,
                 () = stopping.as_mut() => break,
             };
-            if !matches!(began, Ok(Ok(1..))) {
+            if !matches!(began, Ok(1..)) {
                 break;
             }
         }
-        let read = match timeout(limits.read, request(stream, &mut inbox, limits)).await {
-            Ok(Some(read)) => read,
-            Ok(None) => return,
-            Err(_) => Err(Problem::TOO_SLOW),
+        let mut looked_at = 0;
+        let read = match whole(&desk, &inbox, &mut looked_at) {
+            Some(read) => read,
+            None => match Box::pin(timeout(limits.read, request(stream, &mut inbox, &mut looked_at, limits))).await {
+                Ok(Some(read)) => read,
+                Ok(None) => return,
+                Err(_) => Err(Problem::TOO_SLOW),
+            },
         };
         line.is_now(State::Answering);
-        let (head, length) = match read {
+        let (asked, length) = match read {
             Ok(read) => read,
             Err(problem) => {
                 // Where this request ends is not known, so whatever follows must not be taken for the next one.
                 if send(stream, &Reply::problem(problem).wire(true), limits.write).await {
                     line.is_now(State::Leaving);
-                    farewell(stream, limits.drain).await;
+                    Box::pin(farewell(stream, limits.drain)).await;
                 }
                 return;
             }
         };
-        let made = if head.addressee(desk.config().host_of(secure), local) == Addressee::Elsewhere {
+        let head = &asked.head;
+        let made = if head.addressee(desk.config().host_of(secure), || local(stream)) == Addressee::Elsewhere {
             // Browsers keep connections, and have spare ones. One that was made before payment still ends here: closed without a word, the
             // request goes out again on a new one (RFC 9110 section 9.2.2), which the gate lets through.
             if Instant::now() >= fresh_until {
@@ -91,7 +98,13 @@ where
             Some((desk.redirect(secure, head.method == "HEAD", closes), closes))
         } else if head.method == "GET" && head.path == "/" {
             let closes = head.close || desk.crowded();
-            Some((Box::pin(desk.sent_start(&head, peer, closes)).await, closes))
+            let spoken = asked.spoken.get().unwrap_or_else(|| desk.spoken_by(head));
+            asked.spoken.set(Some(spoken));
+            let page = match desk.kept_start(head, spoken, peer, closes) {
+                Some(page) => page,
+                None => Box::pin(desk.sent_start(head, peer, closes)).await,
+            };
+            Some((page, closes))
         } else {
             None
         };
@@ -105,14 +118,14 @@ where
             }
             closes
         } else {
-            if !Box::pin(answered(&desk, &shared, ends, &line, limits, &inbox[..length])).await {
+            if !Box::pin(answered(&desk, &shared, (peer, secure), &line, limits, &inbox[..length])).await {
                 return;
             }
             head.close || line.closes()
         };
         if closes {
             line.is_now(State::Leaving);
-            farewell(shared.get_mut(), limits.drain).await;
+            Box::pin(farewell(shared.get_mut(), limits.drain)).await;
             return;
         }
         inbox.drain(..length);
@@ -127,15 +140,56 @@ where
     }
 }
 
-/// Reads until `inbox` begins with a whole request, and gives its length; nothing where the client went away.
+/// Waits for a request to begin; 0 where none does.
+async fn begins<S: AsyncRead + Unpin>(
+    stream: &mut S,
+    inbox: &mut Vec<u8>,
+    line: &Line,
+    idle: Duration,
+    secure: bool,
+) -> std::io::Result<usize> {
+    if secure {
+        // It is told that it ends, so nobody may drop it: it has a timer of its own.
+        return timeout(idle, receive(stream, inbox)).await.unwrap_or(Ok(0));
+    }
+    line.waits_until(Some(Instant::now() + idle));
+    let began = receive(stream, inbox).await;
+    line.waits_until(None);
+    began
+}
+
+/// A request, and its length with its body.
+type Request = Result<(Rc<Asked>, usize), Problem>;
+
+/// The request that `inbox` begins with; none where it has not all arrived.
+fn whole<B: Backend>(desk: &Desk<B>, inbox: &[u8], looked_at: &mut usize) -> Option<Request> {
+    if let Some(asked) = desk.kept().head(inbox) {
+        return Some(Ok((asked, inbox.len())));
+    }
+    let Frame { head, begins, body } = match frame::find(inbox, looked_at) {
+        Ok(found) => found?,
+        Err(fault) => return Some(Err(problem_of(fault))),
+    };
+    let length = begins + body;
+    if inbox.len() < length {
+        return None;
+    }
+    let asked = Rc::new(Asked::from(head));
+    if inbox.len() == begins {
+        desk.kept().keep_head(inbox, &asked);
+    }
+    Some(Ok((asked, length)))
+}
+
+/// Reads until `inbox` begins with a whole request; nothing where the client went away.
 async fn request<S: AsyncRead + AsyncWrite + Unpin>(
     stream: &mut S,
     inbox: &mut Vec<u8>,
+    looked_at: &mut usize,
     limits: &Limits,
-) -> Option<Result<(Head, usize), Problem>> {
-    let mut looked_at = 0;
+) -> Option<Request> {
     let (head, begins, body) = loop {
-        match frame::find(inbox, &mut looked_at) {
+        match frame::find(inbox, looked_at) {
             Ok(Some(Frame { head, begins, body })) => break (head, begins, body),
             Ok(None) => {}
             Err(fault) => return Some(Err(problem_of(fault))),
@@ -153,7 +207,7 @@ async fn request<S: AsyncRead + AsyncWrite + Unpin>(
             return None;
         }
     }
-    Some(Ok((head, length)))
+    Some(Ok((Rc::new(head.into()), length)))
 }
 
 fn problem_of(fault: Fault) -> Problem {
@@ -167,7 +221,14 @@ fn problem_of(fault: Fault) -> Problem {
 }
 
 /// Hands a request to picoserve; `false` where its answer could not be sent.
-async fn answered<B, S>(desk: &Rc<Desk<B>>, stream: &RefCell<S>, ends: Ends, line: &Rc<Line>, limits: &Limits, request: &[u8]) -> bool
+async fn answered<B, S>(
+    desk: &Rc<Desk<B>>,
+    stream: &RefCell<S>,
+    (peer, secure): (IpAddr, bool),
+    line: &Rc<Line>,
+    limits: &Limits,
+    request: &[u8],
+) -> bool
 where
     B: Backend,
     S: AsyncRead + AsyncWrite + Unpin,
@@ -176,7 +237,7 @@ where
     let timeouts =
         Timeouts { start_read_request: read, persistent_start_read_request: read, read_request: read, write: length(limits.write) };
     let config = Config::new(timeouts).keep_connection_alive();
-    let app = Router::from_service(Exchange { desk: desk.clone(), ends, line: line.clone() });
+    let app = Router::from_service(Exchange { desk: desk.clone(), peer, secure, line: line.clone() });
     let mut buffer = vec![0; request.len()];
     Server::new_tokio(&app, &config, &mut buffer).serve(Socket { request, stream, line }).await.is_ok()
 }
@@ -187,7 +248,8 @@ fn length(duration: Duration) -> picoserve::time::Duration {
 
 struct Exchange<B> {
     desk: Rc<Desk<B>>,
-    ends: Ends,
+    peer: IpAddr,
+    secure: bool,
     line: Rc<Line>,
 }
 
@@ -197,14 +259,14 @@ impl<B: Backend> PathRouterService for Exchange<B> {
         _state: &(),
         _parameters: (),
         _path: Path<'_>,
-        mut request: Request<'_, R>,
+        mut request: ReadRequest<'_, R>,
         writer: W,
     ) -> Result<ResponseSent, W::Error> {
         let bodiless = request.parts.method() == "HEAD";
         let (outcome, asked_to_close) = match read(&mut request).await {
             Some((mut head, body)) => {
-                head.secure = self.ends.secure;
-                (self.desk.answer(&head, &body, self.ends.peer).await, head.close)
+                head.secure = self.secure;
+                (self.desk.answer(&head, &body, self.peer).await, head.close)
             }
             // It was whole when it came here.
             None => (Outcome::Reply(Reply::problem(Problem::BAD_REQUEST).last()), true),
@@ -247,7 +309,7 @@ impl<B: Backend> PathRouterService for Exchange<B> {
 }
 
 /// The request as picoserve reads it.
-async fn read<R: Read>(request: &mut Request<'_, R>) -> Option<(Head, Vec<u8>)> {
+async fn read<R: Read>(request: &mut ReadRequest<'_, R>) -> Option<(Head, Vec<u8>)> {
     let (head, length) = head_of(request.parts).ok()?;
     if length == 0 {
         return Some((head, Vec::new()));

@@ -3,8 +3,7 @@
 //! Strict where a second reader could understand something else (RFC 9112 sections 2.2, 3, 5.1, 5.2 and 6.3): what is not plain is
 //! refused, and the connection ends. Whoever wants to hide a request within another finds no two readers that disagree.
 
-use super::head::{Head, Unreadable};
-use std::borrow::Cow;
+use super::head::{Head, Reading, Unreadable};
 
 /// The largest head, in bytes, with the empty line that ends it.
 pub const MAX_HEAD: usize = 8 * 1024;
@@ -51,17 +50,19 @@ pub fn find(bytes: &[u8], looked_at: &mut usize) -> Result<Option<Frame>, Fault>
     if begins > MAX_HEAD {
         return Err(Fault::TooLong);
     }
-    let mut lines = bytes[..begins].split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
-    let [method, target, version] = request_line(lines.next().unwrap_or_default()).ok_or(MALFORMED)?;
-    let mut headers = Vec::with_capacity(16);
-    for line in lines.take_while(|line| !line.is_empty()) {
-        if headers.len() == MAX_HEADERS {
+    let (line, mut rest) = first_line(&bytes[..begins]).ok_or(MALFORMED)?;
+    let [method, target, version] = request_line(line).ok_or(MALFORMED)?;
+    let mut reading = Reading::begin(method, target, version);
+    let mut headers = 0;
+    while let Some((line, later)) = first_line(rest).filter(|(line, _)| !line.is_empty()) {
+        if headers == MAX_HEADERS {
             return Err(Fault::TooLong);
         }
-        headers.push(header(line).ok_or(MALFORMED)?);
+        let (name, value) = header(line).ok_or(MALFORMED)?;
+        reading.header(name, value);
+        (rest, headers) = (later, headers + 1);
     }
-    let headers = headers.iter().map(|(name, value)| (*name, value.as_ref()));
-    let (head, body) = Head::read(method, target, version, headers).map_err(Fault::Unreadable)?;
+    let (head, body) = reading.end().map_err(Fault::Unreadable)?;
     let body = usize::try_from(body).map_err(|_| Fault::Unreadable(Unreadable::TooLarge))?;
     Ok(Some(Frame { head, begins, body }))
 }
@@ -70,7 +71,7 @@ pub fn find(bytes: &[u8], looked_at: &mut usize) -> Result<Option<Frame>, Fault>
 fn end_of_head(bytes: &[u8], looked_at: usize) -> Option<usize> {
     // An end of a line just before may be the first of the two.
     let mut at = looked_at.saturating_sub(2);
-    while let Some(line) = bytes.get(at..)?.iter().position(|byte| *byte == b'\n') {
+    while let Some(line) = line_feed(bytes.get(at..)?) {
         at += line + 1;
         match bytes.get(at..)? {
             [b'\n', ..] => return Some(at + 1),
@@ -79,6 +80,13 @@ fn end_of_head(bytes: &[u8], looked_at: usize) -> Option<usize> {
         }
     }
     None
+}
+
+/// The first line without its end, and what follows it.
+fn first_line(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (line, rest) = bytes.split_at_checked(line_feed(bytes)? + 1)?;
+    let line = &line[..line.len() - 1];
+    Some((line.strip_suffix(b"\r").unwrap_or(line), rest))
 }
 
 /// Three words of visible ASCII with one space between them.
@@ -92,19 +100,60 @@ fn request_line(line: &[u8]) -> Option<[&str; 3]> {
 }
 
 /// A name, a colon right behind it, and a value; a line that begins with a space would be the rest of the one before, and is none.
-fn header(line: &[u8]) -> Option<(&str, Cow<'_, str>)> {
-    let colon = line.iter().position(|byte| *byte == b':')?;
-    let (name, value) = (&line[..colon], &line[colon + 1..]);
-    let plain = |byte: &u8| matches!(byte, b'\t' | b' '..=b'~' | 0x80..);
-    if name.is_empty() || !name.iter().copied().all(is_token) || !value.iter().all(plain) {
-        return None;
-    }
-    Some((std::str::from_utf8(name).ok()?, String::from_utf8_lossy(value.trim_ascii())))
+fn header(line: &[u8]) -> Option<(&[u8], &[u8])> {
+    let length = line.iter().position(|byte| !is_token(*byte)).filter(|length| *length > 0)?;
+    let (name, value) = line.split_at(length);
+    let value = value.strip_prefix(b":").filter(|value| is_plain(value))?;
+    Some((name, value.trim_ascii()))
 }
 
 /// RFC 9110 section 5.6.2.
 const fn is_token(byte: u8) -> bool {
-    matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'z' | b'|' | b'~' | b'0'..=b'9' | b'A'..=b'Z')
+    TOKENS[byte as usize]
+}
+
+/// Every byte of every request is looked at, so it is looked up what it is.
+static TOKENS: [bool; 256] = {
+    let (mut all, mut byte) = ([false; 256], 0);
+    while byte < 128 {
+        all[byte] = matches!(
+            byte as u8,
+            b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'z' | b'|' | b'~' | b'0'..=b'9' | b'A'..=b'Z'
+        );
+        byte += 1;
+    }
+    all
+};
+
+/// Bytes that are looked at together.
+const WORD: usize = size_of::<usize>();
+
+/// The same byte in each place of a word.
+const fn each(byte: u8) -> usize {
+    usize::MAX / 255 * byte as usize
+}
+
+/// Whether one of a word's bytes is less than `limit`, which is 128 at most.
+const fn has_less(word: usize, limit: u8) -> bool {
+    word.wrapping_sub(each(limit)) & !word & each(128) != 0
+}
+
+/// Where the first line ends.
+fn line_feed(bytes: &[u8]) -> Option<usize> {
+    let without = |word: &&[u8; WORD]| !has_less(usize::from_ne_bytes(**word) ^ each(b'\n'), 1);
+    let before = bytes.as_chunks().0.iter().take_while(without).count() * WORD;
+    bytes[before..].iter().position(|byte| *byte == b'\n').map(|at| before + at)
+}
+
+/// Whether all of them may be in a header's value: no control bytes but tabs.
+fn is_plain(bytes: &[u8]) -> bool {
+    let each_is = |bytes: &[u8]| bytes.iter().all(|byte| matches!(byte, b'\t' | b' '..=b'~' | 0x80..));
+    let (words, rest) = bytes.as_chunks::<WORD>();
+    let is_odd = |bytes: &[u8; WORD]| {
+        let word = usize::from_ne_bytes(*bytes);
+        has_less(word, b' ') || has_less(word ^ each(0x7f), 1)
+    };
+    each_is(rest) && words.iter().all(|word| !is_odd(word) || each_is(word))
 }
 
 #[cfg(test)]
@@ -169,6 +218,26 @@ mod tests {
             (b"POST / HTTP/1.1\r\nContent-Length: 3 3\r\n\r\n", Unreadable::Length),
         ] {
             assert_eq!(all(text), Err(Fault::Unreadable(fault)), "{}", String::from_utf8_lossy(text));
+        }
+    }
+
+    #[test]
+    fn bytes_are_the_same_looked_at_together() {
+        let plain = |byte: u8| matches!(byte, b'\t' | b' '..=b'~' | 0x80..);
+        for length in 1..3 * WORD {
+            for at in 0..length {
+                for byte in 0..=255 {
+                    let mut bytes = vec![b'a'; length];
+                    bytes[at] = byte;
+                    assert_eq!(is_plain(&bytes), plain(byte), "{bytes:?}");
+                    assert_eq!(line_feed(&bytes), (byte == b'\n').then_some(at), "{bytes:?}");
+                    // What carries from one byte into the next must not hide it, nor be taken for one.
+                    bytes.fill(byte);
+                    bytes[at] = b'\n';
+                    assert_eq!(line_feed(&bytes), Some(if byte == b'\n' { 0 } else { at }), "{bytes:?}");
+                    assert!(!is_plain(&bytes));
+                }
+            }
         }
     }
 

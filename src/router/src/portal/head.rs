@@ -1,5 +1,6 @@
 //! What a request's first lines say, as far as the portal goes by it. Pure: texts in, decisions out.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 /// The largest body that is read, in bytes (contract: over 8 KiB gets 413).
@@ -68,6 +69,117 @@ pub enum Addressee {
     Elsewhere,
 }
 
+/// A header that says something to the portal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Known {
+    Host,
+    TransferEncoding,
+    ContentLength,
+    ContentType,
+    AcceptLanguage,
+    AcceptEncoding,
+    IfNoneMatch,
+    Origin,
+    Referer,
+    FetchSite,
+    Connection,
+    Expect,
+}
+
+const KNOWN: &[(&[u8], Known)] = &[
+    (b"host", Known::Host),
+    (b"transfer-encoding", Known::TransferEncoding),
+    (b"content-length", Known::ContentLength),
+    (b"content-type", Known::ContentType),
+    (b"accept-language", Known::AcceptLanguage),
+    (b"accept-encoding", Known::AcceptEncoding),
+    (b"if-none-match", Known::IfNoneMatch),
+    (b"origin", Known::Origin),
+    (b"referer", Known::Referer),
+    (b"sec-fetch-site", Known::FetchSite),
+    (b"connection", Known::Connection),
+    (b"expect", Known::Expect),
+];
+
+/// A head that is being read, header by header.
+#[derive(Debug)]
+pub struct Reading<'a> {
+    head: Head,
+    host: Option<Cow<'a, str>>,
+    origin: Option<Cow<'a, str>>,
+    referer: Option<Cow<'a, str>>,
+    fetch_site: Option<Cow<'a, str>>,
+    length: Option<u64>,
+    fault: Option<Unreadable>,
+}
+
+impl<'a> Reading<'a> {
+    /// Reads a request line's parts.
+    #[must_use]
+    pub fn begin(method: &str, target: &str, version: &str) -> Self {
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        let close = version == "HTTP/1.0";
+        let fault = (!close && version != "HTTP/1.1").then_some(Unreadable::Malformed);
+        let head = Head { method: method.to_owned(), path: path.to_owned(), query: query.to_owned(), close, ..Head::default() };
+        Self { head, host: None, origin: None, referer: None, fetch_site: None, length: None, fault }
+    }
+
+    /// Reads a header. Bytes that are no UTF-8 become U+FFFD.
+    pub fn header(&mut self, name: &[u8], value: &'a [u8]) {
+        // Names come in any case (RFC 9110 section 5.1).
+        let Some((_, known)) = KNOWN.iter().find(|(known, _)| name.eq_ignore_ascii_case(known)) else { return };
+        let value = std::str::from_utf8(value).map_or_else(|_| String::from_utf8_lossy(value), Cow::Borrowed);
+        let head = &mut self.head;
+        match known {
+            Known::Host if self.host.is_some() => self.refuse(Unreadable::Malformed),
+            Known::Host => self.host = Some(value),
+            Known::TransferEncoding => self.refuse(Unreadable::Chunked),
+            Known::ContentLength if self.length.is_some() || value.is_empty() || !value.bytes().all(|b| b.is_ascii_digit()) => {
+                self.refuse(Unreadable::Length);
+            }
+            // A number that is too large for any integer is a body that is too large.
+            Known::ContentLength => self.length = Some(value.parse().unwrap_or(u64::MAX)),
+            Known::ContentType => {
+                head.content_type = Some(value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase());
+            }
+            Known::AcceptLanguage => head.accept_language = Some(value.into_owned()),
+            Known::AcceptEncoding => head.gzip |= accepts_gzip(&value),
+            Known::IfNoneMatch => head.known = Some(value.into_owned()),
+            Known::Origin => self.origin = Some(value),
+            Known::Referer => self.referer = Some(value),
+            Known::FetchSite => self.fetch_site = Some(value),
+            Known::Connection => head.close |= value.split(',').any(|option| option.trim().eq_ignore_ascii_case("close")),
+            Known::Expect => head.expects |= value.eq_ignore_ascii_case("100-continue"),
+        }
+    }
+
+    /// Whatever comes first says why.
+    fn refuse(&mut self, why: Unreadable) {
+        self.fault.get_or_insert(why);
+    }
+
+    /// The head, and the body's length.
+    ///
+    /// # Errors
+    /// When the request cannot be read any further.
+    pub fn end(self) -> Result<(Head, u64), Unreadable> {
+        let Self { mut head, host, origin, referer, fetch_site, length, fault } = self;
+        let length = length.unwrap_or(0);
+        if let Some(fault) = fault.or((length > MAX_BODY).then_some(Unreadable::TooLarge)) {
+            return Err(fault);
+        }
+        let authority = host.as_deref().unwrap_or_default();
+        head.host = host_of(authority);
+        head.origin = match (fetch_site.as_deref(), origin.or(referer).as_deref()) {
+            (Some("same-origin"), _) => Origin::Ours,
+            (Some("none") | None, None) => Origin::Unsaid,
+            (Some("none") | None, Some(from)) if same_site(from, authority) => Origin::Ours,
+            _ => Origin::Foreign,
+        };
+        Ok((head, length))
+    }
+}
+
 impl Head {
     /// Reads a request line's parts and its headers. The second value is the body's length.
     ///
@@ -79,75 +191,22 @@ impl Head {
         version: &str,
         headers: impl Iterator<Item = (&'a str, &'a str)>,
     ) -> Result<(Self, u64), Unreadable> {
-        if !matches!(version, "HTTP/1.1" | "HTTP/1.0") {
-            return Err(Unreadable::Malformed);
-        }
-        let (path, query) = target.split_once('?').unwrap_or((target, ""));
-        let mut head = Self {
-            method: method.to_owned(),
-            path: path.to_owned(),
-            query: query.to_owned(),
-            close: version == "HTTP/1.0",
-            ..Self::default()
-        };
-        let (mut host, mut origin, mut referer, mut fetch_site, mut length) = (None, None, None, None, None);
-        for (name, value) in headers {
-            // Compared this way because names come in any case (RFC 9110 section 5.1).
-            let is = |known: &str| name.eq_ignore_ascii_case(known);
-            if is("host") {
-                if host.replace(value).is_some() {
-                    return Err(Unreadable::Malformed);
-                }
-            } else if is("transfer-encoding") {
-                return Err(Unreadable::Chunked);
-            } else if is("content-length") {
-                if value.is_empty() || !value.bytes().all(|b| b.is_ascii_digit()) || length.replace(value).is_some() {
-                    return Err(Unreadable::Length);
-                }
-            } else if is("content-type") {
-                head.content_type = Some(value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase());
-            } else if is("accept-language") {
-                head.accept_language = Some(value.to_owned());
-            } else if is("if-none-match") {
-                head.known = Some(value.to_owned());
-            } else if is("accept-encoding") {
-                head.gzip |= accepts_gzip(value);
-            } else if is("origin") {
-                origin = Some(value);
-            } else if is("referer") {
-                referer = Some(value);
-            } else if is("sec-fetch-site") {
-                fetch_site = Some(value);
-            } else if is("connection") {
-                head.close |= value.split(',').any(|option| option.trim().eq_ignore_ascii_case("close"));
-            } else if is("expect") {
-                head.expects |= value.eq_ignore_ascii_case("100-continue");
-            }
-        }
-        // A number that is too large for any integer is a body that is too large.
-        let length = length.map_or(0, |digits| digits.parse::<u64>().unwrap_or(u64::MAX));
-        if length > MAX_BODY {
-            return Err(Unreadable::TooLarge);
-        }
-        let authority = host.unwrap_or_default();
-        head.host = host_of(authority);
-        head.origin = match (fetch_site, origin.or(referer)) {
-            (Some("same-origin"), _) => Origin::Ours,
-            (Some("none") | None, None) => Origin::Unsaid,
-            (Some("none") | None, Some(from)) if same_site(from, authority) => Origin::Ours,
-            _ => Origin::Foreign,
-        };
-        Ok((head, length))
+        let mut reading = Reading::begin(method, target, version);
+        headers.for_each(|(name, value)| reading.header(name.as_bytes(), value.as_bytes()));
+        reading.end()
     }
 
-    /// Whether this portal is meant: by its own name, or by the address at which it was reached (`local`).
+    /// Whether this portal is meant: by its own name, or by the address at which it was reached (`local`, which is asked for where the host
+    /// is an address).
     #[must_use]
-    pub fn addressee(&self, portal_host: &str, local: IpAddr) -> Addressee {
-        let address = self.host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
-        let ours = !self.host.is_empty()
-            && self.path.starts_with('/')
-            && (self.host.eq_ignore_ascii_case(portal_host) || address.is_ok_and(|address| address.to_canonical() == local.to_canonical()));
-        if ours { Addressee::Portal } else { Addressee::Elsewhere }
+    pub fn addressee(&self, portal_host: &str, local: impl FnOnce() -> Option<IpAddr>) -> Addressee {
+        let by_address = || {
+            self.host.starts_with(|first: char| first == '[' || first.is_ascii_digit()).then_some(())?;
+            let address = self.host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().ok()?;
+            Some(address.to_canonical() == local()?.to_canonical())
+        };
+        let named = || self.host.eq_ignore_ascii_case(portal_host) || by_address() == Some(true);
+        if !self.host.is_empty() && self.path.starts_with('/') && named() { Addressee::Portal } else { Addressee::Elsewhere }
     }
 
     /// The value of a field of the query.
@@ -236,12 +295,12 @@ mod tests {
             ("portal.lan", "*", Addressee::Elsewhere),
         ] {
             let (head, _) = Head::read("GET", target, "HTTP/1.1", [("Host", host)].into_iter()).unwrap();
-            assert_eq!(head.addressee("portal.lan", local), expected, "{host} {target}");
+            assert_eq!(head.addressee("portal.lan", || Some(local)), expected, "{host} {target}");
         }
         let (head, _) = Head::read("GET", "/", "HTTP/1.1", [("Host", "[fe80::1]:8088")].into_iter()).unwrap();
-        assert_eq!(head.addressee("portal.lan", "fe80::1".parse().unwrap()), Addressee::Portal);
+        assert_eq!(head.addressee("portal.lan", || "fe80::1".parse().ok()), Addressee::Portal);
         let (head, _) = Head::read("GET", "/", "HTTP/1.0", std::iter::empty()).unwrap();
-        assert_eq!(head.addressee("portal.lan", local), Addressee::Elsewhere, "no host at all");
+        assert_eq!(head.addressee("portal.lan", || Some(local)), Addressee::Elsewhere, "no host at all");
     }
 
     #[test]

@@ -50,9 +50,12 @@ pub use site::{Own, Site};
 pub use top::TEXTS;
 
 use crowd::{Crowd, Who};
+use lango_core::package::Package;
 use lango_core::request::{Answer, Request};
 use lango_core::tree::BTreeMap;
 use lango_core::units::{Mac, OrderId};
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::TcpNoDelay;
 use pace::Pace;
 use rustls::ServerConfig;
 use secure::Agreement;
@@ -60,6 +63,7 @@ use socket::{Line, State};
 use std::cell::RefCell;
 use std::future::Future;
 use std::net::IpAddr;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -73,8 +77,19 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 pub trait Backend: 'static {
     /// The core's answer. [`lango_core::request::Refusal::NotStored`] where the daemon is stopping.
     fn ask(&self, request: Request) -> impl Future<Output = Answer>;
+    /// What the start page shows to a device that has nothing of its own: `look` is told the packages, and whether payments are possible.
+    /// It is as true as what [`Backend::ask`] would say now, and not waited for. None for other devices, and where it cannot be told at this
+    /// moment: then [`Request::Start`] tells. A backend that always has to be asked says none.
+    fn common_start<T>(&self, _device: Option<Mac>, _look: impl FnOnce(&[Package], bool) -> T) -> Option<T> {
+        None
+    }
     /// The device that has this address on the customers' LAN; none where no neighbour has it.
     fn device_of(&self, address: IpAddr) -> impl Future<Output = Option<Mac>>;
+    /// The same as last heard, which may be a moment old: to count by, and to see that there is nothing of the device's own to show. What is its
+    /// own is shown by [`Backend::device_of`] alone. None where nothing was heard.
+    fn device_heard(&self, _address: IpAddr) -> Option<Mac> {
+        None
+    }
     /// What devices on the LAN call themselves, made harmless to look at ([`crate::leases::harmless`]); to be escaped like anything else.
     fn names(&self) -> impl Future<Output = BTreeMap<Mac, String>>;
     /// Names each payment that changed ([`lango_core::step::Effect::PaymentChanged`]) from now on. One channel for all
@@ -228,10 +243,15 @@ impl<B: Backend> Portal<B> {
     }
 
     /// Serves the requests of one connection until it is over.
-    pub async fn converse<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: S, ends: Ends) {
+    pub async fn converse<S, L>(&self, stream: S, ends: Ends<L>)
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+        L: Fn(&S) -> Option<IpAddr>,
+    {
         let line = self.line(State::Waiting);
         let limits = self.desk.config().limits.clone();
-        until_over(&line, exchange::converse(self.desk.clone(), stream, ends, line.clone(), &limits)).await;
+        let conversation = pin!(exchange::converse(self.desk.clone(), stream, ends, line.clone(), &limits));
+        until_over(&line, limits.idle, conversation).await;
     }
 
     fn line(&self, state: State) -> Rc<Line> {
@@ -250,7 +270,11 @@ impl<B: Backend> Portal<B> {
                         Some(None) => continue, // the connection is closed: there is no certificate to answer with
                     };
                     let peer = peer.ip().to_canonical();
-                    let who = self.desk.backend.device_of(peer).await.map_or(Who::Address(peer), Who::Device);
+                    let device = match self.desk.backend.device_heard(peer) {
+                        None => self.desk.backend.device_of(peer).await,
+                        heard => heard,
+                    };
+                    let who = device.map_or(Who::Address(peer), Who::Device);
                     let tls = match tls {
                         None => None,
                         Some(config) => match self.pace.borrow_mut().turn(who, Instant::now()) {
@@ -266,7 +290,9 @@ impl<B: Backend> Portal<B> {
                     let Some(guest) = self.crowd.enter(who, line.clone(), secure) else { continue };
                     let portal = self.clone();
                     tokio::task::spawn_local(async move {
-                        until_over(&line, portal.connection(stream, peer, tls, line.clone())).await;
+                        // In a box: the task itself is moved again and again while it is made and when it ends.
+                        let mut conversation = Box::pin(portal.connection(stream, peer, tls, line.clone()));
+                        until_over(&line, portal.limits.idle, conversation.as_mut()).await;
                         drop(guest);
                     });
                 }
@@ -285,13 +311,8 @@ impl<B: Backend> Portal<B> {
     }
 
     async fn connection(&self, stream: TcpStream, peer: IpAddr, tls: Option<Agreement>, line: Rc<Line>) {
-        let Ok(local) = stream.local_addr() else { return };
-        // Without it each answer waits for the client's acknowledgement of the one before: 44 ms instead of 0.2.
-        if stream.set_nodelay(true).is_err() {
-            return;
-        }
         let limits = self.desk.config().limits.clone();
-        let ends = Ends { peer, local: local.ip().to_canonical(), secure: tls.is_some() };
+        let ends = Ends { peer, local: Stream::local, secure: tls.is_some() };
         let stream = match tls {
             None => Some(Stream::Plain(stream)),
             Some(agreement) => secure::agreed(stream, agreement, &limits).await,
@@ -313,6 +334,9 @@ pub async fn serve<B: Backend>(
     shutdown: impl Future<Output = ()>,
 ) {
     let doors = doors.into();
+    for door in std::iter::once(&doors.plain).chain(doors.secure.as_ref().map(|secure| &secure.listener)) {
+        answer_at_once(door);
+    }
     let portal = Rc::new(Portal::new(config, backend));
     tokio::select! {
         () = shutdown => {}
@@ -326,12 +350,26 @@ pub async fn serve<B: Backend>(
     }
 }
 
+/// Without this an answer waits for the client's acknowledgement of the one before: 44 ms instead of 0.2. Linux gives it on to each connection
+/// that comes in by the door.
+fn answer_at_once(door: &TcpListener) {
+    if let Err(cause) = setsockopt(door, TcpNoDelay, &true) {
+        log::warn!("portal: answers will be slow: {cause}");
+    }
+}
+
 /// Carries on with a connection until its time is over, or another one needs its place.
-async fn until_over(line: &Line, conversation: impl Future<Output = ()>) {
+async fn until_over(line: &Line, idle: Duration, conversation: Pin<&mut impl Future<Output = ()>>) {
     let overdue = async {
-        // The end may be put off while we sleep, by a stream of events.
-        while Instant::now() < line.end() {
-            sleep_until(line.end()).await;
+        loop {
+            let (now, over) = (Instant::now(), line.over());
+            if over <= now {
+                return;
+            }
+            // The end may be put off while we sleep, and no request waited for any more, or for longer: to look again then is cheaper than to
+            // set a timer for each. It comes nearer by a wait for a request alone, and those are no shorter than this.
+            let next = if line.state() == State::Streaming { over } else { over.min(now + idle) };
+            Box::pin(sleep_until(next)).await;
         }
     };
     tokio::select! {
@@ -345,6 +383,17 @@ async fn until_over(line: &Line, conversation: impl Future<Output = ()>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn connections_have_from_their_door_that_answers_leave_at_once() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
+        runtime.block_on(async {
+            let door = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            answer_at_once(&door);
+            let _client = TcpStream::connect(door.local_addr().unwrap()).await.unwrap();
+            assert!(door.accept().await.unwrap().0.nodelay().unwrap());
+        });
+    }
 
     #[test]
     fn where_captive_devices_are_sent() {

@@ -73,8 +73,20 @@ impl<B: Backend> Desk<B> {
         self.visit(head, if wants_all(head) { "/?all=1" } else { "/" })
     }
 
-    /// The start page as it is sent. It is what phones ask for most, and where it shows nothing of its own customer, all who see it in the
-    /// same way get the same bytes.
+    /// The start page as it is sent, where it was made before for whoever sees it in the same way, and shows nothing of anybody's own. It is
+    /// what phones ask for most. Where what was heard of the device is a moment old, it is the device's own that is missing for that moment.
+    pub(super) fn kept_start(&self, head: &Head, spoken: (usize, bool), peer: IpAddr, close: bool) -> Option<Rc<[u8]>> {
+        let device = self.backend.device_heard(peer)?;
+        let sight = sight(head, spoken, true, close);
+        self.backend.common_start(Some(device), |packages, payments| self.kept().page(sight, packages, payments))?
+    }
+
+    /// In which language somebody reads, with the config as it is now: its place, and whether a link chose it.
+    pub(super) fn spoken_by(&self, head: &Head) -> (usize, bool) {
+        self.config().site.spoken(head.asked("lang").as_deref(), head.accept_language.as_deref())
+    }
+
+    /// The start page as it is sent, to whoever has the address now.
     pub(super) async fn sent_start(&self, head: &Head, peer: IpAddr, close: bool) -> Rc<[u8]> {
         let device = self.device(peer).await.ok();
         let start = match self.start(device).await {
@@ -82,13 +94,16 @@ impl<B: Backend> Desk<B> {
             Err(problem) => return self.visit(head, "/").problem(&problem).wire(close).into(),
         };
         // Nothing is waited for from here on: what is kept is of the config that the page was made with.
-        let visit = self.visit_start(head);
-        let page = || -> Rc<[u8]> { start_page(&visit, head, device.is_some(), &start).wire(close).into() };
-        if start.session.is_some() || start.latest.is_some() || start.used_up.is_some() {
-            return page();
+        let sight = sight(head, self.spoken_by(head), device.is_some(), close);
+        let has_own = start.session.is_some() || start.latest.is_some() || start.used_up.is_some();
+        if let (false, Some(page)) = (has_own, self.kept().page(sight, &start.packages, start.payments)) {
+            return page;
         }
-        let sight = Sight { way: visit.way(), all: wants_all(head), close, known: device.is_some(), start: start.clone() };
-        self.kept().page(sight, page)
+        let page: Rc<[u8]> = start_page(&self.visit_start(head), head, device.is_some(), &start).wire(close).into();
+        if !has_own {
+            self.kept().keep(sight, start.packages, start.payments, page.clone());
+        }
+        page
     }
 
     async fn account(&self, head: &Head, peer: IpAddr) -> Result<Reply, Problem> {
@@ -352,6 +367,11 @@ impl<B: Backend> Desk<B> {
         self.leave(device).await?;
         Ok(after_form(self.visit(head, "/").link("/?all=1")))
     }
+}
+
+/// The way in which a start page is seen.
+fn sight(head: &Head, (place, chosen): (usize, bool), known: bool, close: bool) -> Sight {
+    Sight { way: (place, chosen, head.gzip), all: wants_all(head), close, known }
 }
 
 /// Whether the packages are to be shown, whatever else there is to see.

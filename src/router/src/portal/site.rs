@@ -106,6 +106,14 @@ impl Site {
         TEMPLATES
     }
 
+    /// In which language somebody reads who says what languages they read: its place, and whether a link chose it. Two who look at one page
+    /// may differ in this, and in the encoding.
+    #[must_use]
+    pub fn spoken(&self, asked: Option<&str>, accept_language: Option<&str>) -> (usize, bool) {
+        let place = self.languages.chosen(asked, accept_language);
+        (place, asked.is_some_and(|asked| asked.eq_ignore_ascii_case(self.languages.at(place).code)))
+    }
+
     /// The picture beside the hotspot's name.
     #[must_use]
     pub fn logo(&self) -> Option<&Logo> {
@@ -123,8 +131,7 @@ impl Visit {
     /// Of someone who says what languages they read: by a link (`asked`), or by the phone.
     #[must_use]
     pub fn new(site: Arc<Site>, asked: Option<&str>, accept_language: Option<&str>, gzip: bool, name: String, here: String) -> Self {
-        let place = site.languages.chosen(asked, accept_language);
-        let chosen = asked.is_some_and(|asked| asked.eq_ignore_ascii_case(site.languages.at(place).code));
+        let (place, chosen) = site.spoken(asked, accept_language);
         Self { site, place, chosen, gzip, name, here }
     }
 
@@ -132,12 +139,6 @@ impl Visit {
     #[must_use]
     pub fn language(&self) -> &Language {
         self.site.languages.at(self.place)
-    }
-
-    /// All in which two who look at one page of one site may differ: the language, whether a link chose it, and the encoding.
-    #[must_use]
-    pub const fn way(&self) -> (usize, bool, bool) {
-        (self.place, self.chosen, self.gzip)
     }
 
     /// A path of ours with the language that was chosen.

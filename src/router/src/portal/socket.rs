@@ -7,9 +7,9 @@ use picoserve::{Timeouts, Timer, TokioRuntime};
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::task::{Poll, Waker};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
-use tokio::sync::Notify;
 use tokio::time::Instant;
 
 /// What is read of a connection at once.
@@ -41,27 +41,44 @@ pub enum State {
 pub struct Line {
     begun: Instant,
     end: Cell<Instant>,
+    /// When the next request must have begun, where one is waited for.
+    patience: Cell<Option<Instant>>,
     state: Cell<State>,
     held: Cell<bool>,
     last: Cell<bool>,
-    cut: Notify,
+    cut: Cell<bool>,
+    /// Who waits to be cut.
+    waiting: RefCell<Option<Waker>>,
 }
 
 impl Line {
     /// For a connection that began then, and must be over at `end`.
     #[must_use]
     pub fn new(begun: Instant, end: Instant, state: State) -> Self {
-        Self { begun, end: Cell::new(end), state: Cell::new(state), held: Cell::new(false), last: Cell::new(false), cut: Notify::new() }
+        Self {
+            begun,
+            end: Cell::new(end),
+            patience: Cell::new(None),
+            state: Cell::new(state),
+            held: Cell::new(false),
+            last: Cell::new(false),
+            cut: Cell::new(false),
+            waiting: RefCell::default(),
+        }
     }
     /// When it began.
     #[must_use]
     pub const fn begun(&self) -> Instant {
         self.begun
     }
-    /// When it must be over.
+    /// When it is over if nothing more happens on it.
     #[must_use]
-    pub fn end(&self) -> Instant {
-        self.end.get()
+    pub fn over(&self) -> Instant {
+        self.patience.get().map_or(self.end.get(), |patience| patience.min(self.end.get()))
+    }
+    /// A request must have begun by then; or none is waited for any more.
+    pub fn waits_until(&self, patience: Option<Instant>) {
+        self.patience.set(patience);
     }
     /// Puts the end off, or not.
     pub fn ends_at(&self, end: Instant) {
@@ -91,11 +108,25 @@ impl Line {
     }
     /// The connection is over now, with no answer: another one needs its place.
     pub fn cut(&self) {
-        self.cut.notify_one();
+        self.cut.set(true);
+        let waiting = self.waiting.take();
+        if let Some(waiting) = waiting {
+            waiting.wake();
+        }
     }
-    /// Waits for [`Line::cut`].
+    /// Waits for [`Line::cut`]. For one task: the connection's own.
     pub async fn cutting(&self) {
-        self.cut.notified().await;
+        poll_fn(|context| {
+            if self.cut.get() {
+                return Poll::Ready(());
+            }
+            let mut waiting = self.waiting.borrow_mut();
+            if !waiting.as_ref().is_some_and(|waiting| waiting.will_wake(context.waker())) {
+                *waiting = Some(context.waker().clone());
+            }
+            Poll::Pending
+        })
+        .await;
     }
 }
 
@@ -117,6 +148,24 @@ pub async fn receive<S: AsyncRead + Unpin>(stream: &mut S, inbox: &mut Vec<u8>) 
 
 /// Sends `bytes` within `limit`; `false` where the client did not take them.
 pub async fn send<S: AsyncWrite + Unpin>(stream: &mut S, bytes: &[u8], limit: Duration) -> bool {
+    // The kernel nearly always takes an answer at once: then there is nothing to wait for, and no timer to set.
+    let at_once = poll_fn(|context| {
+        let written = match Pin::new(&mut *stream).poll_write(context, bytes) {
+            Poll::Ready(Ok(written)) => written,
+            Poll::Ready(Err(_)) => return Poll::Ready(None),
+            Poll::Pending => 0,
+        };
+        let flushed = written == bytes.len() && matches!(Pin::new(&mut *stream).poll_flush(context), Poll::Ready(Ok(())));
+        Poll::Ready(Some((written, flushed)))
+    });
+    let (written, flushed) = match at_once.await {
+        Some(done) => done,
+        None => return false,
+    };
+    flushed || Box::pin(send_rest(stream, &bytes[written..], limit)).await
+}
+
+async fn send_rest<S: AsyncWrite + Unpin>(stream: &mut S, bytes: &[u8], limit: Duration) -> bool {
     let sent = async {
         stream.write_all(bytes).await?;
         stream.flush().await

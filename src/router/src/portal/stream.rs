@@ -2,6 +2,7 @@
 
 use super::secure;
 use std::io;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -14,6 +15,17 @@ pub enum Stream {
     Plain(TcpStream),
     /// HTTPS.
     Secure(Box<TlsStream<TcpStream>>),
+}
+
+impl Stream {
+    /// The address at which the client reached us.
+    pub fn local(&self) -> Option<IpAddr> {
+        let stream = match self {
+            Self::Plain(stream) => stream,
+            Self::Secure(stream) => stream.get_ref().0,
+        };
+        stream.local_addr().ok().map(|local| local.ip().to_canonical())
+    }
 }
 
 impl AsyncRead for Stream {

@@ -1,12 +1,12 @@
 //! The pages as a phone without script walks them.
 
-use crate::client::{Answer, get, get_with, post_form, post_json};
-use crate::world::{OTHER_PHONE, PHONE, STRANGER, World, phone, within};
+use crate::client::{Answer, Wire, get, get_with, post_form, post_json};
+use crate::world::{OTHER_PHONE, PHONE, STRANGER, World, mac, phone, within};
 use lango::config::settings::{Placed, Portal};
 use lango::portal::{Limits, Site, own};
 use lango_core::message::Reason;
-use lango_core::request::{PaymentStatus, Refusal};
-use lango_core::units::{OrderId, Seconds};
+use lango_core::request::{PaymentStatus, Refusal, SessionView};
+use lango_core::units::{OrderId, Seconds, Shillings};
 use std::sync::Arc;
 
 /// Follows the redirect that a form answers with.
@@ -560,5 +560,80 @@ fn a_page_that_many_see_is_nobody_s_own_and_never_an_old_one() {
         shows(&plain, &["href=\"/buy/hour?lang=en\""]);
         let all = get(&world, PHONE, "/?all=1").await;
         assert_eq!(all.status, 200, "the payment that is open sends nobody away from here");
+    });
+}
+
+/// The start page on a connection that is kept.
+async fn again(wire: &mut Wire) -> Answer {
+    wire.send(b"GET / HTTP/1.1\r\nHost: portal.lan\r\n\r\n").await;
+    let page = wire.answer(false).await.expect("the connection is kept");
+    assert_eq!(page.status, 200);
+    page
+}
+
+#[test]
+fn on_a_kept_connection_the_start_page_is_what_it_would_be_on_a_new_one() {
+    within(Limits::default(), async |world| {
+        let (shop, me) = (&world.shop, phone());
+        let mut wire = Wire::open(&world, PHONE).await;
+        shows(&again(&mut wire).await, &["KSh 10"]);
+        shows(&again(&mut wire).await, &["KSh 10"]);
+        assert_eq!(shop.starts.get(), 1, "what all see is asked for once");
+        // Each change is seen by the next one who asks.
+        shop.packages.borrow_mut()[0].price = Shillings(15);
+        shows(&again(&mut wire).await, &["KSh 15"]);
+        shop.online.set(false);
+        hides(&again(&mut wire).await, &["href=\"/buy/hour\""]);
+        shop.online.set(true);
+        shows(&again(&mut wire).await, &["href=\"/buy/hour\""]);
+        shop.used_up.borrow_mut().insert(me, "hour".parse().unwrap());
+        shows(&again(&mut wire).await, &["Buy “1 hour” again"]);
+        shop.used_up.borrow_mut().remove(&me);
+        hides(&again(&mut wire).await, &["Buy “1 hour” again"]);
+        shop.sessions.borrow_mut().insert(me, shop.session("kito42"));
+        shows(&again(&mut wire).await, &["59 minutes"]);
+        shop.sessions.borrow_mut().remove(&me);
+        hides(&again(&mut wire).await, &["59 minutes"]);
+        // What is not stored yet is waited for.
+        let asked = shop.starts.get();
+        shop.unsettled.set(true);
+        shows(&again(&mut wire).await, &["KSh 15"]);
+        shop.refuses.set(Some(Refusal::NotStored));
+        wire.send(b"GET / HTTP/1.1\r\nHost: portal.lan\r\n\r\n").await;
+        assert_eq!((wire.answer(false).await.unwrap().status, shop.starts.get()), (503, asked + 1));
+    });
+}
+
+#[test]
+fn whoever_takes_over_an_address_sees_nothing_of_who_had_it() {
+    within(Limits::default(), async |world| {
+        let (shop, me, other) = (&world.shop, phone(), mac(OTHER_PHONE.parse().unwrap()));
+        let address = PHONE.parse().unwrap();
+        let hand_over = |to| shop.moved.borrow_mut().insert(address, to);
+        let of_other = SessionView { seconds_remaining: Some(Seconds(600)), ..shop.session("asha7") };
+        shop.sessions.borrow_mut().insert(me, shop.session("kito42"));
+        let mut wire = Wire::open(&world, PHONE).await;
+        shows(&again(&mut wire).await, &["59 minutes"]);
+        // That it is another one's was not heard yet.
+        hand_over(other);
+        for _ in 0..2 {
+            hides(&again(&mut wire).await, &["59 minutes"]);
+        }
+        shop.sessions.borrow_mut().insert(other, of_other);
+        let page = again(&mut wire).await;
+        shows(&page, &["10 minutes"]);
+        hides(&page, &["59 minutes"]);
+        // Who had it has nothing: what all see is seen until the next word, and nobody's own.
+        shop.sessions.borrow_mut().remove(&me);
+        for _ in 0..2 {
+            hides(&again(&mut wire).await, &["59 minutes", "10 minutes"]);
+        }
+        shop.heard.borrow_mut().insert(address, other);
+        shows(&again(&mut wire).await, &["10 minutes"]);
+        // Nothing was heard at all.
+        shop.heard.borrow_mut().remove(&address);
+        shows(&again(&mut wire).await, &["10 minutes"]);
+        shop.sessions.borrow_mut().remove(&other);
+        hides(&again(&mut wire).await, &["10 minutes"]);
     });
 }

@@ -55,6 +55,14 @@ pub struct Shop {
     pub used_up: RefCell<BTreeMap<Mac, PackageId>>,
     /// What devices call themselves.
     pub names: RefCell<BTreeMap<Mac, String>>,
+    /// Who has an address that is not its first owner's any more.
+    pub moved: RefCell<BTreeMap<IpAddr, Mac>>,
+    /// Whose each address is as last heard, where something was.
+    pub heard: RefCell<BTreeMap<IpAddr, Mac>>,
+    /// How often it was asked for the start page.
+    pub starts: Cell<u32>,
+    /// Whether what it holds is not stored yet: then the start page must be asked for.
+    pub unsettled: Cell<bool>,
     /// Whether the one good voucher is used.
     redeemed: Cell<bool>,
     changes: broadcast::Sender<OrderId>,
@@ -105,6 +113,10 @@ impl Shop {
             spoken: Cell::new(None),
             used_up: RefCell::default(),
             names: RefCell::default(),
+            moved: RefCell::default(),
+            heard: RefCell::new([PHONE, OTHER_PHONE].map(|address| address.parse().unwrap()).map(|address| (address, mac(address))).into()),
+            starts: Cell::new(0),
+            unsettled: Cell::new(false),
             redeemed: Cell::new(false),
             changes: broadcast::channel(16).0,
         })
@@ -311,6 +323,7 @@ impl Shop {
                 Answer::CheckSession(self.sessions.borrow().get(&device).cloned())
             }
             Request::Start { device } => {
+                self.starts.set(self.starts.get() + 1);
                 let latest = |device| self.payments.borrow().iter().rev().find(|(owner, _)| *owner == device).map(|(_, view)| view.clone());
                 Answer::Start(Box::new(StartView {
                     session: device.and_then(|device| self.sessions.borrow().get(&device).cloned()),
@@ -336,7 +349,23 @@ impl Backend for Handle {
         }
         self.0.answer(request)
     }
+    fn common_start<T>(&self, device: Option<Mac>, look: impl FnOnce(&[Package], bool) -> T) -> Option<T> {
+        let shop = &self.0;
+        let has_own = |device| {
+            shop.sessions.borrow().contains_key(&device)
+                || shop.payments.borrow().iter().any(|(owner, _)| *owner == device)
+                || shop.used_up.borrow().contains_key(&device)
+        };
+        let asks = shop.unsettled.get() || shop.refuses.get().is_some() || shop.panics.get() || device.is_some_and(has_own);
+        (!asks).then(|| look(&shop.packages.borrow(), shop.online.get()))
+    }
+    fn device_heard(&self, address: IpAddr) -> Option<Mac> {
+        self.0.heard.borrow().get(&address).copied()
+    }
     async fn device_of(&self, address: IpAddr) -> Option<Mac> {
+        if let Some(owner) = self.0.moved.borrow().get(&address) {
+            return Some(*owner);
+        }
         (address != STRANGER.parse::<IpAddr>().unwrap()).then(|| mac(address))
     }
     async fn names(&self) -> BTreeMap<Mac, String> {
