@@ -13,7 +13,7 @@ use crate::neighbours::Neighbours;
 use crate::portal::{self, Doors, Own, PortalConfig, SecureName, Site};
 use crate::store::Store;
 use crate::sync::{Broker, Sync, SyncConfig};
-use crate::update::Updates;
+use crate::update::{Started, Updates};
 use anyhow::Context as _;
 use lango_core::gateway::Gateway;
 use lango_core::request::Failures;
@@ -85,7 +85,7 @@ pub(super) async fn start(config_path: &Path, mut config: Config, own: Own) -> a
     radius.reconfigure(&config).await;
 
     let (fetches, fetched) = mpsc::channel(1);
-    let (updates, update_told) = Updates::start(config.update.clone(), fetches);
+    let (updates, update_told) = Updates::start(config.update.clone(), Started::by_environment(), fetches);
 
     let mut daemon = Daemon {
         config_path: config_path.to_owned(),

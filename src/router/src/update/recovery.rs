@@ -1,0 +1,59 @@
+//! How a router goes on with an update that a start finds: a trial, or what a power cut left.
+
+use super::{Updates, Work};
+use lango_core::units::Seconds;
+use lango_core::update::{self, Found, Kind, Recovery, Report, State};
+
+impl Updates {
+    /// A trial whose release nobody knows any more is one all the same: a program that works is not to be put back for a file's sake.
+    /// The relay cannot be told, for nobody knows of what.
+    pub(super) fn go_on_blindly(&mut self, found: Found) -> Option<Report> {
+        match update::recover(Kind::Program, State::Trying, found) {
+            Recovery::Try => {
+                log::warn!("update: this program is on trial, and what release it is cannot be told");
+                self.work = Work::Trial(None);
+            }
+            Recovery::Ended(State::RolledBack, _) if found.old => {
+                if let Err(cause) = self.files.carry_out(update::put_back(), Seconds::ZERO) {
+                    log::error!("update: the program before cannot be put back in its place, and runs from beside it: {cause}");
+                }
+            }
+            _ => self.clear_away(),
+        }
+        None
+    }
+
+    pub(super) fn go_on(&mut self, found: Found) -> Option<Report> {
+        let (kind, state) = (self.standing.manifest.as_ref()?.kind, self.standing.state?);
+        let objection = self.objection(None);
+        match update::recover(kind, state, found) {
+            Recovery::Rest => {
+                self.clear_away();
+                None
+            }
+            // Somebody took its key or the whole section out meanwhile.
+            Recovery::Fetch | Recovery::Apply if objection.is_some() => self.end(State::Failed, objection),
+            Recovery::Fetch => {
+                self.fetch();
+                None
+            }
+            Recovery::Apply => {
+                // It may have to wait for its hour, and until then the old program is on no trial.
+                if let Err(cause) = self.files.carry_out(update::confirm(kind), Seconds::ZERO) {
+                    log::warn!("update: {cause}");
+                }
+                self.work = Work::Ready(None);
+                None
+            }
+            Recovery::Try => {
+                self.work = Work::Trial(None);
+                if state == State::Trying {
+                    return None;
+                }
+                log::info!("update: {} is on trial", self.name());
+                self.now(State::Trying, None)
+            }
+            Recovery::Ended(state, reason) => self.end(state, reason),
+        }
+    }
+}
