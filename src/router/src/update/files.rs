@@ -1,6 +1,6 @@
 //! The files of an update, and the steps that change them, each durable before the next one begins.
 
-use lango_core::units::Seconds;
+use lango_core::units::{MessageId, Seconds};
 use lango_core::update::{Found, Place, Standing, Step};
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
@@ -18,6 +18,9 @@ const IMAGE: &str = "/tmp/lango-update/image";
 
 /// What [`Standing`] needs at most, in bytes: a manifest and some lines.
 const MAX_STANDING: u64 = 8 * 1024;
+
+/// What the id of a message needs at most, with its line's end, in bytes.
+const MAX_OFFER: u64 = 128;
 
 /// Flash that is left for everything else, in bytes.
 const SPARE_FLASH: u64 = 512 * 1024;
@@ -159,6 +162,15 @@ impl Files {
         }
     }
 
+    /// What was offered last, in the message of that id: in a file of its own, which any program reads that ever ran here. It tells the relay
+    /// how a trial ended where the other file is of no use. Nothing where it cannot be read.
+    #[must_use]
+    pub fn offer(&self) -> Option<MessageId> {
+        let mut text = String::new();
+        File::open(self.kept("offer")).ok()?.take(MAX_OFFER).read_to_string(&mut text).ok()?;
+        text.strip_suffix('\n')?.parse().ok()
+    }
+
     /// Keeps it.
     ///
     /// # Errors
@@ -169,11 +181,16 @@ impl Files {
         if self.floor().is_ok_and(|floor| floor < standing.floor) {
             write(&self.kept("floor"), format!("{}\n", standing.floor).as_bytes())?;
         }
+        if let Some(offer) = &standing.offer
+            && self.offer().as_ref() != Some(offer)
+        {
+            write(&self.kept("offer"), format!("{offer}\n").as_bytes())?;
+        }
         write(&self.kept("standing"), standing.to_text().as_bytes())
     }
 
-    /// Whether there is room for a program of so many bytes. The old one may have to be copied, too: on OpenWrt it may lie in the
-    /// part of the flash that is never written.
+    /// Whether there is room for a program of so many bytes, in place of what was fetched of one before. The old one may have to be copied,
+    /// too: on OpenWrt it may lie in the part of the flash that is never written.
     ///
     /// # Errors
     /// When the system does not say.
@@ -182,17 +199,24 @@ impl Files {
         let system = nix::sys::statvfs::statvfs(folder)?;
         let free = (system.blocks_available() as u64).saturating_mul(system.fragment_size() as u64);
         let old = fs::metadata(&self.program)?.len();
+        let free = free.saturating_add(taken(&self.new_program()));
         Ok(free >= size.saturating_add(old).saturating_add(SPARE_FLASH))
     }
 
-    /// Whether there is memory for an image of so many bytes.
+    /// Whether there is memory for an image of so many bytes, in place of what was fetched of one before.
     ///
     /// # Errors
     /// When the system does not say.
     pub fn has_memory(&self, size: u64) -> io::Result<bool> {
         let available = available(&fs::read_to_string("/proc/meminfo")?).ok_or(ErrorKind::InvalidData)?;
-        Ok(available >= size.saturating_add(SPARE_MEMORY))
+        Ok(available.saturating_add(taken(self.image())) >= size.saturating_add(SPARE_MEMORY))
     }
+}
+
+/// What a file takes of where it lies, in bytes; nothing where it is not there, or a way to elsewhere.
+fn taken(path: &Path) -> u64 {
+    // stat(2): in units of 512.
+    fs::symlink_metadata(path).map_or(0, |found| if found.is_file() { found.blocks().saturating_mul(512) } else { 0 })
 }
 
 /// `MemAvailable`, in bytes (proc(5)).

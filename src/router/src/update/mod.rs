@@ -134,7 +134,7 @@ impl Updates {
         let lost = standing.is_err();
         let mut standing = standing.unwrap_or_else(|cause| {
             log::error!("update: what was kept of the last one cannot be read: {cause}");
-            Standing::default()
+            Standing { offer: files.offer(), ..Standing::default() }
         });
         standing.floor = standing.floor.max(floor.unwrap_or_default());
         let board = board(settings.as_ref());
@@ -194,10 +194,10 @@ impl Updates {
     }
 
     fn name(&self) -> String {
-        self.standing
-            .manifest
-            .as_ref()
-            .map_or_else(String::new, |manifest| format!("{} {} (number {})", manifest.kind.name(), manifest.version, manifest.number))
+        self.standing.manifest.as_ref().map_or_else(
+            || "a release whose name is lost".to_owned(),
+            |manifest| format!("{} {} (number {})", manifest.kind.name(), manifest.version, manifest.number),
+        )
     }
 
     /// Writes down how it stands now; the relay is told what is written down.
@@ -237,11 +237,17 @@ impl Updates {
             log::error!("update: the program before cannot be put back in its place, and runs from beside it: {cause}; trying again");
             return None;
         }
-        let told = self.now(state, reason)?;
+        let standing = self.standing.now(state, reason);
+        if self.closed && standing.manifest.is_none() {
+            // A file that can be read again, without the highest number in it, would open a way back to older releases.
+            self.standing = standing;
+        } else if !self.keep(standing) {
+            return None;
+        }
         self.work = Work::Nothing;
         // Not before it is written down: it is told by what lies there otherwise.
         self.clear_away();
-        Some(told)
+        self.standing.report()
     }
 
     fn clear_away(&self) {

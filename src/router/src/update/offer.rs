@@ -41,15 +41,22 @@ impl Updates {
                 }
                 log::info!("update: {} is accepted", self.name());
                 let told = self.standing.report();
-                match self.room() {
-                    Ok(true) => self.fetch(),
-                    Ok(false) => return self.end(State::Failed, Some(Reason::NoRoom)),
-                    Err(cause) => {
-                        log::warn!("update: nobody knows how much room there is: {cause}");
-                        return self.end(State::Failed, Some(Reason::Disk));
-                    }
-                }
+                self.fetch_where_there_is_room(told)
+            }
+        }
+    }
+
+    /// Begins the fetch, of what was accepted just now or before a restart. The relay hears `told`, or why it ended already.
+    pub(super) fn fetch_where_there_is_room(&mut self, told: Option<Report>) -> Option<Report> {
+        match self.room() {
+            Ok(true) => {
+                self.fetch();
                 told
+            }
+            Ok(false) => self.end(State::Failed, Some(Reason::NoRoom)),
+            Err(cause) => {
+                log::warn!("update: nobody knows how much room there is: {cause}");
+                self.end(State::Failed, Some(Reason::Disk))
             }
         }
     }
@@ -75,7 +82,7 @@ impl Updates {
         }
     }
 
-    pub(super) fn fetch(&mut self) {
+    fn fetch(&mut self) {
         let Some(manifest) = &self.standing.manifest else { return };
         let (kind, number, ended) = (manifest.kind, manifest.number, self.ended.clone());
         let (manifest, path, files) = (manifest.clone(), self.path(kind), self.files.clone());

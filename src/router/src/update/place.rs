@@ -63,12 +63,6 @@ impl Updates {
             log::error!("update: the trial cannot be ended: {cause}; trying again");
             return Next::Nothing;
         }
-        if self.standing.manifest.is_none() {
-            log::info!("update: the program on trial works, and stays");
-            self.work = Work::Nothing;
-            self.clear_away();
-            return Next::Nothing;
-        }
         self.end(State::Confirmed, None).map_or(Next::Nothing, Next::Tell)
     }
 

@@ -6,21 +6,20 @@ use lango_core::update::{self, Found, Kind, Recovery, Report, State};
 
 impl Updates {
     /// A trial whose release nobody knows any more is one all the same: a program that works is not to be put back for a file's sake.
-    /// The relay cannot be told, for nobody knows of what.
+    /// Only of what offer it was is still known, from a file of its own: the relay is told how it goes and how it ended.
     pub(super) fn go_on_blindly(&mut self, found: Found) -> Option<Report> {
         match update::recover(Kind::Program, State::Trying, found) {
             Recovery::Try => {
                 log::warn!("update: this program is on trial, and what release it is cannot be told");
                 self.work = Work::Trial(None);
+                self.standing.now(State::Trying, None).report()
             }
-            Recovery::Ended(State::RolledBack, _) if found.old => {
-                if let Err(cause) = self.files.carry_out(update::put_back(), Seconds::ZERO) {
-                    log::error!("update: the program before cannot be put back in its place, and runs from beside it: {cause}");
-                }
+            Recovery::Ended(state @ (State::RolledBack | State::Confirmed), reason) => self.end(state, reason),
+            _ => {
+                self.clear_away();
+                None
             }
-            _ => self.clear_away(),
         }
-        None
     }
 
     pub(super) fn go_on(&mut self, found: Found) -> Option<Report> {
@@ -29,14 +28,12 @@ impl Updates {
         match update::recover(kind, state, found) {
             Recovery::Rest => {
                 self.clear_away();
-                None
+                // Between writing it down and handing it to the store the power may have gone: the relay bears to hear it twice.
+                self.standing.report()
             }
             // Somebody took its key or the whole section out meanwhile.
             Recovery::Fetch | Recovery::Apply if objection.is_some() => self.end(State::Failed, objection),
-            Recovery::Fetch => {
-                self.fetch();
-                None
-            }
+            Recovery::Fetch => self.fetch_where_there_is_room(None),
             Recovery::Apply => {
                 // It may have to wait for its hour, and until then the old program is on no trial.
                 if let Err(cause) = self.files.carry_out(update::confirm(kind), Seconds::ZERO) {

@@ -1,5 +1,6 @@
 //! A file is fetched from web servers that are as they should be, and from others.
 
+use crate::flash::Flash;
 use lango::retry::Retry;
 use lango::tls;
 use lango::update::fetch::{Patience, Wanted, fetch};
@@ -10,24 +11,24 @@ use ring::digest::{SHA256, digest};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-fn bytes(count: usize) -> Vec<u8> {
+pub fn bytes(count: usize) -> Vec<u8> {
     (0..count).map(|n| u8::try_from(n * 31 % 251).unwrap()).collect()
 }
 
 /// As the program has it, in a hundredth of the time.
-fn patience() -> Patience {
+pub fn patience() -> Patience {
     let retry = Retry::new(Duration::from_millis(10), Duration::from_millis(50), Duration::MAX);
     Patience { answer: Duration::from_secs(2), pace: (Duration::from_secs(2), 1_000), tries: 3, retry, total: Duration::from_secs(60) }
 }
 
-struct World {
+pub struct World {
     authority: Authority,
-    server: Downloads,
-    folder: tempfile::TempDir,
+    pub server: Downloads,
+    pub folder: tempfile::TempDir,
 }
 
 impl World {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let authority = Authority::new("The lab's authority").unwrap();
         let server = Downloads::here(&authority, "127.0.0.1").unwrap();
         let folder = tempfile::tempdir().unwrap();
@@ -170,4 +171,15 @@ fn without_a_place_to_keep_it_there_is_an_end() {
     world.server.serve(&file, Manner::Honest);
     let wanted = Wanted { path: world.folder.path().join("no/such/folder"), ..world.wanted(&file) };
     assert_eq!(world.fetch(&wanted), Err(Reason::Disk));
+}
+
+#[test]
+fn a_flash_that_gets_full_on_the_way_is_told_as_that() {
+    let flash = Flash::new("128k");
+    let world = World::new();
+    let file = bytes(300_000);
+    world.server.serve(&file, Manner::Honest);
+    let wanted = Wanted { path: flash.0.join("lango.new"), ..world.wanted(&file) };
+    assert_eq!(world.fetch(&wanted), Err(Reason::NoRoom));
+    assert!(!wanted.path.exists(), "what fills it is removed");
 }
