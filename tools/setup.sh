@@ -55,6 +55,7 @@ find_lab() {
   want sqlite3 sqlite3
   want signify-openbsd signify-openbsd
   want busybox busybox
+  want strace strace
   want binutils strip
   want freeradius freeradius
   want freeradius-utils radclient
