@@ -68,7 +68,7 @@ for program in "${PROGRAMS[@]}"; do add_program "$root" "$program" usr/sbin; don
 add_program "$root" bin/ip sbin
 install -m 755 "$LANGO_UCI-$target" "$root/sbin/uci"
 install -m 755 images/emulated/openwrt-stand-in.sh "$root/lib/"
-for name in etc/rc.common lib/functions.sh sbin/openwrt-tests lib/openwrt-udhcpc.sh bin/ubus bin/jsonfilter etc/init.d/{rcS,boot,dnsmasq,firewall,network,done}; do
+for name in etc/rc.common lib/functions.sh sbin/{openwrt-tests,service} lib/openwrt-udhcpc.sh bin/ubus bin/jsonfilter etc/init.d/{rcS,boot,dnsmasq,firewall,network,done}; do
   ln -s "$(realpath --no-symlinks --relative-to="$root/${name%/*}" "$root/lib/openwrt-stand-in.sh")" "$root/$name"
 done
 # In the order of OpenWrt's own.

@@ -307,6 +307,7 @@ boot | network | firewall | dnsmasq | done | [SK][0-9][0-9]*)
 	esac
 	;;
 rcS) run_all "$@" ;;
+service) script=$1 && shift && "/etc/init.d/$script" "$@" ;;
 ubus) ubus_call "$@" ;;
 # No interface's status was told that it could read.
 jsonfilter) exit 1 ;;

@@ -133,6 +133,27 @@ impl Machine {
         *self.shell.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
+    /// Starts again by itself, as somebody told it on its own shell.
+    ///
+    /// # Errors
+    /// When it does not go down.
+    pub fn reboot(&self) -> Result<()> {
+        self.sh("reboot")?;
+        // The emulator ends where the machine would start again.
+        lango_lab::wait::until_true("the router to go down", PATIENCE, || !self.emulator.running())?;
+        self.cut();
+        self.on()
+    }
+
+    /// Writes a file.
+    ///
+    /// # Errors
+    /// When the router does not.
+    pub fn write(&self, path: &str, text: &str) -> Result<()> {
+        let bytes: String = text.bytes().map(|byte| format!("\\0{byte:03o}")).collect();
+        self.sh(&format!("printf %b '{bytes}' >{path}")).map(drop)
+    }
+
     /// How long it has had power.
     #[must_use]
     pub fn on_for(&self) -> Duration {

@@ -6,6 +6,8 @@
 mod idle;
 mod machine;
 mod page;
+mod provisioning;
+mod recipe;
 mod story;
 mod street;
 

@@ -6,14 +6,14 @@ use std::path::Path;
 /// What was measured on one router: a name and a value a row, in the page's order.
 #[derive(Default)]
 pub struct Figures {
-    rows: Vec<(&'static str, String)>,
+    rows: Vec<(String, String)>,
 }
 
 impl Figures {
     /// Notes one, and says it.
-    pub fn add(&mut self, name: &'static str, value: String) {
+    pub fn add(&mut self, name: &str, value: String) {
         lango_lab::lab::figure(&format!("{name}: {value}"));
-        self.rows.push((name, value));
+        self.rows.push((name.to_owned(), value));
     }
 }
 
@@ -38,7 +38,7 @@ mod tests {
 
     #[test]
     fn the_processor_s_section_alone_is_written_anew() {
-        let figures = Figures { rows: vec![("boot", "9 s".to_owned())] };
+        let figures = Figures { rows: vec![("boot".to_owned(), "9 s".to_owned())] };
         let table = "| measured | by `make test-firmware PAGE=1` |\n| --- | --- |\n| boot | 9 s |\n";
         let page = "# Firmware\n\n## Figures\n### aarch64\nold\n\n### armv7\nkept\n\n## The machine\nkept\n";
         let written = format!("# Firmware\n\n## Figures\n### aarch64\n{table}\n### armv7\nkept\n\n## The machine\nkept\n");

@@ -4,6 +4,7 @@
 use crate::idle::say;
 use crate::machine::{Image, Written};
 use crate::page::Figures;
+use crate::provisioning;
 use crate::street::{CHECK, CHECKPOINT, Street};
 use lango_lab::internet::{ECHO, HOST4};
 use lango_lab::phone::Phone;
@@ -29,14 +30,16 @@ const MANY: u32 = 100;
 /// Payments of which the flash's bytes are told: the mean is what a payment costs.
 const COUNTED: u32 = 4;
 
-/// All of it; stops the run where something is not as it must be. With `quick` the heart of it: boot, captive, a payment, the end of the data,
-/// and a power cut with a payment under way.
+/// All of it; stops the run where something is not as it must be. With `quick` the heart of it: boot, captive, docs/provisioning.md, a payment, the
+/// end of the data, a power cut with a payment under way, and a mistake in the configuration.
 pub fn run(image: &Image, quick: bool, figures: &mut Figures) {
     let street = Street::build(image).unwrap_or_else(|e| panic!("{e:#}"));
     street.machine.on().unwrap_or_else(|e| panic!("{e:#}"));
     let first = street.world.phone();
     boots(&street, &first, figures);
     captive(&street, &first);
+    provisioning::run(&street, &street.world.phone(), figures);
+    provisioning::settle(&street, CHECKPOINT);
     street.await_payments().unwrap_or_else(|e| panic!("{e:#}"));
     idle_memory(&street, figures);
 
@@ -52,6 +55,7 @@ pub fn run(image: &Image, quick: bool, figures: &mut Figures) {
     if !quick {
         power_goes_at_other_moments(&street, &survivor);
     }
+    provisioning::mistake(&street, &number(5));
     let payments = street.money_is_service().unwrap_or_else(|e| panic!("{e:#}"));
     figures.add("payments, each served once", payments.to_string());
     if !quick {

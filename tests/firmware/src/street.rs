@@ -6,7 +6,6 @@ use lango_lab::broker::Broker;
 use lango_lab::internet::{HOST4, HOST6, NAME};
 use lango_lab::net::Namespace;
 use lango_lab::relay::Relay;
-use lango_lab::router;
 use lango_lab::safaricom::Safaricom;
 use lango_lab::safaricom::daraja::Merchant;
 use lango_lab::world::{LAN, ROUTER_WAN4, ROUTER4, ROUTER6, SAFARICOM4, World};
@@ -15,6 +14,8 @@ use std::net::SocketAddr;
 
 /// Seconds between two writes of what was used: the shortest that the configuration takes.
 pub const CHECKPOINT: u64 = 10;
+/// Where the certificate of the authority is that vouches for the broker.
+pub const CA: &str = "/etc/lango/ca.pem";
 /// What a phone asks to know whether it is captive.
 pub const CHECK: &str = "http://connectivitycheck.gstatic.com/generate_204";
 const CHECK_HOST: &str = "connectivitycheck.gstatic.com";
@@ -23,10 +24,12 @@ const CHECK_HOST: &str = "connectivitycheck.gstatic.com";
 pub struct Street {
     /// The router.
     pub machine: Machine,
-    _relay: Relay,
+    /// Who asks for it.
+    pub relay: Relay,
     /// Who moves the money.
     pub safaricom: Safaricom,
-    _broker: Broker,
+    /// Between relay and router.
+    pub broker: Broker,
     /// Phones and internet.
     pub world: World,
 }
@@ -43,13 +46,14 @@ impl Street {
         let safaricom = Safaricom::start(Some(&world.cloud), SocketAddr::new(SAFARICOM4.parse()?, 80), merchant.clone())?;
         let broker = Broker::new(&world.cloud, &world.folder)?;
         let relay = Relay::new(&world.cloud, &world.folder, &merchant, &broker)?;
-        let credentials = relay.add_router(router::NAME, &broker)?;
+        // A fleet that has one already: the relay's own lines are in the broker's access list.
+        relay.add_router("westlands-1", &broker)?;
         broker.start()?;
         relay.start()?;
-        let files = files(&credentials.section, &broker).context("the router's own files")?;
+        let files = files(&broker).context("the router's own files")?;
         let disk = image.disk("router", &files)?;
         let machine = Machine::new(&world.router, image, &disk, &Kind::Connected)?;
-        Ok(Self { machine, _relay: relay, safaricom, _broker: broker, world })
+        Ok(Self { machine, relay, safaricom, broker, world })
     }
 
     /// What `lango WHAT --json` prints on the router.
@@ -101,18 +105,9 @@ fn make_room(world: &World) -> Result<()> {
     Ok(())
 }
 
-/// What an operator puts onto this router: its configuration, and OpenWrt's where the lab has other addresses.
-fn files(relay_section: &str, broker: &Broker) -> Result<Vec<(&'static str, String)>> {
-    let ca = "/etc/lango/ca.pem";
-    let relay: String = relay_section
-        .lines()
-        .map(|line| if line.trim().starts_with("option ca ") { format!("\toption ca '{ca}'\n") } else { format!("{line}\n") })
-        .collect();
-    let lango = format!(
-        "config gateway 'main'\n\toption name '{}'\n\toption lan '{LAN}'\n\toption wan 'eth1'\n\toption checkpoint '{CHECKPOINT}'\n\n{relay}{}",
-        router::NAME,
-        router::PACKAGES
-    );
+/// What is on this router besides its package: OpenWrt's configuration, where the lab has other addresses, and the authority that vouches for the
+/// lab's broker. Lango's own is as the package brings it.
+fn files(broker: &Broker) -> Result<Vec<(&'static str, String)>> {
     let interface = |name: &str, device: &str, options: &[(&str, &str)]| {
         let options: String = options.iter().map(|(name, value)| format!("\toption {name} '{value}'\n")).collect();
         format!(
@@ -133,5 +128,5 @@ fn files(relay_section: &str, broker: &Broker) -> Result<Vec<(&'static str, Stri
         [CHECK_HOST, NAME].iter().map(|name| format!("\tlist address '/{name}/{HOST4}'\n\tlist address '/{name}/{HOST6}'\n")).collect();
     let dhcp = include_str!("../../../images/tests/openwrt/dhcp").replacen("config dnsmasq\n", &format!("config dnsmasq\n{names}"), 1);
     let ca_text = std::fs::read_to_string(&broker.ca)?;
-    Ok(vec![("etc/config/lango", lango), ("etc/config/network", network), ("etc/config/dhcp", dhcp), ("etc/lango/ca.pem", ca_text)])
+    Ok(vec![("etc/config/network", network), ("etc/config/dhcp", dhcp), (&CA[1..], ca_text)])
 }
