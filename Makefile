@@ -20,7 +20,7 @@ build_programs = cargo build --profile lab -p lango -p lango-relay
 cargo_test = cargo --config "target.'cfg(unix)'.runner = ['$(CURDIR)/tools/as-root.sh']" test
 
 .DEFAULT_GOAL := help
-.PHONY: help demo gallery emulate test chaos test-kernel test-firmware bench fuzz lint router sizes packages image clean setup
+.PHONY: help demo gallery emulate test chaos test-kernel test-firmware bench fuzz lint router sizes reproduce packages image clean setup
 
 help: ## what there is
 	@echo 'Lango, the software inside a prepaid Wi-Fi router.'
@@ -107,6 +107,11 @@ router: ## static programs for the routers' processors, and their sizes; TARGETS
 
 sizes: ## sizes of the routers' programs that are built, and what they were when last recorded; RECORD=1: records them
 	@tools/sizes.sh $(if $(filter-out 0,$(RECORD)),--record)
+
+# A target takes two builds from nothing, and the library's: too long for .ci/run.
+reproduce: ## builds the routers' programs twice, the second time elsewhere, and compares them byte by byte; TARGETS='…' for some of them
+	@tools/setup.sh build cross
+	@tools/reproduce.sh $(TARGETS)
 
 packages: ## OpenWrt packages and signed feeds for every board, into out/packages; BUILT=1: of the programs that lie in out/router, for their boards alone; KEYS=folder: signed with other keys than those in out/keys
 	@tools/setup.sh build

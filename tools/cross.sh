@@ -21,7 +21,7 @@ set -euo pipefail
 ZIG_VERSION=0.15.2
 ZIGBUILD_VERSION=0.24.0
 # Raise it when the way the library is built changes below: old ones are then built again.
-RECIPE=3
+RECIPE=4
 MINIMUM_RUST=1.95
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -32,6 +32,8 @@ cache=$LANGO_CROSS
 compiler=${LANGO_CROSS_RUSTC:-/usr/bin/rustc}
 jobs=${LANGO_JOBS:-$(nproc)}
 target_folder=${CARGO_TARGET_DIR:-$here/target}/cross
+# As rustc will name it.
+case $target_folder in /*) ;; *) target_folder=$PWD/$target_folder ;; esac
 
 say() { printf '  %s\n' "$*" >&2; }
 die() { printf 'tools/cross.sh: %s\n' "$*" >&2; exit 1; }
@@ -47,6 +49,17 @@ flags_of_target() {
     armv7-*) printf '%s' '-Ctarget-feature=+thumb-mode' ;;
   esac
 }
+
+# A panic says in which file it was: by the file's path within these folders or the registry's, wherever they lie on the machine that
+# builds. So the same sources make the same program everywhere.
+remapped() {
+  local folder
+  # Of two that fit the last one counts.
+  for folder in "$@" "${CARGO_HOME:-$HOME/.cargo}"/registry/src/*; do printf -- '--remap-path-prefix=%s/= ' "$folder"; done
+}
+
+# Before the folder is looked for that they are unpacked in.
+unpack_crates() { cargo fetch --quiet --locked --manifest-path "$here/Cargo.toml" --target "$1"; }
 
 check_compiler() {
   [ -x "$compiler" ] || die "$compiler is missing: run tools/setup.sh cross (Debian: apt-get install rustc-web rust-web-src)"
@@ -80,6 +93,7 @@ prepare_library() {
   local target=$1 home=$sysroot/lib/rustlib/$1 work started=$SECONDS
   [ -d "$home/lib" ] && return
   say "building Rust's standard library for $target (once; some minutes)"
+  unpack_crates "$target"
   work=$(mktemp -d "$cache/library.XXXXXX")
   mkdir "$work/src"
   : >"$work/src/lib.rs"
@@ -106,7 +120,7 @@ SH
   # Bitcode, so that the program's link-time optimisation reaches into the library. Of its features: not what names the
   # functions of a backtrace, for a stripped program has no names to be found; and its own smaller algorithms.
   (cd "$work" && env RUSTC="$compiler" RUSTC_WRAPPER="$work/rustc-wrapper" RUSTC_BOOTSTRAP=1 CARGO_TARGET_DIR="$work/target" \
-    "$(flags_variable "$target")=-Cembed-bitcode=yes $(flags_of_target "$target")" \
+    "$(flags_variable "$target")=-Cembed-bitcode=yes $(remapped "$("$compiler" --print sysroot)/lib/rustlib/src/rust" "$work") $(flags_of_target "$target")" \
     cargo build --jobs "$jobs" --release --target "$target" -Zbuild-std=std,panic_abort,proc_macro,test -Zbuild-std-features=panic-unwind,optimize_for_size)
   mkdir -p "$work/done/lib" "$(dirname "$home")"
   rm -f "$work/target/$target/release/deps/"liblibrary*
@@ -129,24 +143,15 @@ prepare() {
   exec 9>&-
 }
 
-# A panic says in which file it was: by the file's path within its crate's folder, wherever that lies on the machine that builds. What
-# the standard library's own crates say is as it was when the library was built.
-remapped() {
-  local folder
-  # Of two that fit the last one counts.
-  for folder in "$here" "$target_folder" "${CARGO_HOME:-$HOME/.cargo}"/registry/src/*; do printf -- '--remap-path-prefix=%s/= ' "$folder"; done
-}
-
 build() {
   local target=$1; shift
   prepare "$target"
-  # Before the folder is looked for that they are unpacked in.
-  cargo fetch --quiet --locked --manifest-path "$here/Cargo.toml" --target "$target"
+  unpack_crates "$target"
   # zig, not rustc's own copy, brings musl's start files and libc: hence link-self-contained=no. A function's name says of which
   # crate it is in the newer form of names alone: src/router/rare.rs goes by it.
   env RUSTC="$compiler" CARGO_ZIGBUILD_ZIG_PATH="$zig" ZIG_GLOBAL_CACHE_DIR="$cache/zig" \
     CARGO_TARGET_DIR="$target_folder" \
-    "$(flags_variable "$target")=--sysroot $sysroot -Clink-self-contained=no -Csymbol-mangling-version=v0 $(remapped) $(flags_of_target "$target")" \
+    "$(flags_variable "$target")=--sysroot $sysroot -Clink-self-contained=no -Csymbol-mangling-version=v0 $(remapped "$here" "$target_folder") $(flags_of_target "$target")" \
     "$zigbuild" zigbuild --jobs "$jobs" --manifest-path "$here/Cargo.toml" --release --target "$target" "$@"
 }
 

@@ -2,6 +2,8 @@
 # Builds the router's program for each target named, as one static file: out/router/TARGET/lango.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+# shellcheck source=tools/paths.sh
+. tools/paths.sh
 target_folder=${CARGO_TARGET_DIR:-target}
 
 for target in "$@"; do
@@ -14,6 +16,13 @@ for target in "$@"; do
     echo "tools/router.sh: $program is not static" >&2
     exit 1
   fi
+  # The same sources make the same program everywhere (tools/reproduce.sh): nothing in it says where it was made.
+  for folder in "$PWD/src/" "${CARGO_HOME:-$HOME/.cargo}/registry/" "$LANGO_CROSS/" /usr/lib/rustlib/; do
+    if grep --quiet --text --fixed-strings "$folder" "$program"; then
+      echo "tools/router.sh: $program names a folder of this machine, $folder: tools/cross.sh takes such ones out (remapped)" >&2
+      exit 1
+    fi
+  done
   install -D "$program" "out/router/$target/lango"
   echo "  $((SECONDS - started)) s"
 done
