@@ -50,6 +50,15 @@ flags_of_target() {
   esac
 }
 
+# Of the program alone, for its link-time optimisation makes the library's instructions anew. It is linked to a fixed place on every target;
+# code that could lie anywhere takes, on 32-bit ARM, an instruction more and a constant of its own wherever it names a thing
+# (docs/decisions/0043-bytes.md).
+place_of_target() {
+  case $1 in
+    armv7-*) printf '%s' '-Crelocation-model=static' ;;
+  esac
+}
+
 # A panic says in which file it was: by the file's path within these folders or the registry's, wherever they lie on the machine that
 # builds. So the same sources make the same program everywhere.
 remapped() {
@@ -151,7 +160,7 @@ build() {
   # crate it is in the newer form of names alone: src/router/rare.rs goes by it.
   env RUSTC="$compiler" CARGO_ZIGBUILD_ZIG_PATH="$zig" ZIG_GLOBAL_CACHE_DIR="$cache/zig" \
     CARGO_TARGET_DIR="$target_folder" \
-    "$(flags_variable "$target")=--sysroot $sysroot -Clink-self-contained=no -Csymbol-mangling-version=v0 $(remapped "$here" "$target_folder") $(flags_of_target "$target")" \
+    "$(flags_variable "$target")=--sysroot $sysroot -Clink-self-contained=no -Csymbol-mangling-version=v0 $(remapped "$here" "$target_folder") $(flags_of_target "$target") $(place_of_target "$target")" \
     "$zigbuild" zigbuild --jobs "$jobs" --manifest-path "$here/Cargo.toml" --release --target "$target" "$@"
 }
 
