@@ -15,7 +15,7 @@ impl Log for Stderr {
         if !self.enabled(record.metadata()) {
             return;
         }
-        let level = record.level().as_str().to_lowercase();
+        let level = record.level().as_str().to_ascii_lowercase();
         // One event is one line, whatever is in it. A log that cannot be written has nobody left to tell.
         let line = record.args().to_string().replace(['\n', '\r'], " ");
         let _unwritable = writeln!(std::io::stderr().lock(), "{level}: {line}");

@@ -37,7 +37,7 @@ impl Gateway {
             return Answer::Refused(Refusal::TooManyRequests { retry_after });
         }
         // Phones like to begin with a capital; made user names have none.
-        let username: Username = username.as_str().to_lowercase().parse().unwrap_or_else(|_| username.clone());
+        let username: Username = username.as_str().to_ascii_lowercase().parse().unwrap_or_else(|_| username.clone());
         let stranger = self.accounts.get(&username).filter(|account| !self.was_on(device, account)).map(|account| account.id);
         if let Some(Err(retry_after)) = stranger.map(|id| self.account_tries.check(id, now.monotonic)) {
             return Answer::Refused(Refusal::TooManyRequests { retry_after });

@@ -1,5 +1,6 @@
 //! The languages of the pages, and money, time and data as people of them read them. Pure.
 
+use super::head::quality;
 use super::top::TEXTS;
 use lango_core::units::{Bytes, Kbps, Seconds, Shillings};
 use serde_json::{Map, Value};
@@ -65,14 +66,13 @@ impl Languages {
     pub fn chosen(&self, asked: Option<&str>, accept_language: Option<&str>) -> usize {
         let by_code = |code: &str| self.position(code);
         let liked = || {
-            let mut best: Option<(usize, f32)> = None;
+            let mut best: Option<(usize, u16)> = None;
             for part in accept_language?.split(',') {
                 let mut fields = part.split(';');
                 let range = fields.next()?.trim();
-                let quality =
-                    fields.find_map(|field| field.trim().strip_prefix("q=")).map_or(1.0, |q| q.trim().parse::<f32>().unwrap_or(0.0));
+                let quality = fields.find_map(|field| field.trim().strip_prefix("q=")).map_or(1_000, |q| quality(q.trim()).unwrap_or(0));
                 if let Some(language) = by_code(range.split('-').next()?)
-                    && quality > best.map_or(0.0, |(_, best)| best)
+                    && quality > best.map_or(0, |(_, best)| best)
                 {
                     best = Some((language, quality));
                 }
@@ -241,6 +241,8 @@ mod tests {
             (None, Some("en-GB, sw;q=0.9"), "en"),
             (None, Some("fr;q=1, sw;q=0.2, en;q=0.1"), "sw"),
             (None, Some("fr, sw;q=0"), "en"),
+            (None, Some("sw;q=0.25, en;q=0.3"), "en"),
+            (None, Some("sw;q=.5, en;q=0.499"), "sw"),
             (None, Some(";;,,q=;"), "en"),
             (None, Some("SW"), "sw"),
             (Some("sw"), Some("en"), "sw"),

@@ -68,7 +68,7 @@ impl Why {
 impl Gateway {
     /// A login, which is answered at once or when a server has answered.
     pub(in crate::gateway) fn log_in(&mut self, ask: AskId, device: Mac, username: Username, password: Password, replace: bool, now: Now) {
-        let here = username.as_str().to_lowercase().parse().unwrap_or_else(|_| username.clone());
+        let here = username.as_str().to_ascii_lowercase().parse().unwrap_or_else(|_| username.clone());
         let known = self.accounts.get(&here).is_some_and(|account| !is_remote(&account.username));
         let roams = self.settings.radius.as_ref().map(|radius| radius.roaming);
         let answer = match (roams, known) {
