@@ -53,6 +53,8 @@ pub enum Sight {
 struct Shared {
     table: Table,
     socket: Socket,
+    /// Whether something was or may have been lost: all must be read anew, and until then the table is not gone by.
+    stale: bool,
 }
 
 /// Hears who comes and goes.
@@ -63,8 +65,6 @@ pub struct Neighbours {
     waiting: VecDeque<Sight>,
     /// How many more changes of port are told, and until when.
     ports: (u32, Instant),
-    /// Whether all must be read anew, because something was or may have been lost.
-    read_all: bool,
 }
 
 impl Neighbours {
@@ -75,10 +75,10 @@ impl Neighbours {
     /// When the kernel refuses.
     pub fn open(interfaces: &[String]) -> Result<Self, NetlinkError> {
         let events = Events::open(Family::Route, GROUPS)?;
-        let shared = Shared { table: Table::new(interfaces), socket: Socket::open(Family::Route)? };
+        let shared = Shared { table: Table::new(interfaces), socket: Socket::open(Family::Route)?, stale: false };
         let shared = Rc::new(RefCell::new(shared));
         shared.borrow_mut().read_all()?;
-        Ok(Self { shared, events: Some(events), waiting: VecDeque::new(), ports: (PORTS_A_SECOND, Instant::now()), read_all: false })
+        Ok(Self { shared, events: Some(events), waiting: VecDeque::new(), ports: (PORTS_A_SECOND, Instant::now()) })
     }
 
     /// Everybody that is known now. What [`Neighbours::next`] tells is what changes after.
@@ -114,6 +114,8 @@ impl Neighbours {
             if let Err(error) = self.wait().await {
                 log::warn!("neighbours: {error}; listening anew");
                 self.events = None;
+                // Whatever happens meanwhile is not heard.
+                self.shared.borrow_mut().stale = true;
                 tokio::time::sleep(AGAIN_AFTER).await;
             }
         }
@@ -122,25 +124,19 @@ impl Neighbours {
     async fn wait(&mut self) -> Result<(), NetlinkError> {
         let events = match &mut self.events {
             Some(events) => events,
-            None => {
-                // Whatever happened meanwhile was not heard.
-                self.read_all = true;
-                self.events.insert(Events::open(Family::Route, GROUPS)?)
-            }
+            None => self.events.insert(Events::open(Family::Route, GROUPS)?),
         };
-        if self.read_all {
-            let all = self.shared.borrow_mut().read_all()?;
+        if let Some(all) = self.shared.borrow_mut().read_if_stale()? {
             self.waiting.extend(all.into_iter().map(Sight::Neighbour));
-            self.read_all = false;
             return Ok(());
         }
         match events.next().await.map_err(|source| NetlinkError::Socket { doing: "receive from", source })? {
-            Heard::Overrun => self.read_all = true,
+            Heard::Overrun => self.shared.borrow_mut().stale = true,
             Heard::Datagram(datagram) => {
                 let mut shared = self.shared.borrow_mut();
                 for said in Messages::new(datagram).filter_map(Result::ok).filter_map(|m| read(&m).ok().flatten()) {
                     let followed = shared.table.hear(said);
-                    self.read_all |= followed.appeared;
+                    shared.stale |= followed.appeared;
                     self.waiting.extend(followed.events.into_iter().map(Sight::Neighbour));
                     let Some((mac, port)) = followed.port else { continue };
                     if self.ports.1.elapsed() >= Duration::from_secs(1) {
@@ -158,6 +154,16 @@ impl Neighbours {
 }
 
 impl Shared {
+    /// Reads all anew where that must be; then the table is gone by again.
+    fn read_if_stale(&mut self) -> Result<Option<Vec<NeighbourEvent>>, NetlinkError> {
+        if !self.stale {
+            return Ok(None);
+        }
+        let all = self.read_all()?;
+        self.stale = false;
+        Ok(Some(all))
+    }
+
     fn read_all(&mut self) -> Result<Vec<NeighbourEvent>, NetlinkError> {
         let each = |found: &mut Vec<Said>, message: &Message<'_>| -> Result<(), Malformed> {
             found.extend(read(message)?);
@@ -228,7 +234,7 @@ impl Cache {
     #[must_use]
     pub fn mac_of(&self, address: IpAddr) -> Option<Mac> {
         let address = address.to_canonical(); // a socket for both IPs shows IPv4 as ::ffff:a.b.c.d
-        let Shared { table, socket } = &mut *self.shared.borrow_mut();
+        let Shared { table, socket, .. } = &mut *self.shared.borrow_mut();
         let asked: Result<Vec<_>, _> = table.links().map(|index| ask(socket, index, address)).collect();
         match asked {
             Ok(answers) => agreed(answers.into_iter().flatten().map(|(mac, _)| mac)),
@@ -239,9 +245,11 @@ impl Cache {
         }
     }
 
-    /// The device that had this address when something was heard of it last: for what does no harm an event behind.
+    /// The device that had this address when something was heard of it last: for what does no harm an event behind. None, too, while events
+    /// cannot be heard: nobody could say how far behind that were.
     #[must_use]
     pub fn heard(&self, address: IpAddr) -> Option<Mac> {
-        self.shared.borrow().table.mac_of(address.to_canonical())
+        let shared = self.shared.borrow();
+        if shared.stale { None } else { shared.table.mac_of(address.to_canonical()) }
     }
 }
