@@ -23,6 +23,8 @@ impl Daemon {
         for what in start::only_at_start(&self.config, &config) {
             log::warn!("config: {what} changed; that takes effect when lango starts again");
         }
+        // What the portal sees of the configuration is new from here on, and the rules are only when they have been through it.
+        self.rules.settle(false);
         let old_https = self.config.https.clone();
         self.config = start::keep_what_only_starts(&self.config, config);
         self.renew_certificate(old_https);
