@@ -282,6 +282,14 @@ pub struct StartView {
     pub payments: bool,
 }
 
+impl StartView {
+    /// Whether nothing of it is the device's own: then everybody who has nothing sees the same.
+    #[must_use]
+    pub const fn is_common(&self) -> bool {
+        self.session.is_none() && self.latest.is_none() && self.used_up.is_none()
+    }
+}
+
 /// Why something cannot be done: the `code` of the contract's errors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[serde(tag = "code", rename_all = "snake_case")]

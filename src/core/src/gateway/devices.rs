@@ -142,11 +142,11 @@ impl Gateway {
     /// The price list, and whether payments are possible: all that the start page shows to a device for which there is nothing of its own.
     /// Where there is something, none: [`Request::Start`] tells what. It changes nothing, and what has not been stored yet is in it.
     #[must_use]
-    pub fn common_start(&self, device: Option<Mac>, now: Now) -> Option<(&[Package], bool)> {
-        let has_own = |device| {
-            self.account_online(device).is_some() || self.latest_payment(device, now).is_some() || self.used_up(device, now).is_some()
-        };
-        (!device.is_some_and(has_own)).then(|| (self.settings.packages.as_slice(), self.can_pay()))
+    pub fn common_start(&self, device: Mac, now: Now) -> Option<(&[Package], bool)> {
+        // Of what `StartView::is_common` looks at; the views themselves are not made for it.
+        let has_own =
+            self.account_online(device).is_some() || self.latest_payment(device, now).is_some() || self.used_up(device, now).is_some();
+        (!has_own).then(|| (self.settings.packages.as_slice(), self.can_pay()))
     }
 
     /// Who is online on an account may take its other devices offline; nobody else may.

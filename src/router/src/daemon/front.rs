@@ -41,7 +41,7 @@ impl Backend for Front {
         answer.await.unwrap_or(Answer::Refused(Refusal::NotStored))
     }
 
-    fn common_start<T>(&self, device: Option<Mac>, look: impl FnOnce(&[Package], bool) -> T) -> Option<T> {
+    fn common_start<T>(&self, device: Mac, look: impl FnOnce(&[Package], bool) -> T) -> Option<T> {
         self.rules.common_start(device, look)
     }
 

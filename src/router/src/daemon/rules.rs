@@ -47,7 +47,7 @@ impl Rules {
 
     /// What the start page shows to a device that has nothing of its own: `look` is told the packages, and whether payments are possible. None for
     /// other devices, and where the rules are not settled: then they must be asked.
-    pub fn common_start<T>(&self, device: Option<Mac>, look: impl FnOnce(&[Package], bool) -> T) -> Option<T> {
+    pub fn common_start<T>(&self, device: Mac, look: impl FnOnce(&[Package], bool) -> T) -> Option<T> {
         if !self.settled.get() {
             return None;
         }
@@ -67,20 +67,20 @@ mod tests {
         let text = "config gateway\n\toption name r1\n\toption lan br-lan\n\toption wan wan\nconfig package day\n\toption label day\n\toption price 50\n\
                     \toption minutes 1440\n";
         let settings = config::parse("lango", text.as_bytes()).unwrap().settings();
-        let (boot, device) = (clock::boot_id().unwrap(), Mac([2, 0, 0, 0, 0, 1]));
+        let (boot, device, other) = (clock::boot_id().unwrap(), Mac([2, 0, 0, 0, 0, 1]), Mac([2, 0, 0, 0, 0, 2]));
         let rules = Rules::new(Gateway::load(settings.clone(), Vec::new(), boot.clone(), clock::now()));
         let seen = |device| rules.common_start(device, |packages, payments| (packages.len(), payments));
-        assert_eq!(seen(Some(device)), None, "nothing is taken over yet");
+        assert_eq!(seen(device), None, "nothing is taken over yet");
         rules.settle(true);
-        assert_eq!((seen(Some(device)), seen(None)), (Some((1, false)), Some((1, false))));
+        assert_eq!((seen(device), seen(other)), (Some((1, false)), Some((1, false))));
         rules.settle(false);
         rules.handle(Input::Neighbour { mac: device, address: "10.0.0.2".parse().unwrap(), present: true }).unwrap();
         let wanted = rules.handle(Input::Ask(AskId(1), Request::Grant { device, package: "day".parse().unwrap() })).unwrap();
         assert!(wanted.iter().any(|effect| matches!(effect, Effect::Persist(_))));
-        assert_eq!((seen(Some(device)), seen(None)), (None, None), "it is not stored yet");
+        assert_eq!((seen(device), seen(other)), (None, None), "it is not stored yet");
         rules.settle(true);
-        assert_eq!((seen(Some(device)), seen(None)), (None, Some((1, false))), "it has something of its own");
+        assert_eq!((seen(device), seen(other)), (None, Some((1, false))), "it has something of its own");
         rules.replace(Gateway::load(settings, Vec::new(), boot, clock::now()));
-        assert_eq!(seen(Some(device)), Some((1, false)));
+        assert_eq!(seen(device), Some((1, false)));
     }
 }

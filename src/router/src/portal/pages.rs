@@ -78,7 +78,7 @@ impl<B: Backend> Desk<B> {
     pub(super) fn kept_start(&self, head: &Head, spoken: (usize, bool), peer: IpAddr, close: bool) -> Option<Rc<[u8]>> {
         let device = self.backend.device_heard(peer)?;
         let sight = sight(head, spoken, true, close);
-        self.backend.common_start(Some(device), |packages, payments| self.kept().page(sight, packages, payments))?
+        self.backend.common_start(device, |packages, payments| self.kept().page(sight, packages, payments))?
     }
 
     /// In which language somebody reads, with the config as it is now: its place, and whether a link chose it.
@@ -95,12 +95,12 @@ impl<B: Backend> Desk<B> {
         };
         // Nothing is waited for from here on: what is kept is of the config that the page was made with.
         let sight = sight(head, self.spoken_by(head), device.is_some(), close);
-        let has_own = start.session.is_some() || start.latest.is_some() || start.used_up.is_some();
-        if let (false, Some(page)) = (has_own, self.kept().page(sight, &start.packages, start.payments)) {
+        let common = start.is_common();
+        if let (true, Some(page)) = (common, self.kept().page(sight, &start.packages, start.payments)) {
             return page;
         }
         let page: Rc<[u8]> = start_page(&self.visit_start(head), head, device.is_some(), &start).wire(close).into();
-        if !has_own {
+        if common {
             self.kept().keep(sight, start.packages, start.payments, page.clone());
         }
         page

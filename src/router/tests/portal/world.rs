@@ -349,14 +349,14 @@ impl Backend for Handle {
         }
         self.0.answer(request)
     }
-    fn common_start<T>(&self, device: Option<Mac>, look: impl FnOnce(&[Package], bool) -> T) -> Option<T> {
+    fn common_start<T>(&self, device: Mac, look: impl FnOnce(&[Package], bool) -> T) -> Option<T> {
         let shop = &self.0;
         let has_own = |device| {
             shop.sessions.borrow().contains_key(&device)
                 || shop.payments.borrow().iter().any(|(owner, _)| *owner == device)
                 || shop.used_up.borrow().contains_key(&device)
         };
-        let asks = shop.unsettled.get() || shop.refuses.get().is_some() || shop.panics.get() || device.is_some_and(has_own);
+        let asks = shop.unsettled.get() || shop.refuses.get().is_some() || shop.panics.get() || has_own(device);
         (!asks).then(|| look(&shop.packages.borrow(), shop.online.get()))
     }
     fn device_heard(&self, address: IpAddr) -> Option<Mac> {

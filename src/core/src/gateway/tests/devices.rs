@@ -300,8 +300,11 @@ fn the_start_page_is_told_in_one_what_each_question_is() {
             assert_eq!(Answer::Packages(start.packages.clone()), world.ask(Request::Packages));
             let Answer::Status(status) = world.ask(Request::Status) else { panic!("no status") };
             assert_eq!(start.payments, status.payments);
-            let common = world.gateway.common_start(device, world.now()).map(|(packages, payments)| (packages.to_vec(), payments));
-            assert_eq!(common, (device != Some(ALICE)).then(|| (start.packages.clone(), start.payments)));
+            if let Some(device) = device {
+                let common = world.gateway.common_start(device, world.now()).map(|(packages, payments)| (packages.to_vec(), payments));
+                assert_eq!(common, start.is_common().then(|| (start.packages.clone(), start.payments)));
+                assert_eq!(common.is_none(), device == ALICE);
+            }
             let Some(device) = device else {
                 assert_eq!((start.session, start.latest, start.used_up), (None, None, None));
                 continue;
@@ -311,4 +314,35 @@ fn the_start_page_is_told_in_one_what_each_question_is() {
             assert_eq!(Answer::LatestPayment(start.latest), world.ask(Request::LatestPayment { device }));
         }
     }
+}
+
+#[test]
+fn what_everybody_sees_is_told_of_nobody_who_has_something_of_its_own() {
+    // What it has: a session, a payment that is worth telling of, a package that is used up; then whether it sees what everybody does.
+    let seen = |world: &mut World| {
+        let Answer::Start(start) = world.ask(Request::Start { device: Some(ALICE) }) else { panic!("no start") };
+        let common = world.gateway.common_start(ALICE, world.now()).is_some();
+        assert_eq!(common, start.is_common(), "{start:?}");
+        (start.session.is_some(), start.latest.is_some(), start.used_up.is_some(), common)
+    };
+    let mut world = World::ready();
+    assert_eq!(seen(&mut world), (false, false, false, true), "it has nothing");
+    let order = world.pay(ALICE, "hour");
+    assert_eq!(seen(&mut world), (false, true, false, false), "its prompt is out");
+    world.failed(&order, ALICE, crate::message::Reason::Cancelled);
+    assert_eq!(seen(&mut world), (false, true, false, false), "it is told why it failed");
+    world.pass(24 * 60 * 60 * 1_000);
+    world.step(Input::Tick);
+    assert_eq!(seen(&mut world), (false, false, false, true), "that is long ago");
+    let view = world.buys(ALICE, "hour", "NLJ7RT61SV");
+    assert_eq!(seen(&mut world), (true, true, false, false), "it is online, and its payment is fresh");
+    world.pass(30 * 60 * 1_000);
+    world.step(Input::Tick);
+    assert_eq!(seen(&mut world), (true, false, false, false), "it is online, and what it paid is no news");
+    world.ask(Request::Logout { device: ALICE });
+    assert_eq!(seen(&mut world), (false, false, false, true), "it is offline, and something is left");
+    world.login(ALICE, &view);
+    world.pass(60 * 60 * 1_000);
+    world.step(Input::Tick);
+    assert_eq!(seen(&mut world), (false, false, true, false), "all is used up");
 }
