@@ -80,7 +80,7 @@ pub trait Backend: 'static {
     /// What the start page shows to a device that has nothing of its own: `look` is told the packages, and whether payments are possible.
     /// It is as true as what [`Backend::ask`] would say now, and not waited for. None for other devices, and where it cannot be told at this
     /// moment: then [`Request::Start`] tells. A backend that always has to be asked says none.
-    fn common_start<T>(&self, _device: Option<Mac>, _look: impl FnOnce(&[Package], bool) -> T) -> Option<T> {
+    fn common_start<T>(&self, _device: Mac, _look: impl FnOnce(&[Package], bool) -> T) -> Option<T> {
         None
     }
     /// The device that has this address on the customers' LAN; none where no neighbour has it.
@@ -287,12 +287,18 @@ impl<B: Backend> Portal<B> {
                         Some(_) => (true, self.line(State::Agreeing)),
                         None => (false, self.line(State::Waiting)),
                     };
-                    let Some(guest) = self.crowd.enter(who, line.clone(), secure) else { continue };
+                    let Some(guest) = self.crowd.enter(who, line.clone(), secure) else {
+                        if secure {
+                            self.pace.borrow_mut().give_back(who);
+                        }
+                        continue;
+                    };
                     let portal = self.clone();
                     tokio::task::spawn_local(async move {
                         // In a box: the task itself is moved again and again while it is made and when it ends.
+                        let idle = portal.desk.config().limits.idle;
                         let mut conversation = Box::pin(portal.connection(stream, peer, tls, line.clone()));
-                        until_over(&line, portal.limits.idle, conversation.as_mut()).await;
+                        until_over(&line, idle, conversation.as_mut()).await;
                         drop(guest);
                     });
                 }

@@ -48,6 +48,13 @@ impl Pace {
         Some(now + wait)
     }
 
+    /// The last one that was given to it was not begun.
+    pub fn give_back(&mut self, who: Who) {
+        if let Some(whole) = self.whole_at.get_mut(&who) {
+            *whole -= self.every;
+        }
+    }
+
     fn forget(&mut self, now: Instant) {
         self.whole_at.retain(|_, whole| *whole > now);
         if self.whole_at.len() >= REMEMBERED
@@ -102,6 +109,20 @@ mod tests {
             let turn = pace.turn(device(who), now).map(|turn| turn.duration_since(now).as_millis());
             assert_eq!(turn, waits, "device {who} at {at}");
         }
+    }
+
+    #[test]
+    fn a_turn_that_was_not_begun_is_had_again() {
+        let (mut pace, now) = (pace(1), Instant::now());
+        for _ in 0..9 {
+            assert_eq!(pace.turn(device(1), now), Some(now));
+            pace.give_back(device(1));
+        }
+        assert_eq!(pace.turn(device(1), now), Some(now));
+        assert_ne!(pace.turn(device(1), now), Some(now), "this one was begun");
+        pace.give_back(device(2));
+        assert_eq!(pace.turn(device(2), now), Some(now), "who had none has no more for it");
+        assert_ne!(pace.turn(device(2), now), Some(now));
     }
 
     #[test]
