@@ -144,13 +144,14 @@ fn who_gives_way(all: &BTreeMap<u64, Entry>, among: impl Fn(&Entry) -> bool) -> 
 }
 
 /// Which connection of a device goes for a new one of the same device: one that has its last answer and is only not closed yet, for a
-/// phone that asks for the next thing at once has done nothing wrong; else the oldest on which no request has arrived yet, as those are that a
-/// browser keeps in stock; else the oldest stream of events. Never one that is being answered.
+/// phone that asks for the next thing at once has done nothing wrong; else the oldest on which nothing of a request has arrived yet, as those are
+/// that a browser keeps in stock; else the oldest stream of events, and then the oldest on which a request is arriving. Never one that is being answered.
 fn who_of_its_own(all: &BTreeMap<u64, Entry>, who: Who) -> Option<u64> {
     let worth = |line: &Line| match line.state() {
         State::Leaving => Some(0),
         State::Agreeing | State::Waiting => Some(1),
         State::Streaming => Some(2),
+        State::Arriving => Some(3),
         State::Answering => None,
     };
     let own = all.iter().filter(|(_, other)| other.who == who);
@@ -160,7 +161,7 @@ fn who_of_its_own(all: &BTreeMap<u64, Entry>, who: Who) -> Option<u64> {
 fn may_be_cut(line: &Line) -> bool {
     match line.state() {
         State::Leaving | State::Streaming => true,
-        State::Agreeing | State::Waiting => line.begun().elapsed() >= FRESH,
+        State::Agreeing | State::Waiting | State::Arriving => line.begun().elapsed() >= FRESH,
         State::Answering => false,
     }
 }
@@ -224,7 +225,7 @@ mod tests {
 
     #[test]
     fn a_device_s_own_idle_connection_gives_way_to_its_new_one() {
-        use State::{Agreeing, Answering, Leaving, Streaming, Waiting};
+        use State::{Agreeing, Answering, Arriving, Leaving, Streaming, Waiting};
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         runtime.block_on(async {
             // A device's connections in the order in which they began, and which of them is cut for its next one.
@@ -236,6 +237,9 @@ mod tests {
                 (&[Streaming, Waiting, Agreeing], Some(1)),
                 (&[Agreeing, Waiting, Streaming], Some(0)),
                 (&[Answering, Streaming, Streaming], Some(1)),
+                (&[Arriving, Streaming, Waiting], Some(2)),
+                (&[Arriving, Arriving, Streaming], Some(2)),
+                (&[Answering, Arriving, Arriving], Some(1)),
                 (&[Answering, Answering, Answering], None),
             ] {
                 let crowd = crowd(9, states.len(), 9);
@@ -262,7 +266,7 @@ mod tests {
 
     #[test]
     fn who_has_most_gives_way_first() {
-        use State::{Agreeing, Answering, Leaving, Streaming, Waiting};
+        use State::{Agreeing, Answering, Arriving, Leaving, Streaming, Waiting};
         // Connections in the order in which they came, which of them is cut for one more, and which for one more over HTTPS.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         runtime.block_on(async {
@@ -274,6 +278,7 @@ mod tests {
                 (&[(A, Waiting, true), (B, Waiting, true), (C, Waiting, false)], 0, 0),
                 (&[(A, Answering, false), (A, Answering, false), (B, Waiting, true)], 2, 2),
                 (&[(A, Leaving, true), (B, Agreeing, true), (C, Waiting, false)], 1, 1),
+                (&[(A, Arriving, true), (B, Streaming, false), (C, Waiting, true)], 2, 2),
             ] {
                 let secure = guests.iter().filter(|(_, _, secure)| *secure).count();
                 for (more_secure, cut) in [(false, gone), (true, gone_of_secure)] {

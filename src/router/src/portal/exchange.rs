@@ -66,11 +66,14 @@ where
         let mut looked_at = 0;
         let read = match whole(&desk, &inbox, &mut looked_at) {
             Some(read) => read,
-            None => match Box::pin(timeout(limits.read, request(stream, &mut inbox, &mut looked_at, limits))).await {
-                Ok(Some(read)) => read,
-                Ok(None) => return,
-                Err(_) => Err(Problem::TOO_SLOW),
-            },
+            None => {
+                line.is_now(State::Arriving);
+                match Box::pin(timeout(limits.read, request(stream, &mut inbox, &mut looked_at, limits))).await {
+                    Ok(Some(read)) => read,
+                    Ok(None) => return,
+                    Err(_) => Err(Problem::TOO_SLOW),
+                }
+            }
         };
         line.is_now(State::Answering);
         let (asked, length) = match read {

@@ -28,8 +28,10 @@ pub enum State {
     Agreeing,
     /// It has its last answer.
     Leaving,
-    /// Its next request has not arrived yet, or not all of it.
+    /// Nothing of its next request has arrived yet.
     Waiting,
+    /// A part of its next request has arrived.
+    Arriving,
     /// Events are sent on it. Whoever loses them asks by polling.
     Streaming,
     /// A request of its is being answered.
