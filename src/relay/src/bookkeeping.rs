@@ -95,7 +95,7 @@ fn line(at: Wall, payment: &Payment, reversals: &[Reversal]) -> [String; 10] {
         payment.router.to_string(),
         payment.order.to_string(),
         payment.package.to_string(),
-        payment.amount.to_string(),
+        payment.arrived().to_string(),
         payment.phone.digits(),
         status(payment.state).to_owned(),
         text(&payment.receipt),

@@ -7,7 +7,7 @@ use crate::daraja::wire::{Push, description, read_callback, reference};
 use crate::ledger::{Change, Heard, Key, Ledger, Message, Sequences, Stage, StoredCallback, is_collision};
 use crate::mqtt::{Publisher, down_topic};
 use crate::payment::till::{self, Told};
-use crate::payment::{Action, Callback, Event, Payment, PushAnswer, SECOND_RECEIPT, State, Step, Verdict};
+use crate::payment::{Action, Callback, Event, Payment, PushAnswer, RECEIPT_TAKEN, SECOND_RECEIPT, State, Step, Verdict};
 use crate::radius::Radius;
 use crate::secret;
 use crate::signer::Signer;
@@ -141,7 +141,7 @@ impl Engine {
             match till::by_query(&before, &near) {
                 Told::Alone => {}
                 Told::As(deposit) => {
-                    step = before.paid_with(deposit.receipt.clone(), now);
+                    step = before.paid_with(deposit.receipt.clone(), deposit.amount, now);
                     by_hand = Some(deposit.clone());
                 }
                 Told::InDoubt(why) => step = before.in_doubt(why, now),
@@ -154,11 +154,17 @@ impl Engine {
         {
             step = before.in_doubt("its money came as paid by hand, and went back to its payer", now);
         }
-        if step.verdict == Verdict::Mismatch(SECOND_RECEIPT)
-            && let Event::Callback(callback) = &event
-            && hold_apart(&mut change, callback, &before, now).await?
-        {
-            step = Step::nothing(&before, Verdict::Taken);
+        if let Event::Callback(callback) = &event {
+            match step.verdict {
+                Verdict::Mismatch(SECOND_RECEIPT) if hold_apart(&mut change, callback, &before, now).await? => {
+                    step = Step::nothing(&before, Verdict::Taken);
+                }
+                Verdict::Mismatch(RECEIPT_TAKEN) => {
+                    let whose = whose_receipt(&mut change, callback).await?;
+                    step.payment.flag = step.payment.flag.map(|flag| format!("{flag}: {whose}"));
+                }
+                _ => {}
+            }
         }
         // What was heard is in the history even where it changes nothing; that a time came is nobody's word.
         if step.payment != before || event != Event::Due {
@@ -333,10 +339,24 @@ impl Engine {
     }
 }
 
-/// A payment got its receipt by number, amount and time, and its own callback says another one: then what it got was other money, and
-/// this is money that is still to be placed. `false`: it is not so.
+/// Whose the receipt is that a callback named for another payment, for the operator.
+async fn whose_receipt(change: &mut Change, callback: &Callback) -> anyhow::Result<String> {
+    let Some(receipt) = &callback.receipt else { return Ok("nobody's".to_owned()) };
+    if let Some(owner) = change.receipt_owner(receipt).await? {
+        return Ok(format!("it is payment {owner}"));
+    }
+    let deposit = change.deposit(receipt).await?;
+    Ok(match deposit.and_then(|deposit| deposit.router.map(|router| (router, deposit.order))) {
+        Some((router, Some(order))) => format!("it is payment {router}/{order}"),
+        Some((router, None)) => format!("router {router} has it as paid by hand"),
+        None => "it is money by hand".to_owned(),
+    })
+}
+
+/// Money under a receipt that is not the one its payment has. Where the payment got that one by number, amount and time, that was other
+/// money, and this is still to be placed: `true`. Else it waits for the operator.
 async fn hold_apart(change: &mut Change, callback: &Callback, payment: &Payment, now: Wall) -> anyhow::Result<bool> {
-    let Some(receipt) = callback.receipt.clone() else { return Ok(false) };
+    let (Some(receipt), Some(amount)) = (callback.receipt.clone(), callback.amount) else { return Ok(false) };
     if change.receipt_in_books(&receipt).await? {
         return Ok(false);
     }
@@ -344,14 +364,20 @@ async fn hold_apart(change: &mut Change, callback: &Callback, payment: &Payment,
         Some(known) => change.deposit(known).await?.is_some_and(|deposit| deposit.order.as_ref() == Some(&payment.order)),
         None => false,
     };
-    if !by_hand && !change.was_confirmed(&payment.key()).await? {
-        return Ok(false);
-    }
+    let placed = by_hand || change.was_confirmed(&payment.key()).await?;
     if change.deposit(&receipt).await?.is_none() {
-        let deposit = till::more_money(payment, receipt, callback.completed_at, now);
+        let mut deposit = till::more_money(payment, receipt, amount, callback.completed_at, now);
+        if !placed {
+            deposit.stage = Stage::Waiting;
+            deposit.due = None;
+            deposit.note = Some(format!("a second receipt for payment {}, which is paid", payment.key()));
+        }
         change.add_deposit(&deposit).await?;
+        if !placed {
+            change.book_deposit(&deposit, now).await?;
+        }
     }
-    Ok(true)
+    Ok(placed)
 }
 
 /// The event's name in the history.

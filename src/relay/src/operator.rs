@@ -104,7 +104,7 @@ async fn money(ledger: &Ledger, receipt: &Receipt) -> anyhow::Result<Money> {
             let known = payment.mpesa_receipt.map_or_else(|| "M-Pesa's own statement has it".to_owned(), |known| format!("it is {known}"));
             return Err(Misused(format!("{receipt} is a stand-in, which M-Pesa does not know: give M-Pesa's own receipt ({known})")).into());
         }
-        return Ok(Money { amount: payment.amount, told: Some(Key { router: payment.router, order: payment.order }) });
+        return Ok(Money { amount: payment.arrived(), told: Some(Key { router: payment.router, order: payment.order }) });
     }
     match ledger.deposit(receipt).await? {
         Some(deposit) if deposit.stage == Stage::Held => {

@@ -48,6 +48,7 @@ impl Engine {
         if let Some(payment) = self.ledger.payment_with_receipt(&query.receipt).await? {
             let lately = payment.decided_at.is_some_and(|at| now.0.saturating_sub(at.0) <= SERVED_AGAIN);
             let mine = payment.router == *router && payment.phone == query.phone && payment.state == State::Paid && lately;
+            let amount = payment.arrived();
             return Ok(match payment.receipt.filter(|_| mine) {
                 Some(receipt) => Found::Payment(PaidOrder {
                     order: payment.order,
@@ -55,7 +56,7 @@ impl Engine {
                     device: payment.device,
                     phone: payment.phone,
                     receipt,
-                    amount: payment.amount,
+                    amount,
                 }),
                 None => Found::Unknown,
             });

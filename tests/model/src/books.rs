@@ -185,7 +185,7 @@ impl Books {
             match till::by_query(&before, &near) {
                 Told::Alone => {}
                 Told::As(deposit) => {
-                    step = before.paid_with(deposit.receipt.clone(), now);
+                    step = before.paid_with(deposit.receipt.clone(), deposit.amount, now);
                     by_hand = Some(deposit.clone());
                 }
                 Told::InDoubt(why) => step = before.in_doubt(why, now),
@@ -217,7 +217,7 @@ impl Books {
         for action in &step.actions {
             match action {
                 Action::Book(receipt) => {
-                    let entry = Entry { key: Some(key.clone()), router: Some(key.router.clone()), amount: after.amount };
+                    let entry = Entry { key: Some(key.clone()), router: Some(key.router.clone()), amount: after.arrived() };
                     if self.money.insert(receipt.clone(), entry).is_some() {
                         return Err(format!("{key}: money that is in the books already"));
                     }
@@ -260,7 +260,7 @@ impl Books {
         if !by_hand && !self.confirmed.contains(&payment.key()) {
             return false;
         }
-        self.deposits.entry(receipt.clone()).or_insert_with(|| till::more_money(payment, receipt, None, now));
+        self.deposits.entry(receipt.clone()).or_insert_with(|| till::more_money(payment, receipt, payment.amount, None, now));
         true
     }
 

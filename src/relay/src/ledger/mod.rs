@@ -46,7 +46,7 @@ struct Step {
     postgres: &'static str,
 }
 
-const STEPS: [Step; 6] = [
+const STEPS: [Step; 7] = [
     Step {
         version: 2,
         common: include_str!("schema.sql"),
@@ -64,6 +64,7 @@ const STEPS: [Step; 6] = [
     Step { version: 5, common: include_str!("schema_5.sql"), sqlite: "", postgres: "" },
     Step { version: 6, common: include_str!("schema_6.sql"), sqlite: "", postgres: "" },
     Step { version: 7, common: include_str!("schema_7.sql"), sqlite: "", postgres: "" },
+    Step { version: 8, common: include_str!("schema_8.sql"), sqlite: "", postgres: "" },
 ];
 /// The first version that a later program can build on.
 const SCHEMA_FIRST: i64 = STEPS[0].version;

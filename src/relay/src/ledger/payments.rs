@@ -88,6 +88,7 @@ pub(super) fn payment(row: &AnyRow) -> anyhow::Result<Payment> {
         package: parsed(row, "package")?,
         label: row.try_get("label")?,
         amount: Shillings(unsigned(row, "amount")?),
+        paid: row.try_get::<Option<i64>, _>("paid")?.and_then(|paid| u64::try_from(paid).ok()).map(Shillings),
         phone: parsed(row, "phone")?,
         device: parsed(row, "device")?,
         asked_at: wall(row, "asked_at")?,
@@ -260,7 +261,7 @@ impl Change {
     pub async fn save(&mut self, payment: &Payment, revision: i64) -> anyhow::Result<bool> {
         let done = sqlx::query(
             "UPDATE payments SET revision = $4, state = $5, reason = $6, prompted_at = $7, checkout = $8, tries = $9, due = $10, code = $11,
-             receipt = $12, mpesa_receipt = $13, decided_at = $14, flag = $15
+             receipt = $12, mpesa_receipt = $13, decided_at = $14, flag = $15, paid = $16
              WHERE router = $1 AND order_id = $2 AND revision = $3",
         )
         .bind(payment.router.as_str())
@@ -278,6 +279,7 @@ impl Change {
         .bind(payment.mpesa_receipt.as_ref().map(Receipt::as_str))
         .bind(payment.decided_at.map(to_db))
         .bind(payment.flag.as_deref())
+        .bind(payment.paid.map(|paid| i64::try_from(paid.0)).transpose().context("an amount beyond all amounts")?)
         .execute(&mut *self.tx)
         .await?;
         Ok(done.rows_affected() == 1)
@@ -345,11 +347,16 @@ impl Change {
     /// # Errors
     /// When the ledger cannot be read.
     pub async fn receipt_taken(&mut self, receipt: &Receipt, key: &Key) -> anyhow::Result<bool> {
+        Ok(self.receipt_owner(receipt).await?.is_some_and(|owner| owner != *key))
+    }
+
+    /// The payment for which M-Pesa's `receipt` is in the books.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub async fn receipt_owner(&mut self, receipt: &Receipt) -> anyhow::Result<Option<Key>> {
         let owner = sqlx::query("SELECT l.router, l.order_id FROM receipts r JOIN ledger l ON l.receipt = r.entry WHERE r.receipt = $1");
-        match owner.bind(receipt.as_str()).fetch_optional(&mut *self.tx).await? {
-            Some(row) => Ok(self::key(&row)? != *key),
-            None => Ok(false),
-        }
+        owner.bind(receipt.as_str()).fetch_optional(&mut *self.tx).await?.as_ref().map(self::key).transpose()
     }
 
     /// Enters money that arrived, under the receipt that the router is told; `completed_at` is when it moved, where M-Pesa
@@ -367,7 +374,7 @@ impl Change {
         .bind(payment.order.as_str())
         .bind(payment.phone.digits())
         .bind(payment.package.as_str())
-        .bind(i64::try_from(payment.amount.0).context("an amount beyond all amounts")?)
+        .bind(i64::try_from(payment.arrived().0).context("an amount beyond all amounts")?)
         .bind(if named { "callback" } else { "query" })
         .bind(to_db(now))
         .execute(&mut *self.tx)

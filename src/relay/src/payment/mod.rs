@@ -13,6 +13,8 @@ use lango_core::units::{Mac, Msisdn, OrderId, PackageId, Receipt, RouterName, Sh
 
 /// What is said of a callback whose receipt is not the one that the payment has.
 pub const SECOND_RECEIPT: &str = "a second receipt for a payment that is paid";
+/// What is said of a callback whose receipt is in the books for somebody else's money.
+pub const RECEIPT_TAKEN: &str = "the receipt is another payment's";
 
 /// Where a payment stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +48,8 @@ pub struct Payment {
     pub label: String,
     /// What was asked for.
     pub amount: Shillings,
+    /// What arrived, once that is known.
+    pub paid: Option<Shillings>,
     /// Who pays.
     pub phone: Msisdn,
     /// The paying device.
@@ -208,6 +212,12 @@ impl Payment {
         Wall(self.asked_at.0.saturating_add(REQUEST_FRESH_FOR))
     }
 
+    /// What arrived; before that is known, what was asked for.
+    #[must_use]
+    pub fn arrived(&self) -> Shillings {
+        self.paid.unwrap_or(self.amount)
+    }
+
     /// What the router is told.
     #[must_use]
     pub fn update(&self, outcome: Outcome) -> PaymentUpdate {
@@ -251,7 +261,7 @@ impl Payment {
                 _ => self.give_up(now),
             },
             State::Confirmed => match self.stand_in_receipt() {
-                Some(receipt) => self.pay(receipt, None, now),
+                Some(receipt) => self.pay(receipt, None, self.amount, now),
                 None => self.give_up(now),
             },
             State::Prompted | State::NeedsReview => {
@@ -305,34 +315,39 @@ impl Payment {
 
     fn on_callback(&self, callback: &Callback, now: Wall) -> Step {
         if self.prompted_at.is_none() {
-            return self.distrust("nobody was prompted yet", now);
+            return self.disbelieve("nobody was prompted yet", callback, now);
         }
         // The push's own answer is the better witness: where it has told the id, no other payment's claim counts.
         let foreign = self.checkout.as_ref().map_or(callback.request_taken, |known| *known != callback.checkout);
         if foreign {
-            return self.distrust("the request id is another payment's", now);
+            return self.disbelieve("the request id is another payment's", callback, now);
         }
         if callback.foreign_shortcode {
-            return self.distrust("the shortcode is not ours", now);
+            return self.disbelieve("the shortcode is not ours", callback, now);
         }
         let mut known = self.clone();
         known.checkout = Some(callback.checkout.clone());
         match meaning(&callback.code) {
             Meaning::Success => {
-                if callback.amount != Some(self.amount) {
-                    return self.distrust("the amount is not the one asked for", now);
-                }
-                let Some(receipt) = callback.receipt.clone() else { return self.distrust("it has no receipt", now) };
+                // Another amount than was asked for is money as well: what it is worth is its router's to say, as of all money.
+                let Some(amount) = callback.amount.filter(|amount| !amount.is_zero()) else {
+                    return self.disbelieve("it names no amount in whole shillings", callback, now);
+                };
+                let Some(receipt) = callback.receipt.clone() else { return self.disbelieve("it has no receipt", callback, now) };
                 if callback.receipt_taken {
-                    return self.distrust("the receipt is another payment's", now);
+                    return self.disbelieve(RECEIPT_TAKEN, callback, now);
                 }
                 if callback.deposited && self.state != State::Paid {
-                    return known.paid_with(receipt, now);
+                    return known.paid_with(receipt, amount, now);
                 }
                 if callback.deposited && self.mpesa_receipt.is_none() {
-                    return self.distrust("its money is in the books as paid by hand, too", now);
+                    return self.disbelieve("its money is in the books as paid by hand, too", callback, now);
                 }
-                known.money_confirmed(receipt, now)
+                match &self.mpesa_receipt {
+                    Some(known) if *known != receipt => self.disbelieve(SECOND_RECEIPT, callback, now),
+                    Some(_) if self.arrived() != amount => self.disbelieve("its receipt came with another amount before", callback, now),
+                    _ => known.money_confirmed(receipt, amount, now),
+                }
             }
             Meaning::Failure(reason) => match self.state {
                 State::Paid | State::Confirmed | State::Failed(_) => Step::nothing(self, Verdict::Known),
@@ -360,22 +375,39 @@ impl Payment {
             // Somebody paid once more by hand: other money, and not this payment's.
             return Step::nothing(self, Verdict::Known);
         }
-        self.money_confirmed(receipt.clone(), now)
+        self.money_confirmed(receipt.clone(), *amount, now)
     }
 
-    fn money_confirmed(&self, receipt: Receipt, now: Wall) -> Step {
+    fn money_confirmed(&self, receipt: Receipt, amount: Shillings, now: Wall) -> Step {
         if self.state != State::Paid {
-            return self.pay(receipt.clone(), Some(receipt), now);
+            return self.pay(receipt.clone(), Some(receipt), amount, now);
         }
-        match &self.mpesa_receipt {
-            Some(known) if *known == receipt => Step::nothing(self, Verdict::Known),
-            Some(_) => self.distrust(SECOND_RECEIPT, now),
-            None => {
-                // A query was quicker and had no receipt. The router keeps the stand-in: two receipts would be served twice.
-                let mut next = self.clone();
-                next.mpesa_receipt = Some(receipt.clone());
-                Step::taken(next, vec![Action::NameReceipt(receipt)])
-            }
+        if self.mpesa_receipt.is_some() {
+            return Step::nothing(self, Verdict::Known);
+        }
+        // A query was quicker and had no receipt. The router keeps the stand-in: two receipts would be served twice.
+        let mut next = self.clone();
+        if amount != self.arrived() {
+            let before = self.arrived();
+            next.flag = Some(format!("KSh {amount} came, and KSh {before} were served and are in the books: only a query had told of it"));
+        }
+        next.mpesa_receipt = Some(receipt.clone());
+        next.paid = Some(amount);
+        Step::taken(next, vec![Action::NameReceipt(receipt)])
+    }
+
+    /// What an operator is to know of another sum than the one that was asked for. Whether it is enough the router says, by its prices.
+    fn difference(&self, amount: Shillings) -> Option<String> {
+        let asked = self.amount;
+        match amount.cmp(&asked) {
+            std::cmp::Ordering::Equal => None,
+            std::cmp::Ordering::Less => Some(format!(
+                "KSh {amount} came, and KSh {asked} were asked for: what is too little waits on the router (`lango payments`, `lango serve`)"
+            )),
+            std::cmp::Ordering::Greater => Some(format!(
+                "KSh {amount} came, and KSh {asked} were asked for: served as asked, KSh {} are too much",
+                amount.minus(asked)
+            )),
         }
     }
 
@@ -390,7 +422,7 @@ impl Payment {
                 Step::taken(next, Vec::new())
             }
             (Meaning::Success, _) => match self.stand_in_receipt() {
-                Some(receipt) => next.pay(receipt, None, now),
+                Some(receipt) => next.pay(receipt, None, self.amount, now),
                 None => Step::nothing(self, Verdict::Known),
             },
             (Meaning::Failure(reason), State::Prompted | State::NeedsReview) => next.fail(reason, next.code.clone(), now),
@@ -407,22 +439,24 @@ impl Payment {
     }
 
     /// The money is here: the one way into [`State::Paid`].
-    fn pay(&self, receipt: Receipt, mpesa_receipt: Option<Receipt>, now: Wall) -> Step {
+    fn pay(&self, receipt: Receipt, mpesa_receipt: Option<Receipt>, amount: Shillings, now: Wall) -> Step {
         let mut next = self.clone();
         next.state = State::Paid;
+        next.paid = Some(amount);
+        next.flag = self.difference(amount).or(next.flag);
         next.code = Some("0".to_owned());
         next.receipt = Some(receipt.clone());
         next.mpesa_receipt = mpesa_receipt;
         next.decided_at = Some(now);
         next.due = None;
-        let told = Outcome::Paid { receipt: receipt.clone(), amount: self.amount };
+        let told = Outcome::Paid { receipt: receipt.clone(), amount };
         Step::taken(next, vec![Action::Book(receipt), Action::Tell(told)])
     }
 
     /// The money is here, and in the books as paid by hand: its router may have been told of it, and not yet whose prompt it was.
     #[must_use]
-    pub fn paid_with(&self, receipt: Receipt, now: Wall) -> Step {
-        let mut step = self.pay(receipt.clone(), Some(receipt), now);
+    pub fn paid_with(&self, receipt: Receipt, amount: Shillings, now: Wall) -> Step {
+        let mut step = self.pay(receipt.clone(), Some(receipt), amount, now);
         step.actions.retain(|action| !matches!(action, Action::Book(_)));
         step
     }
@@ -464,6 +498,18 @@ impl Payment {
             next.due = Some(sooner(self.due, schedule::soon(now)));
         }
         Step { payment: next, actions: Vec::new(), verdict: Verdict::Mismatch(what) }
+    }
+
+    /// As [`Payment::distrust`]; what money a callback told of is shown, too.
+    fn disbelieve(&self, what: &'static str, callback: &Callback, now: Wall) -> Step {
+        let mut step = self.distrust(what, now);
+        if meaning(&callback.code) == Meaning::Success {
+            let receipt = callback.receipt.as_ref().map(|receipt| format!("receipt {receipt}"));
+            let amount = callback.amount.map(|amount| format!("KSh {amount}"));
+            let told: Vec<String> = receipt.into_iter().chain(amount).collect();
+            step.payment.flag = Some(if told.is_empty() { what.to_owned() } else { format!("{what} ({})", told.join(", ")) });
+        }
+        step
     }
 
     fn stand_in_receipt(&self) -> Option<Receipt> {

@@ -16,6 +16,7 @@ fn payment(state: State) -> Payment {
         package: "hour".parse().unwrap(),
         label: "1 hour".to_owned(),
         amount: Shillings(10),
+        paid: paid.then_some(Shillings(10)),
         phone: "0712345678".parse().unwrap(),
         device: "02:00:5e:10:00:01".parse().unwrap(),
         asked_at: NOW,
@@ -239,24 +240,56 @@ fn what_is_due_is_done_once() {
 #[test]
 fn what_does_not_match_is_flagged_and_not_believed() {
     let cases = [
-        (Callback { checkout: "ws_CO_2".to_owned(), ..success() }, "the request id is another payment's"),
-        (Callback { checkout: "ws_CO_2".to_owned(), ..failure("1032") }, "the request id is another payment's"),
-        (Callback { amount: Some(Shillings(1)), ..success() }, "the amount is not the one asked for"),
-        (Callback { amount: None, ..success() }, "the amount is not the one asked for"),
-        (Callback { receipt: None, ..success() }, "it has no receipt"),
-        (Callback { receipt_taken: true, ..success() }, "the receipt is another payment's"),
-        (Callback { foreign_shortcode: true, ..success() }, "the shortcode is not ours"),
+        (Callback { checkout: "ws_CO_2".to_owned(), ..success() }, "the request id is another payment's", " (receipt NLJ7RT61SV, KSh 10)"),
+        (Callback { checkout: "ws_CO_2".to_owned(), ..failure("1032") }, "the request id is another payment's", ""),
+        (Callback { amount: Some(Shillings(0)), ..success() }, "it names no amount in whole shillings", " (receipt NLJ7RT61SV, KSh 0)"),
+        (Callback { amount: None, ..success() }, "it names no amount in whole shillings", " (receipt NLJ7RT61SV)"),
+        (Callback { receipt: None, ..success() }, "it has no receipt", " (KSh 10)"),
+        (Callback { receipt_taken: true, ..success() }, "the receipt is another payment's", " (receipt NLJ7RT61SV, KSh 10)"),
+        (Callback { foreign_shortcode: true, ..success() }, "the shortcode is not ours", " (receipt NLJ7RT61SV, KSh 10)"),
     ];
-    for (callback, what) in cases {
+    for (callback, what, money) in cases {
         let step = payment(State::Prompted).on(&Event::Callback(callback), NOW);
         assert_eq!((step.verdict, step.payment.state, &*step.actions), (Verdict::Mismatch(what), State::Prompted, &[][..]));
-        assert_eq!((step.payment.flag.as_deref(), step.payment.due), (Some(what), Some(NOW)));
+        assert_eq!((step.payment.flag, step.payment.due), (Some(format!("{what}{money}")), Some(NOW)));
     }
     let step = payment(State::Prompted).on(&Event::Unreadable, NOW);
     assert_eq!((step.payment.state, step.payment.flag.is_some()), (State::Prompted, true));
     let second = Callback { receipt: "NLJ7RT61SW".parse().ok(), ..success() };
     let step = payment(State::Paid).on(&Event::Callback(second), NOW);
-    assert_eq!((step.payment.receipt, step.payment.flag.is_some(), step.actions), (Some(receipt()), true, vec![]));
+    assert_eq!((step.payment.receipt, step.actions), (Some(receipt()), vec![]));
+    assert_eq!(step.payment.flag.as_deref(), Some("a second receipt for a payment that is paid (receipt NLJ7RT61SW, KSh 10)"));
+}
+
+/// What arrived is booked and told as it is, whatever was asked for: what it is worth is the router's to say, as of money by hand.
+#[test]
+fn another_amount_than_was_asked_for_is_money_too() {
+    let with = |amount: u64| Event::Callback(Callback { amount: Some(Shillings(amount)), ..success() });
+    for (amount, said) in [
+        (5, Some("KSh 5 came, and KSh 10 were asked for: what is too little waits on the router (`lango payments`, `lango serve`)")),
+        (10, None),
+        (25, Some("KSh 25 came, and KSh 10 were asked for: served as asked, KSh 15 are too much")),
+    ] {
+        for state in ALL.into_iter().filter(|state| !matches!(state, State::Requested | State::Paid)) {
+            let step = payment(state).on(&with(amount), NOW);
+            let told = Outcome::Paid { receipt: receipt(), amount: Shillings(amount) };
+            assert_eq!((step.verdict, &*step.actions), (Verdict::Taken, &[Action::Book(receipt()), Action::Tell(told)][..]), "{state:?}");
+            let Payment { state, amount: asked, paid, flag, .. } = step.payment;
+            assert_eq!((state, asked, paid, flag.as_deref()), (State::Paid, Shillings(10), Some(Shillings(amount)), said));
+        }
+    }
+    // Twice the same is nothing new; another sum under the same receipt is looked at, and serves nobody.
+    let paid = payment(State::Prompted).on(&with(25), NOW).payment;
+    assert_eq!((paid.on(&with(25), NOW).verdict, paid.arrived()), (Verdict::Known, Shillings(25)));
+    let step = paid.on(&with(26), NOW);
+    assert_eq!((step.payment.paid, &*step.actions), (Some(Shillings(25)), &[][..]));
+    assert_eq!(step.payment.flag.as_deref(), Some("its receipt came with another amount before (receipt NLJ7RT61SV, KSh 26)"));
+    // A query was quicker, and had no amount: its router has served what was asked for.
+    let nameless = Payment { receipt: Some(stand_in()), mpesa_receipt: None, ..payment(State::Paid) };
+    let step = nameless.on(&with(5), NOW);
+    assert_eq!(step.actions, [Action::NameReceipt(receipt())]);
+    assert_eq!((step.payment.receipt, step.payment.paid), (Some(stand_in()), Some(Shillings(5))));
+    assert!(step.payment.flag.unwrap().starts_with("KSh 5 came, and KSh 10 were served"));
 }
 
 #[test]

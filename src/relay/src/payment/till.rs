@@ -8,7 +8,7 @@
 use super::{Payment, State};
 use crate::ledger::{Deposit, Stage};
 use lango_core::time::Wall;
-use lango_core::units::{Msisdn, Receipt, RouterName};
+use lango_core::units::{Msisdn, Receipt, RouterName, Shillings};
 use ring::digest::{SHA256, digest};
 
 /// A payment by hand may be a prompt's that was sent so long before it, in milliseconds: clocks differ, and people go on by
@@ -74,7 +74,7 @@ pub fn names_nothing(deposit: &Deposit) -> bool {
 
 /// A callback's receipt for a payment that had other money: more money of that number, which waits for whose it is.
 #[must_use]
-pub fn more_money(payment: &Payment, receipt: Receipt, completed_at: Option<Wall>, now: Wall) -> Deposit {
+pub fn more_money(payment: &Payment, receipt: Receipt, amount: Shillings, completed_at: Option<Wall>, now: Wall) -> Deposit {
     Deposit {
         receipt,
         stage: Stage::Held,
@@ -83,7 +83,7 @@ pub fn more_money(payment: &Payment, receipt: Receipt, completed_at: Option<Wall
         word: None,
         payer: payment.phone.into(),
         hash: None,
-        amount: payment.amount,
+        amount,
         channel: "callback".to_owned(),
         completed_at,
         at: now,
@@ -158,7 +158,6 @@ pub fn by_query<'a>(payment: &Payment, deposits: &'a [(Deposit, bool)]) -> Told<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lango_core::units::Shillings;
 
     const MINUTE: u64 = 60_000;
     const NOON: u64 = Wall::EARLIEST.0 + 720 * MINUTE;
@@ -176,6 +175,7 @@ mod tests {
             package: "hour".parse().unwrap(),
             label: "1 hour".to_owned(),
             amount: Shillings(10),
+            paid: paid.then_some(Shillings(10)),
             phone: "0712345678".parse().unwrap(),
             device: "02:00:5e:10:00:01".parse().unwrap(),
             asked_at: at(minute),

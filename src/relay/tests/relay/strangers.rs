@@ -19,11 +19,14 @@ async fn forged_callbacks_are_not_believed() {
     assert_eq!(world.payment(&order).unwrap()["look_at"], serde_json::Value::Null);
     // Somebody who does, and little else.
     for (body, what) in [
-        (paid(&push.checkout, 1, "NLJ7RT61SV"), "the amount is not the one asked for"),
-        (paid(&other.checkout, 10, "NLJ7RT61SV"), "the request id is another payment's"),
+        (paid(&push.checkout, 0, "NLJ7RT61SV"), "it names no amount in whole shillings (receipt NLJ7RT61SV, KSh 0)"),
+        (paid(&other.checkout, 10, "NLJ7RT61SV"), "the request id is another payment's (receipt NLJ7RT61SV, KSh 10)"),
         (failed(&other.checkout, "1032"), "the request id is another payment's"),
-        (paid(&push.checkout, 10, "NLJ7RT61SA"), "the receipt is another payment's"),
-        (paid(&push.checkout, 10, "?"), "it has no receipt"),
+        (
+            paid(&push.checkout, 10, "NLJ7RT61SA"),
+            &format!("the receipt is another payment's (receipt NLJ7RT61SA, KSh 10): it is payment kibera-7/{other_order}"),
+        ),
+        (paid(&push.checkout, 10, "?"), "it has no receipt (KSh 10)"),
         ("{\"Body\":".to_owned(), "the callback is not readable"),
         ("\u{0}".to_owned(), "the callback is not readable"),
     ] {
@@ -33,7 +36,7 @@ async fn forged_callbacks_are_not_believed() {
     }
     let foreign = world.http.post(&push.callback).header("BusinessShortCode", "600000").body(paid(&push.checkout, 10, "NLJ7RT61SV"));
     assert_eq!(foreign.send().await.unwrap().status(), 200);
-    world.payment_until(&order, "look_at", "the shortcode is not ours").await;
+    world.payment_until(&order, "look_at", "the shortcode is not ours (receipt NLJ7RT61SV, KSh 10)").await;
     assert_eq!(world.router.fence().await, []);
     // The true one still counts.
     let own = world.http.post(&push.callback).header("Businessshortcode", "174379").body(paid(&push.checkout, 10, "NLJ7RT61SV"));
@@ -172,7 +175,7 @@ async fn a_request_id_of_another_payment_is_not_taken_where_the_pushs_answer_was
     super::until("the lost answer to be noted", async || world.payment(&order).filter(|payment| !payment["code"].is_null())).await;
     // Whoever knows this one's secret cannot let the other one's money count for it.
     world.call_back(&push.callback, paid(&first.checkout, 10, "NLJ7RT61SV")).await;
-    world.payment_until(&order, "look_at", "the request id is another payment's").await;
+    world.payment_until(&order, "look_at", "the request id is another payment's (receipt NLJ7RT61SV, KSh 10)").await;
     world.call_back(&push.callback, paid(&push.checkout, 10, "NLJ7RT61SW")).await;
     let Outcome::Paid { receipt, .. } = world.router.outcome(&order).await else { panic!("paid") };
     assert_eq!(receipt.as_str(), "NLJ7RT61SW");

@@ -218,10 +218,10 @@ async fn a_ledger_of_the_version_before_gets_its_new_tables_and_keeps_what_it_ha
         add(&ledger, "aaaa").await;
         let back = match ledger.kind {
             Database::Sqlite => {
-                "DROP TABLE texts; DROP TABLE text_alerts; DROP TABLE radius_purchases; DROP TABLE radius_since; DROP TABLE updates; PRAGMA user_version = 3"
+                "DROP TABLE texts; DROP TABLE text_alerts; DROP TABLE radius_purchases; DROP TABLE radius_since; DROP TABLE updates; ALTER TABLE payments DROP COLUMN paid; PRAGMA user_version = 3"
             }
             Database::Postgres => {
-                "DROP TABLE texts; DROP TABLE text_alerts; DROP TABLE radius_purchases; DROP TABLE radius_since; DROP TABLE updates; UPDATE relay_schema SET version = 3"
+                "DROP TABLE texts; DROP TABLE text_alerts; DROP TABLE radius_purchases; DROP TABLE radius_since; DROP TABLE updates; ALTER TABLE payments DROP COLUMN paid; UPDATE relay_schema SET version = 3"
             }
         };
         sqlx::raw_sql(back).execute(&ledger.pool).await.unwrap();
