@@ -10,7 +10,7 @@ use crate::daraja::wire::{Account, Merchant};
 use crate::ledger::Place;
 use crate::sources::{Network, Sources};
 use lango_core::units::Password;
-use raw::{Mpesa, Mqtt, Raw};
+use raw::{Digits, Mpesa, Mqtt, Raw};
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -281,11 +281,11 @@ impl Checker<'_> {
         password
     }
 
-    fn digits(&mut self, value: &Spanned<String>, what: &str, from: usize, to: usize) -> Option<String> {
-        let text = value.get_ref();
+    fn digits(&mut self, value: &Spanned<Digits>, what: &str, from: usize, to: usize) -> Option<String> {
+        let text = &value.get_ref().0;
         let good = (from..=to).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit()) && !text.starts_with('0');
         if !good {
-            self.wrong(value, format!("{what} must be {from} to {to} digits in quotes, as \"174379\""));
+            self.wrong(value, format!("{what} must be {from} to {to} digits, as \"174379\""));
         }
         good.then(|| text.clone())
     }

@@ -1,7 +1,34 @@
 //! The config's form, key by key, as serde reads it. An unknown key is a mistake: most likely a known one, misspelt.
 
-use serde::Deserialize;
+use serde::de::{Error, Visitor};
+use serde::{Deserialize, Deserializer};
+use std::fmt;
 use toml::Spanned;
+
+/// A number that is a name: digits in quotes, and a whole number just as well, because people leave the quotes out.
+pub(super) struct Digits(pub(super) String);
+
+impl<'de> Deserialize<'de> for Digits {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either;
+        impl Visitor<'_> for Either {
+            type Value = Digits;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("digits, as \"174379\"")
+            }
+            fn visit_str<E: Error>(self, text: &str) -> Result<Digits, E> {
+                Ok(Digits(text.to_owned()))
+            }
+            fn visit_i64<E: Error>(self, number: i64) -> Result<Digits, E> {
+                Ok(Digits(number.to_string()))
+            }
+            fn visit_u64<E: Error>(self, number: u64) -> Result<Digits, E> {
+                Ok(Digits(number.to_string()))
+            }
+        }
+        deserializer.deserialize_any(Either)
+    }
+}
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -33,10 +60,10 @@ pub(super) struct Mpesa {
     pub(super) base_url: Spanned<String>,
     pub(super) consumer_key: Spanned<String>,
     pub(super) consumer_secret: Spanned<String>,
-    pub(super) shortcode: Spanned<String>,
+    pub(super) shortcode: Spanned<Digits>,
     pub(super) passkey: Spanned<String>,
     pub(super) transaction_type: Spanned<String>,
-    pub(super) till: Option<Spanned<String>>,
+    pub(super) till: Option<Spanned<Digits>>,
     pub(super) initiator: Option<Spanned<String>>,
     pub(super) security_credential: Option<Spanned<String>>,
     pub(super) c2b_default: Option<Spanned<String>>,

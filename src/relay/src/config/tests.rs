@@ -44,6 +44,11 @@ fn the_contracts_config() {
     assert_eq!((radius.place.to_string().as_str(), radius.interim, radius.line), ("postgres://localhost/radius", 300, 27));
     let till = GOOD.replace("\"CustomerPayBillOnline\"", "\"CustomerBuyGoodsOnline\"\ntill = \"5251234\"");
     assert_eq!(parse(&till).ok().unwrap().mpesa.merchant.account, Account::BuyGoods { till: "5251234".to_owned() });
+    // Without the quotes, as people write numbers.
+    let numbers = till.replace("\"174379\"", "174379").replace("\"5251234\"", "5251234");
+    assert!(numbers.contains("shortcode = 174379\n") && numbers.contains("till = 5251234\n"));
+    let merchant = parse(&numbers).map_err(|mistakes| format!("{mistakes:?}")).unwrap().mpesa.merchant;
+    assert_eq!((merchant.shortcode.as_str(), merchant.account), ("174379", Account::BuyGoods { till: "5251234".to_owned() }));
     let plain = GOOD.replace("mqtts://mqtt.example.org", "mqtt://[::1]:1884");
     let broker = parse(&plain).ok().unwrap().broker;
     assert_eq!((broker.host.as_str(), broker.port, broker.tls), ("::1", 1884, false));
@@ -73,6 +78,10 @@ fn one_mistake_one_line() {
         ("password = \"a-password\"", "password = \"\"", 9, "1 to 128 characters"),
         ("https://api.safaricom.co.ke", "api.safaricom.co.ke", 12, "https://api.safaricom.co.ke"),
         ("shortcode = \"174379\"", "shortcode = \"17437\u{661}\"", 15, "5 to 7 digits"),
+        ("shortcode = \"174379\"", "shortcode = 1743", 15, "5 to 7 digits"),
+        ("shortcode = \"174379\"", "shortcode = -174379", 15, "5 to 7 digits"),
+        ("shortcode = \"174379\"", "shortcode = 174379.5", 15, "expected digits"),
+        ("passkey = \"passkey\"", "passkey = 123456", 16, "expected a string"),
         ("passkey = \"passkey\"", "passkey = \"pass key\"", 16, "without spaces"),
         ("CustomerPayBillOnline", "CustomerPayBill", 17, "\"CustomerBuyGoodsOnline\""),
         ("CustomerPayBillOnline", "CustomerBuyGoodsOnline", 17, "needs till"),
