@@ -137,7 +137,8 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Arguments,
 fn job(words: &[&str], device: Option<Mac>) -> Result<Job, String> {
     let ask = |request: Request| Job::Ask(Ask { command: Command::Rules(request), subject: String::new() });
     Ok(match words {
-        [] | ["help"] => Job::Help,
+        [] => return Err(format!("say what to do\n\n{}", USAGE.trim_end())),
+        ["help"] => Job::Help,
         ["run"] => Job::Run,
         ["check"] => Job::Check,
         ["garden"] => Job::Garden,
@@ -212,7 +213,7 @@ mod tests {
         assert_eq!(typed("garden -c /tmp/x").unwrap().job, Job::Garden);
         assert_eq!(typed("certificate").unwrap().job, Job::Certificate);
         assert_eq!(typed("certificate request -c /tmp/x").unwrap().job, Job::RequestCertificate);
-        assert_eq!(typed("").unwrap().job, Job::Help);
+        assert_eq!(typed("help").unwrap().job, Job::Help);
         assert_eq!(typed("run --help").unwrap().job, Job::Help);
         assert!(typed("sessions --json").unwrap().json);
         let Job::Ask(ask) = typed("grant 02:00:00:00:00:0A hour").unwrap().job else { panic!() };
@@ -230,6 +231,12 @@ mod tests {
         assert_eq!(ask.command, Command::Rules(Request::RevokeVouchers { which: "k7m2p9/17".parse().unwrap() }));
         let Job::Ask(ask) = typed("kick k7m2p9qr").unwrap().job else { panic!() };
         assert_eq!(ask.command, Command::Rules(Request::Kick { target: Target::Account("k7m2p9qr".parse().unwrap()) }));
+    }
+
+    #[test]
+    fn nothing_typed_is_a_mistake_and_gets_the_help() {
+        let told = typed("").unwrap_err();
+        assert!(told.starts_with("say what to do\n\nLango:") && told.contains("lango kick"), "{told}");
     }
 
     #[test]
