@@ -7,6 +7,7 @@
 
 pub mod args;
 pub mod bookkeeping;
+pub mod check;
 pub mod clock;
 pub mod commands;
 pub mod config;
@@ -14,6 +15,7 @@ pub mod daemon;
 pub mod daraja;
 pub mod deposits;
 pub mod engine;
+pub mod folders;
 pub mod http;
 pub mod https;
 pub mod ledger;

@@ -4,7 +4,7 @@ use lango_relay::args::{self, Args, Command};
 use lango_relay::bookkeeping::{self, Form};
 use lango_relay::config::{self, Config};
 use lango_relay::updates::words::Update;
-use lango_relay::{commands, daemon, logger, operator, posts, radius, updates, vouchers};
+use lango_relay::{check, commands, daemon, logger, operator, posts, radius, updates, vouchers};
 use std::process::ExitCode;
 
 /// Nothing failed, and the books differ: as diff(1) says it.
@@ -123,8 +123,11 @@ async fn execute(args: Args, config: Config) -> anyhow::Result<bool> {
         Command::Retry(payment) => commands::retry(&config, &payment).await?,
         // The config is good, or we were not here. What it names may not be.
         Command::Check => {
-            if let Some(mistake) = radius::commands::check(&config).await? {
+            let mistakes = check::look(&config).await?;
+            for mistake in &mistakes {
                 println!("{}:{mistake}", args.config.display());
+            }
+            if !mistakes.is_empty() {
                 return Err(Misconfigured.into());
             }
         }

@@ -1,5 +1,6 @@
 //! The relay's signature: what makes a router believe it. The key is made at the first start and never leaves its file.
 
+use crate::folders;
 use anyhow::{Context, anyhow, bail};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -17,7 +18,7 @@ pub struct Signer {
 }
 
 impl Signer {
-    /// Reads the key (PKCS#8), or makes it where there is none.
+    /// Reads the key (PKCS#8), or makes it where there is none, with the folders above it.
     ///
     /// # Errors
     /// When it cannot be read or made, is no such key, or can be read by others than its owner.
@@ -28,6 +29,19 @@ impl Signer {
                 Self::read(path)
             }
             other => other,
+        }
+    }
+
+    /// Whether [`Signer::open`] would do, as far as that can be seen without making anything.
+    ///
+    /// # Errors
+    /// As [`Signer::open`].
+    pub fn look(path: &Path) -> anyhow::Result<()> {
+        match Self::read(path) {
+            Err(error) if error.downcast_ref::<std::io::Error>().is_some_and(|io| io.kind() == ErrorKind::NotFound) => {
+                folders::could_make(path).with_context(|| format!("{} cannot be made", path.display()))
+            }
+            other => other.map(drop),
         }
     }
 
@@ -45,6 +59,7 @@ impl Signer {
 
     fn make(path: &Path) -> anyhow::Result<()> {
         let shown = path.display();
+        folders::make_for(path).with_context(|| format!("the signing key {shown} cannot be made"))?;
         let document = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).map_err(|_| anyhow!("the system gives no random numbers"))?;
         // Written beside and moved into place: a crash in between must not leave half a key under the name.
         let beside = path.with_extension("new");
@@ -64,8 +79,7 @@ impl Signer {
             }
             _ => std::fs::remove_file(&beside)?,
         }
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        File::open(folder)?.sync_all()?;
+        File::open(folders::of(path))?.sync_all()?;
         Ok(())
     }
 

@@ -42,6 +42,16 @@ pub struct Config {
     pub sms: Option<crate::sms::gateway::Config>,
     /// The RADIUS server's database, for accounts that roam.
     pub radius: Option<crate::radius::Config>,
+    /// Where in the file things are named that are looked at later.
+    pub lines: Lines,
+}
+
+/// Lines of the config, from 1.
+pub struct Lines {
+    /// Of `database`.
+    pub database: usize,
+    /// Of `signing_key`.
+    pub signing_key: usize,
 }
 
 /// The broker and our account there.
@@ -149,6 +159,7 @@ impl Checker<'_> {
             callbacks,
             sms,
             radius,
+            lines: Lines { database: self.line(raw.database.span().start), signing_key: self.line(raw.signing_key.span().start) },
         })
     }
 

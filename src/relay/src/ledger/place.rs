@@ -1,5 +1,6 @@
 //! Where the ledger is, and how the connection to it is set up, so that what is committed is durable.
 
+use crate::folders;
 use anyhow::Context;
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::{AnyPool, ConnectOptions, Executor};
@@ -93,6 +94,7 @@ impl Place {
 
 async fn sqlite(path: &Path) -> anyhow::Result<AnyPool> {
     // Made by us and not by SQLite: it holds customers' numbers and the routers' passwords.
+    folders::make_for(path)?;
     drop(std::fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?);
     let mut url = Url::parse("sqlite:///").context("an address for SQLite")?;
     url.set_path(&path.to_string_lossy());

@@ -54,6 +54,44 @@ fn check_tells_every_mistake_with_its_line() {
 }
 
 #[test]
+fn missing_folders_are_made_and_what_cannot_be_made_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let relay = alone(&folder);
+    let (home, text) = (folder.path().display().to_string(), std::fs::read_to_string(&relay.config).unwrap());
+    let place = |key: &str, database: &str| {
+        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        lines[2] = format!("database = \"sqlite://{home}/{database}\"");
+        lines[3] = format!("signing_key = \"{home}/{key}\"");
+        std::fs::write(&relay.config, lines.join("\n")).unwrap();
+    };
+    // A file where a folder must be.
+    std::fs::write(folder.path().join("file"), "").unwrap();
+    place("file/keys/signing.key", "file/relay.db");
+    let told = relay.command(&["check"]);
+    let (lines, file): (Vec<&str>, _) = (told.stdout.lines().collect(), relay.config.display());
+    assert!(told.code == 78 && lines.len() == 2, "{}{}", told.stdout, told.stderr);
+    assert!(
+        lines[0].starts_with(&format!("{file}:3: database: ")) && lines[1].starts_with(&format!("{file}:4: signing_key: ")),
+        "{lines:?}"
+    );
+    assert_eq!(relay.command(&["router", "add", "kibera-7"]).code, 69);
+    // Folders that are not there yet: looked at, nothing is made; used, they are its user's alone.
+    place("keys/deep/signing.key", "books/deep/relay.db");
+    let good = relay.command(&["check"]);
+    assert_eq!((good.code, good.stdout.as_str()), (0, ""), "{}", good.stderr);
+    assert!(!folder.path().join("keys").exists() && !folder.path().join("books").exists());
+    relay.add_router("kibera-7");
+    for made in ["keys", "keys/deep", "books", "books/deep"] {
+        let mode = std::fs::metadata(folder.path().join(made)).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode, 0o700, "{made}");
+    }
+    assert_eq!(relay.command(&["check"]).code, 0);
+    std::fs::set_permissions(folder.path().join("keys/deep/signing.key"), PermissionsExt::from_mode(0o644)).unwrap();
+    let open = relay.command(&["check"]);
+    assert!(open.code == 78 && open.stdout.contains(":4: signing_key: ") && open.stdout.contains("chmod 600"), "{}", open.stdout);
+}
+
+#[test]
 fn exit_codes() {
     let folder = tempfile::tempdir().unwrap();
     let relay = alone(&folder);
