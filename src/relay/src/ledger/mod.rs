@@ -23,7 +23,7 @@ pub use callbacks::StoredCallback;
 pub use deposits::{Deposit, Stage};
 pub use outbox::{Message, Sequences, Which};
 pub use payments::{Heard, Key, NewRequest};
-pub use place::{Kind as DatabaseKind, Place};
+pub use place::{Kind as DatabaseKind, Place, Unreached};
 pub use posts::{Kind as PostKind, StoredPost};
 pub use purchases::{Purchase, Standing};
 pub use reversals::{Reversal, StatusAsk};

@@ -3,12 +3,13 @@
 use crate::folders;
 use anyhow::Context;
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
-use sqlx::{AnyPool, ConnectOptions, Executor};
+use sqlx::{AnyPool, ConnectOptions, Connection, Executor};
 use std::net::IpAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
+use tokio::time::timeout;
 use url::Url;
 
 /// Which database. What is different between the two is decided by this.
@@ -27,6 +28,20 @@ pub enum Place {
     Sqlite(PathBuf),
     /// A server: one relay, or several at once.
     Postgres(Url),
+}
+
+/// A server that should answer by then is away.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
+
+/// Why a server cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Unreached {
+    /// It does not answer.
+    #[error("{0}")]
+    Away(String),
+    /// It answers, and does not take what the config says: the user, the password, the database's name.
+    #[error("{0}")]
+    Refused(String),
 }
 
 /// Without the password.
@@ -83,6 +98,29 @@ impl Place {
         }
     }
 
+    /// Asks the server once, and waits 5 s at most; for a file this does nothing.
+    ///
+    /// # Errors
+    /// With what is in the way.
+    pub async fn reach(&self) -> Result<(), Unreached> {
+        let Self::Postgres(url) = self else { return Ok(()) };
+        sqlx::any::install_default_drivers();
+        let options = postgres_options(url).map_err(|error| Unreached::Refused(format!("{self}: {error:#}")))?;
+        // What else it may say (too many connections, it is starting) passes.
+        let is_the_configs = |code: &str| code.starts_with("28") || code == "3D000";
+        match timeout(ANSWERS_WITHIN, options.connect()).await {
+            Ok(Ok(connection)) => {
+                let _ = connection.close().await;
+                Ok(())
+            }
+            Ok(Err(sqlx::Error::Database(error))) if error.code().is_some_and(|code| is_the_configs(&code)) => {
+                Err(Unreached::Refused(format!("{self}: {}", error.message())))
+            }
+            Ok(Err(error)) => Err(Unreached::Away(format!("{self}: {error}"))),
+            Err(_) => Err(Unreached::Away(format!("{self}: no answer within {} s", ANSWERS_WITHIN.as_secs()))),
+        }
+    }
+
     pub(crate) async fn connect(&self) -> anyhow::Result<AnyPool> {
         sqlx::any::install_default_drivers();
         match self {
@@ -126,7 +164,7 @@ async fn sqlite(path: &Path) -> anyhow::Result<AnyPool> {
 /// hold up the others for longer: the server ends what it began, and its locks are free.
 const PATIENCE: &str = "SET statement_timeout = '20s'; SET lock_timeout = '10s'; SET idle_in_transaction_session_timeout = '10s'";
 
-async fn postgres(url: &Url) -> anyhow::Result<AnyPool> {
+fn postgres_options(url: &Url) -> anyhow::Result<AnyConnectOptions> {
     let mut url = url.clone();
     // Over a network the books travel by TLS, and the server proves who it is, unless the operator says otherwise.
     if !is_near(&url) && !url.query_pairs().any(|(key, _)| matches!(&*key, "sslmode" | "ssl-mode")) {
@@ -135,7 +173,11 @@ async fn postgres(url: &Url) -> anyhow::Result<AnyPool> {
     if !url.query_pairs().any(|(key, _)| key == "application_name") {
         url.query_pairs_mut().append_pair("application_name", "lango-relay");
     }
-    let options = AnyConnectOptions::from_str(url.as_str())?.log_statements(log::LevelFilter::Off);
+    Ok(AnyConnectOptions::from_str(url.as_str())?.log_statements(log::LevelFilter::Off))
+}
+
+async fn postgres(url: &Url) -> anyhow::Result<AnyPool> {
+    let options = postgres_options(url)?;
     let pool = AnyPoolOptions::new()
         .max_connections(8)
         // A connection that died with its server is found out before a change is begun on it.
@@ -151,7 +193,15 @@ async fn postgres(url: &Url) -> anyhow::Result<AnyPool> {
                 Ok(())
             })
         });
-    Ok(pool.connect_with(options).await?)
+    match pool.connect_with(options.clone()).await {
+        // A server that refuses connections is tried until then, and what it said is kept to itself.
+        Err(error @ sqlx::Error::PoolTimedOut) => {
+            let said = timeout(Duration::from_secs(1), options.connect()).await;
+            let cause = said.ok().and_then(Result::err).unwrap_or(error);
+            Err(anyhow::Error::from(cause).context("its server cannot be reached; start it, or correct `database` in the config"))
+        }
+        other => Ok(other?),
+    }
 }
 
 /// Whether the server is on this machine: by a socket's path, or a loopback address.

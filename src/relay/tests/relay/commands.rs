@@ -92,6 +92,40 @@ fn missing_folders_are_made_and_what_cannot_be_made_is_told() {
 }
 
 #[test]
+fn check_says_at_once_which_server_is_away_and_mistakes_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let relay = alone(&folder);
+    let text = std::fs::read_to_string(&relay.config).unwrap();
+    let away = |name: &str| format!("postgres://me:hush@127.0.0.1:{}/{name}", super::free_port());
+    let database = text.lines().nth(2).unwrap().to_owned();
+    let both = text.replace(&database, &format!("database = \"{}\"", away("books")))
+        + &format!("\n[radius_sql]\ndatabase = \"{}\"\n", away("radius"));
+    let begin = std::time::Instant::now();
+    std::fs::write(&relay.config, &both).unwrap();
+    let told = relay.command(&["check"]);
+    assert_eq!((told.code, told.stdout.as_str()), (69, ""), "{}", told.stderr);
+    for said in
+        ["line 3: the ledger's server cannot be reached: postgres://127.0.0.1/books", "line 23: the RADIUS server's database cannot be"]
+    {
+        assert!(told.stderr.contains(said) && told.stderr.contains("Connection refused"), "{}", told.stderr);
+    }
+    assert!(!told.stderr.contains("hush"));
+    // What is wrong in the file, and on this machine, is told without asking anybody.
+    std::fs::write(&relay.config, both.replace("signing_key = \"", "signing_key = \"/proc/self/status")).unwrap();
+    let mistake = relay.command(&["check"]);
+    assert!(
+        mistake.code == 78 && mistake.stdout.contains(":4: signing_key: ") && mistake.stderr.lines().count() == 1,
+        "{}",
+        mistake.stderr
+    );
+    std::fs::write(&relay.config, both.replace("174379", "1")).unwrap();
+    let mistake = relay.command(&["check"]);
+    assert!(mistake.code == 78 && mistake.stdout.contains("shortcode must be") && mistake.stderr.is_empty(), "{}", mistake.stderr);
+    // Four programs; each waited for nothing.
+    assert!(begin.elapsed() < std::time::Duration::from_secs(8), "{:?}", begin.elapsed());
+}
+
+#[test]
 fn exit_codes() {
     let folder = tempfile::tempdir().unwrap();
     let relay = alone(&folder);
