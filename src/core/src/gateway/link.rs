@@ -9,8 +9,15 @@ use crate::time::{Monotonic, Now, Wall};
 use crate::units::{MessageId, Millis, OrderId};
 use crate::update::Report;
 
-/// A hello that nobody answered is said again after this long.
+/// A hello that nobody answered is another one after this long: who answers later than that tells an old time.
 const HELLO_AGAIN: Millis = Millis::from_seconds(30);
+
+/// The first hello is repeated before that, at first after this long and then after twice as long each time: a relay that comes a
+/// moment after us did not hear it, and not every broker's list lets us see its presence.
+const HELLO_REPEATED: Millis = Millis::from_seconds(2);
+
+/// A relay that has a request for so long and does not say so is not there.
+const ANSWERS_WITHIN: Millis = Millis::from_seconds(10);
 
 /// The relay is asked at most so often for one order.
 const ATTEMPTS: u8 = 4;
@@ -23,6 +30,8 @@ pub(super) struct Link {
     absent: bool,
     hello: Option<Hello>,
     welcomed: bool,
+    /// The request that has waited longest for the relay's word since that was last heard, and until when it may.
+    unanswered: Option<(MessageId, Monotonic)>,
     clock: Option<RelayClock>,
     /// Messages of this run that nobody keeps: a part of their ids.
     passing: u64,
@@ -31,7 +40,12 @@ pub(super) struct Link {
 #[derive(Debug, Clone)]
 struct Hello {
     nonce: MessageId,
-    again_at: Monotonic,
+    /// Until when an answer to it counts; another one is said then.
+    until: Monotonic,
+    /// When it is said again; nothing where nobody is there to hear it.
+    again_at: Option<Monotonic>,
+    /// How long to wait after that.
+    wait: Millis,
 }
 
 /// The relay's clock as it was at one moment of ours.
@@ -50,7 +64,8 @@ impl Link {
         self.connected
     }
     pub(super) fn timeout(&self) -> Option<Monotonic> {
-        self.hello.as_ref().map(|hello| hello.again_at)
+        let unanswered = self.unanswered.as_ref().map(|(_, until)| *until);
+        self.hello.as_ref().and_then(|hello| hello.again_at).into_iter().chain(unanswered).min()
     }
     /// The relay's time now, as reckoned from what it said last.
     pub(super) fn relay_time(&self, now: Monotonic) -> Option<Wall> {
@@ -63,8 +78,9 @@ impl Gateway {
         self.link.connected = connected;
         self.link.welcomed = false;
         self.link.hello = None;
+        self.link.unanswered = None;
         if connected {
-            self.say_hello(now, entropy);
+            self.say_hello(HELLO_REPEATED, now, entropy);
         }
     }
 
@@ -72,24 +88,59 @@ impl Gateway {
         self.link.absent = !online;
         // Even where a hello is on its way: a relay that only now subscribed, at a broker that forgot it, never got that.
         if online && self.link.connected && !self.link.welcomed {
-            self.say_hello(now, entropy);
+            self.say_hello(HELLO_REPEATED, now, entropy);
         }
         if !online {
             self.link.welcomed = false;
-            self.link.hello = None; // nobody is there to answer: its presence will wake us
+            self.link.unanswered = None;
+            // Nobody is there to answer: its presence will wake us. But what the broker keeps may be old, and a signed answer to
+            // what was said already is better proof.
+            if let Some(hello) = &mut self.link.hello {
+                hello.again_at = None;
+            }
         }
     }
 
-    fn say_hello(&mut self, now: Now, entropy: &Entropy) {
+    /// Says hello; once more after `wait`, where that is before another one is due.
+    fn say_hello(&mut self, wait: Millis, now: Now, entropy: &Entropy) {
         let Some(nonce) = credentials::nonce(entropy) else { return };
-        self.link.hello = Some(Hello { nonce: nonce.clone(), again_at: now.monotonic.after(HELLO_AGAIN) });
+        let until = now.monotonic.after(HELLO_AGAIN);
+        let again_at = Some(now.monotonic.after(wait).min(until));
+        self.link.hello = Some(Hello { nonce: nonce.clone(), until, again_at, wait });
+        self.publish_hello(nonce);
+    }
+
+    fn publish_hello(&mut self, nonce: MessageId) {
         let version = self.settings.version.clone();
         self.publish_once(UpBody::Hello { nonce, version });
     }
 
     pub(super) fn say_hello_again(&mut self, now: Now, entropy: &Entropy) {
-        if self.link.timeout().is_some_and(|at| at <= now.monotonic) {
-            self.say_hello(now, entropy);
+        let Some(hello) = self.link.hello.as_mut().filter(|hello| hello.again_at.is_some_and(|at| at <= now.monotonic)) else { return };
+        if hello.until <= now.monotonic {
+            return self.say_hello(HELLO_AGAIN, now, entropy);
+        }
+        // The same one: whichever of them is answered, its time is no older than the first.
+        hello.wait = hello.wait.plus(hello.wait);
+        hello.again_at = Some(now.monotonic.after(hello.wait).min(hello.until));
+        let nonce = hello.nonce.clone();
+        self.publish_hello(nonce);
+    }
+
+    /// Waits for the relay's word about a request. One at a time: what comes after it goes the same way.
+    pub(super) fn expect_answer(&mut self, id: &MessageId, now: Now) {
+        if self.link.can_pay() && self.link.unanswered.is_none() {
+            self.link.unanswered = Some((id.clone(), now.monotonic.after(ANSWERS_WITHIN)));
+        }
+    }
+
+    /// A relay that says nothing about a request is not there, whatever the broker keeps of it: nobody else is asked for money until it
+    /// has answered a hello. What waits is sent again then.
+    pub(super) fn doubt_the_relay(&mut self, now: Now, entropy: &Entropy) {
+        if self.link.unanswered.take_if(|(_, until)| *until <= now.monotonic).is_some() {
+            self.link.welcomed = false;
+            self.log("relay: it does not answer; no payments until it does".to_owned());
+            self.say_hello(HELLO_REPEATED, now, entropy);
         }
     }
 
@@ -119,6 +170,7 @@ impl Gateway {
 
     /// Takes a message out of the outbox, acknowledged or withdrawn.
     pub(super) fn forget_message(&mut self, id: &MessageId) {
+        self.link.unanswered.take_if(|(waits, _)| waits == id);
         self.step.outbox.extend(self.outbox.remove(id));
     }
 
@@ -144,11 +196,11 @@ impl Gateway {
         let clock = RelayClock { theirs: down.at, ours: now.monotonic };
         match down.body {
             DownBody::Welcome { nonce } => {
-                let Some(hello) = self.link.hello.take_if(|hello| hello.nonce == nonce) else {
+                let Some(hello) = self.link.hello.take_if(|hello| hello.nonce == nonce && now.monotonic <= hello.until) else {
                     return; // an answer to an earlier hello: its time is old
                 };
                 // It was made after the hello was sent: so long ago at most.
-                self.time_is_known(down.at, HELLO_AGAIN.minus(hello.again_at.since(now.monotonic)), now);
+                self.time_is_known(down.at, HELLO_AGAIN.minus(hello.until.since(now.monotonic)), now);
                 self.link.welcomed = true;
                 self.link.absent = false;
                 self.link.clock = Some(clock);
@@ -161,6 +213,9 @@ impl Gateway {
                 self.ask_again(&order, now);
             }
             DownBody::Payment(update) => {
+                // It is the relay's word about the request, too, where the acknowledgement was lost.
+                let asked = self.outbox.request_for(&update.order);
+                self.link.unanswered.take_if(|(waits, _)| Some(&*waits) == asked);
                 self.payment_told(update, down.at, now, entropy);
                 self.answer_reclaims(now);
                 self.publish_once(UpBody::Ack { of: vec![down.id] });

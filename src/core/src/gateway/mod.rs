@@ -250,6 +250,7 @@ impl Gateway {
         if writes_down {
             self.write_down();
         }
+        self.doubt_the_relay(now, entropy);
         self.say_hello_again(now, entropy);
         self.give_up_reclaims(now);
         self.finish(now)

@@ -85,6 +85,7 @@ impl Gateway {
             device: order.device,
             asked_at: self.link.relay_time(now.monotonic),
         });
+        self.expect_answer(&message, now);
         self.publish_durably(message, body);
     }
 

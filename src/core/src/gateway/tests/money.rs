@@ -1,10 +1,10 @@
 //! Money that arrived is service that arrives, exactly once.
 
 use super::world::*;
-use crate::message::{DownBody, Reason, UpBody};
+use crate::message::{DownBody, Reason, Up, UpBody};
 use crate::request::{Answer, PaymentStatus, Refusal, Request};
 use crate::step::{Effect, Input};
-use crate::units::{Bytes, OrderId, Seconds};
+use crate::units::{Bytes, MessageId, OrderId, Seconds};
 
 #[test]
 fn a_phone_pays_and_is_online() {
@@ -211,13 +211,90 @@ fn a_relay_that_comes_late_gets_a_hello_of_its_own() {
     assert!(ids.len() == 2 && ids[0] != ids[1], "each message has an id of its own: {ids:?}");
 }
 
+fn last_hello(world: &World) -> MessageId {
+    let nonce = |up: &Up| if let UpBody::Hello { nonce, .. } = &up.body { Some(nonce.clone()) } else { None };
+    world.sent.iter().rev().find_map(nonce).expect("a hello")
+}
+
+/// When each hello was said from here on, in seconds, and its nonce.
+fn hellos_in(world: &mut World, seconds: u64) -> Vec<(u64, MessageId)> {
+    let (mut said, mut before) = (Vec::new(), world.sent.len());
+    for second in 1..=seconds {
+        world.pass(1_000);
+        let new = world.sent[before..].iter().filter_map(|up| if let UpBody::Hello { nonce, .. } = &up.body { Some(nonce) } else { None });
+        said.extend(new.map(|nonce| (second, nonce.clone())));
+        before = world.sent.len();
+    }
+    said
+}
+
 #[test]
-fn a_hello_that_nobody_answers_is_said_again() {
+fn a_hello_that_nobody_answers_is_repeated_soon_and_then_seldom() {
     let mut world = World::new();
     world.step(Input::Link { connected: true });
-    let before = world.sent.len();
-    world.pass(30_000);
-    assert_eq!(world.sent.len(), before + 1);
+    let said = hellos_in(&mut world, 125);
+    assert_eq!(said.iter().map(|(second, _)| *second).collect::<Vec<_>>(), [2, 6, 14, 30, 60, 90, 120]);
+    assert!(said[..3].iter().all(|(_, nonce)| *nonce == said[0].1), "the same is repeated: an answer to any of them counts");
+    assert!(said[2..].windows(2).all(|two| two[0].1 != two[1].1), "and after half a minute it is another one");
+}
+
+#[test]
+fn a_relay_that_nobody_sees_come_is_found_within_moments() {
+    let mut world = World::new();
+    world.arrives(ALICE, 100);
+    world.step(Input::Link { connected: true });
+    let said = hellos_in(&mut world, 7);
+    // It came after the first two hellos, and the broker's list hides its presence from us.
+    world.relay(DownBody::Welcome { nonce: said[1].1.clone() });
+    world.pay(ALICE, "hour");
+    let id = world.sent.last().unwrap().id.clone();
+    world.relay(DownBody::Ack { of: vec![id] });
+    assert_eq!(hellos_in(&mut world, 100), [], "once it has answered, nothing is repeated");
+}
+
+#[test]
+fn a_signed_answer_is_better_proof_than_what_the_broker_keeps() {
+    let mut world = World::new();
+    world.arrives(ALICE, 100);
+    world.step(Input::Link { connected: true });
+    world.step(Input::RelayPresence { online: false });
+    let nonce = last_hello(&world);
+    assert_eq!(hellos_in(&mut world, 5), [], "nobody seems to be there");
+    world.relay(DownBody::Welcome { nonce });
+    world.pay(ALICE, "hour");
+    // But not half a minute later: by then its time would be old.
+    world.step(Input::Link { connected: true });
+    world.step(Input::RelayPresence { online: false });
+    let nonce = last_hello(&world);
+    world.pass(31_000);
+    world.relay(DownBody::Welcome { nonce });
+    assert_eq!(world.try_pay(ALICE, "mega"), Answer::Refused(Refusal::PaymentsOffline));
+}
+
+#[test]
+fn a_relay_that_says_nothing_about_a_request_is_not_there() {
+    let mut world = World::ready();
+    let offline = Answer::Refused(Refusal::PaymentsOffline);
+    let order = world.pay(ALICE, "hour");
+    world.pass(9_999);
+    world.pay(BOB, "hour");
+    world.pass(1);
+    assert_eq!(world.try_pay(ALICE, "mega"), offline);
+    assert_eq!(world.status(ALICE, &order).status, PaymentStatus::Pending, "who has asked goes on waiting");
+    let nonce = last_hello(&world);
+    world.sent.clear();
+    world.relay(DownBody::Welcome { nonce });
+    assert_eq!(world.requests_sent(), 2, "what waits is sent again");
+    world.pay(ALICE, "mega");
+    // Each way in which a request is answered.
+    let ids: Vec<_> = world.sent.iter().map(|up| up.id.clone()).collect();
+    world.relay(DownBody::Ack { of: ids });
+    world.pass(11_000);
+    let both = world.pay(ALICE, "both");
+    world.relay(DownBody::Stale { order: both.clone() });
+    world.failed(&both, ALICE, Reason::Busy);
+    world.pass(11_000);
+    world.pay(ALICE, "family");
 }
 
 #[test]
@@ -269,7 +346,8 @@ fn a_device_that_prompts_too_often_is_slowed_and_others_are_not() {
         world.failed(&order, ALICE, Reason::Cancelled);
     }
     assert!(matches!(world.try_pay(ALICE, "hour"), Answer::Refused(Refusal::TooManyRequests { .. })));
-    world.pay(BOB, "hour");
+    let order = world.pay(BOB, "hour");
+    world.failed(&order, BOB, Reason::Cancelled);
     world.pass(5 * MINUTE);
     world.pay(ALICE, "hour");
 }
