@@ -83,7 +83,7 @@ impl Guard {
         if self.all.check((), now).is_err() { self.strict.check(device, now) } else { Ok(()) }
     }
 
-    /// Counts what is no guess, but cost something all the same: for the device alone.
+    /// Counts what is no guess at the secret, but a wrong try all the same: for the device alone.
     pub fn count_alone(&mut self, device: Mac, now: Monotonic) {
         self.each.count(device, now);
     }

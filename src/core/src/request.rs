@@ -77,6 +77,13 @@ pub enum Request {
         /// As typed.
         code: VoucherCode,
     },
+    /// What was typed cannot be what it is meant for: a wrong try of the device, and answered as one.
+    Mistyped {
+        /// Who.
+        device: Mac,
+        /// What it was to be. Never the words themselves.
+        what: Typed,
+    },
     /// What a device that is online may know of its account.
     MyAccount {
         /// Who asks.
@@ -171,6 +178,18 @@ impl Request {
                 | Self::Accounts
         )
     }
+}
+
+/// What a customer types to go online.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Typed {
+    /// A voucher's code.
+    Voucher,
+    /// M-Pesa's receipt.
+    Receipt,
+    /// A user name with its password.
+    Credentials,
 }
 
 /// Whom a kick means.

@@ -189,6 +189,7 @@ impl Backend for Desk {
             Request::Redeem { device, .. } => {
                 Answer::Redeemed(RedeemedView { session: Self::session(device), password: Password::new("<i>x&\"'").expect("a password") })
             }
+            Request::Mistyped { .. } => Answer::Refused(Refusal::UnknownVoucher),
             Request::Logout { .. } | Request::LogoutOther { .. } => Answer::Done,
             operators => panic!("customers do not ask {operators:?}"),
         }

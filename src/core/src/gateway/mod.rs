@@ -8,6 +8,7 @@ mod accounts;
 mod deposits;
 mod devices;
 mod link;
+mod mistyped;
 mod neighbours;
 mod notices;
 mod operator;
@@ -297,6 +298,7 @@ impl Gateway {
             // They answer by themselves, perhaps later: see `handle`.
             Request::Login { .. } | Request::Reclaim { .. } => Answer::Refused(Refusal::NoAnswer),
             Request::Redeem { device, code } => self.redeem(device, &code, now, entropy),
+            Request::Mistyped { device, what } => self.mistyped(device, what, now),
             Request::MyAccount { device } => Answer::MyAccount(self.my_account(device, now)),
             Request::LogoutOther { device, other } => self.logout_other(device, other, now),
             Request::Logout { device } => self.logout(device, now),

@@ -59,6 +59,16 @@ impl Default for Reclaims {
 }
 
 impl Reclaims {
+    /// Whether the device may try another receipt now; otherwise how long it has to wait.
+    pub(super) fn check(&self, device: Mac, now: Monotonic) -> Result<(), Seconds> {
+        self.tries.check(device, now)
+    }
+
+    /// Counts one that was wrong.
+    pub(super) fn count(&mut self, device: Mac, now: Monotonic) {
+        self.tries.count(device, now);
+    }
+
     /// When the next one has waited long enough.
     pub(super) fn timeout(&self) -> Option<Monotonic> {
         self.waiting.values().map(|waiting| waiting.until).min()

@@ -7,7 +7,7 @@ use super::head::{Head, Origin};
 use super::reply::{Problem, Reply};
 use super::route::Call;
 use lango_core::package::Listed;
-use lango_core::request::{MyDeviceView, PaymentStatus, Refusal, Request, SessionView};
+use lango_core::request::{MyDeviceView, PaymentStatus, Refusal, Request, SessionView, Typed};
 use lango_core::units::{Msisdn, OrderId, PackageId, Password, Receipt, Username};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -121,7 +121,7 @@ impl<B: Backend> Desk<B> {
             Call::Login => {
                 let Credentials { username, password, replace } = parsed(head, body)?;
                 let device = self.device(peer).await?;
-                let request = login(device, &username, &password, replace)?;
+                let request = login(device, &username, &password, replace);
                 Reply::json(200, &Entered { session: self.entry(request).await? }).into()
             }
             Call::Reclaim => {
@@ -184,18 +184,21 @@ impl<B: Backend> Desk<B> {
 }
 
 /// What cannot be anybody's name or password is as wrong as any other.
-pub(super) fn login(device: lango_core::units::Mac, username: &str, password: &str, replace: bool) -> Result<Request, Problem> {
-    let username = username.trim().parse::<Username>().map_err(|_| Refusal::BadCredentials)?;
-    let password = Password::new(password.trim()).map_err(|_| Refusal::BadCredentials)?;
-    Ok(Request::Login { device, username, password, replace })
+pub(super) fn login(device: lango_core::units::Mac, username: &str, password: &str, replace: bool) -> Request {
+    match (username.trim().parse::<Username>(), Password::new(password.trim())) {
+        (Ok(username), Ok(password)) => Request::Login { device, username, password, replace },
+        _ => Request::Mistyped { device, what: Typed::Credentials },
+    }
 }
 
 /// The first word counts: people paste the whole message of M-Pesa's.
 pub(super) fn reclaim(device: lango_core::units::Mac, receipt: &str, phone: &str) -> Result<Request, Problem> {
     let phone = phone.parse::<Msisdn>().map_err(|_| Problem::BAD_PHONE)?;
     let word = receipt.split_whitespace().next().unwrap_or_default().to_ascii_uppercase();
-    let receipt = word.parse::<Receipt>().map_err(|_| Refusal::UnknownReceipt)?;
-    Ok(Request::Reclaim { device, receipt, phone })
+    Ok(match word.parse::<Receipt>() {
+        Ok(receipt) => Request::Reclaim { device, receipt, phone },
+        Err(_) => Request::Mistyped { device, what: Typed::Receipt },
+    })
 }
 
 /// A page of another site can send a form but not JSON without our leave (CORS), which is never given: so what comes from a

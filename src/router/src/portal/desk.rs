@@ -7,7 +7,7 @@ use super::reply::{Problem, Reply};
 use super::route::Route;
 use super::{Backend, PortalConfig, events};
 use lango_core::package::Package;
-use lango_core::request::{Answer, MyAccountView, PaymentView, RedeemedView, Refusal, Request, SessionView, StartView};
+use lango_core::request::{Answer, MyAccountView, PaymentView, RedeemedView, Refusal, Request, SessionView, StartView, Typed};
 use lango_core::units::{Mac, OrderId};
 use lango_core::voucher::VoucherCode;
 use std::cell::{RefCell, RefMut};
@@ -163,9 +163,11 @@ impl<B: Backend> Desk<B> {
 
     /// Goes online with a voucher.
     pub(super) async fn redeemed(&self, device: Mac, typed: &str) -> Result<RedeemedView, Problem> {
-        // What cannot be a code is no more known than any other that is none.
-        let code = typed.parse::<VoucherCode>().map_err(|_| Refusal::UnknownVoucher)?;
-        match self.backend.ask(Request::Redeem { device, code }).await {
+        let request = match typed.parse::<VoucherCode>() {
+            Ok(code) => Request::Redeem { device, code },
+            Err(_) => Request::Mistyped { device, what: Typed::Voucher },
+        };
+        match self.backend.ask(request).await {
             Answer::Redeemed(view) => Ok(view),
             other => Err(refused("voucher", other)),
         }

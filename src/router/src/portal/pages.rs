@@ -305,11 +305,7 @@ impl<B: Backend> Desk<B> {
         let username = field(body, "username").unwrap_or_default();
         let password = field(body, "password").unwrap_or_default();
         let replace = field(body, "replace").is_some();
-        let entered = match api::login(device, &username, &password, replace) {
-            Ok(request) => self.entry(request).await,
-            Err(problem) => Err(problem),
-        };
-        Ok(match entered {
+        Ok(match self.entry(api::login(device, &username, &password, replace)).await {
             Ok(_) => after_form(visit.link("/account")),
             Err(problem) => self.login_page(&visit, Some((&username, problem, replace)), None),
         })

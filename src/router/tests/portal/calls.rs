@@ -227,6 +227,25 @@ fn vouchers() {
 }
 
 #[test]
+fn what_has_not_even_the_form_is_a_try_too() {
+    within(Limits::default(), async |world| {
+        world.shop.tired.set(true);
+        for (path, body, form_path, form) in [
+            ("/api/vouchers/redeem", r#"{"code":"ZZZZZZZZ"}"#, "/voucher", "code=ZZZZZZZZ"),
+            ("/api/vouchers/redeem", r#"{"code":"ABCD-EFGH-JKMN-P"}"#, "/voucher", "code=ABCD-EFGH-JKMN-P"),
+            ("/api/hotspot/login", r#"{"username":"a b","password":"x"}"#, "/login", "username=a+b&password=x"),
+            ("/api/payments/reclaim", r#"{"receipt":"NLJ7-RT61","phone":"0712345678"}"#, "/receipt", "receipt=NLJ7-RT61&phone=0712345678"),
+        ] {
+            let answer = post_json(&world, PHONE, path, body).await;
+            let told = (answer.status, answer.code().as_str().to_owned(), answer.header("retry-after").map(str::to_owned));
+            assert_eq!(told, (429, "too_many_requests".to_owned(), Some("90".to_owned())), "{path} {body}");
+            let page = post(&world, PHONE, form_path, "", form).await;
+            assert_eq!((page.status, page.header("retry-after")), (429, Some("90")), "{form_path}");
+        }
+    });
+}
+
+#[test]
 fn devices_of_an_account() {
     within(Limits::default(), async |world| {
         let offline = get(&world, PHONE, "/api/hotspot/devices").await;

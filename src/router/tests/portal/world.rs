@@ -8,7 +8,7 @@ use lango_core::message::Reason;
 use lango_core::package::{self, Package};
 use lango_core::request::{
     Answer, Failures, MyAccountView, MyDeviceView, PaymentStatus, PaymentView, RedeemedView, Refusal, Request, SessionView, StartView,
-    StatusView,
+    StatusView, Typed,
 };
 use lango_core::time::Wall;
 use lango_core::tree::BTreeMap;
@@ -63,6 +63,8 @@ pub struct Shop {
     pub starts: Cell<u32>,
     /// Whether what it holds is not stored yet: then the start page must be asked for.
     pub unsettled: Cell<bool>,
+    /// Whether the device has mistyped too often already.
+    pub tired: Cell<bool>,
     /// Whether the one good voucher is used.
     redeemed: Cell<bool>,
     changes: broadcast::Sender<OrderId>,
@@ -117,6 +119,7 @@ impl Shop {
             heard: RefCell::new([PHONE, OTHER_PHONE].map(|address| address.parse().unwrap()).map(|address| (address, mac(address))).into()),
             starts: Cell::new(0),
             unsettled: Cell::new(false),
+            tired: Cell::new(false),
             redeemed: Cell::new(false),
             changes: broadcast::channel(16).0,
         })
@@ -293,6 +296,12 @@ impl Shop {
                 };
                 Answer::Refused(refusal)
             }
+            Request::Mistyped { .. } if self.tired.get() => Answer::Refused(Refusal::TooManyRequests { retry_after: Seconds(90) }),
+            Request::Mistyped { what, .. } => Answer::Refused(match what {
+                Typed::Voucher => Refusal::UnknownVoucher,
+                Typed::Receipt => Refusal::UnknownReceipt,
+                Typed::Credentials => Refusal::BadCredentials,
+            }),
             Request::MyAccount { device } => Answer::MyAccount(self.sessions.borrow().get(&device).map(|session| {
                 let same = |(_, other): &(&Mac, &SessionView)| other.username == session.username;
                 let view = |mac: &Mac| MyDeviceView {

@@ -2,7 +2,7 @@
 
 use super::world::*;
 use crate::gate::GateId;
-use crate::request::{Answer, Refusal, Request, Target};
+use crate::request::{Answer, Refusal, Request, Target, Typed};
 use crate::step::{Effect, Input};
 use crate::units::{Bytes, Password, Seconds};
 
@@ -116,6 +116,29 @@ fn wrong_credentials_are_counted_a_device() {
     assert!(matches!(world.login(ALICE, &view), Answer::Session(_)), "its neighbour is not locked out");
     world.pass(2 * MINUTE);
     assert!(matches!(world.login(BOB, &view), Answer::Session(_)));
+}
+
+#[test]
+fn what_cannot_be_right_at_all_is_a_wrong_try_too() {
+    let typed = |device, what| Request::Mistyped { device, what };
+    for (what, tries, refusal) in [
+        (Typed::Credentials, 8, Refusal::BadCredentials),
+        (Typed::Voucher, 8, Refusal::UnknownVoucher),
+        (Typed::Receipt, 6, Refusal::UnknownReceipt),
+    ] {
+        let mut world = World::ready();
+        for _ in 0..tries {
+            assert_eq!(world.ask(typed(ALICE, what)), Answer::Refused(refusal.clone()), "{what:?}");
+        }
+        let Answer::Refused(Refusal::TooManyRequests { retry_after }) = world.ask(typed(ALICE, what)) else { panic!("{what:?}") };
+        assert!(retry_after.0 > 0, "{what:?}");
+        assert_eq!(world.ask(typed(BOB, what)), Answer::Refused(refusal), "a neighbour");
+        for other in [Typed::Credentials, Typed::Voucher, Typed::Receipt].into_iter().filter(|other| *other != what) {
+            assert!(!matches!(world.ask(typed(ALICE, other)), Answer::Refused(Refusal::TooManyRequests { .. })), "each way in by itself");
+        }
+        world.pass(retry_after.0 * 1_000);
+        assert!(!matches!(world.ask(typed(ALICE, what)), Answer::Refused(Refusal::TooManyRequests { .. })), "that passes");
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::world::*;
 use crate::message::{Down, DownBody, Up, UpBody};
-use crate::request::{Answer, Refusal, Request, VoucherStatus};
+use crate::request::{Answer, Refusal, Request, Typed, VoucherStatus};
 use crate::step::{Effect, Input};
 use crate::time::Wall;
 use crate::units::{Mac, Seconds};
@@ -350,6 +350,29 @@ fn guessers_are_slowed_and_no_neighbour_pays_for_it() {
     assert!(matches!(world.redeem(BOB, codes[1]), Answer::Redeemed(_)));
     world.pass(10 * MINUTE);
     assert!(matches!(world.redeem(device(1), codes[2]), Answer::Redeemed(_)), "that passes, too");
+}
+
+#[test]
+fn codes_of_a_wrong_length_count_as_wrong_ones_and_hold_no_neighbour_to_less() {
+    let mut world = World::ready();
+    let codes = world.vouchers("k7m2p9", "hour", 2);
+    let short = |world: &mut World, device| world.ask(Request::Mistyped { device, what: Typed::Voucher });
+    // Wrong ones of both kinds are counted together, and a few of them are no harm.
+    for _ in 0..7 {
+        assert_eq!(short(&mut world, ALICE), refused(Refusal::UnknownVoucher));
+    }
+    assert!(matches!(world.redeem(ALICE, codes[0]), Answer::Redeemed(_)), "who mistypes seven times and then does not");
+    assert_eq!(short(&mut world, ALICE), refused(Refusal::UnknownVoucher));
+    assert!(matches!(world.redeem(ALICE, codes[1]), Answer::Refused(Refusal::TooManyRequests { .. })));
+    // Hundreds of them from all over: nobody guesses, so nobody is held to two tries.
+    for n in 0..200 {
+        assert_eq!(short(&mut world, Mac([2, 0, 0, 0, 1, n])), refused(Refusal::UnknownVoucher));
+    }
+    for _ in 0..3 {
+        assert_eq!(short(&mut world, BOB), refused(Refusal::UnknownVoucher));
+    }
+    assert!(matches!(world.redeem(BOB, codes[1]), Answer::Redeemed(_)));
+    assert!(!world.log.iter().any(|line| line.contains("many wrong codes")));
 }
 
 #[test]
