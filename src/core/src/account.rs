@@ -255,6 +255,12 @@ impl Account {
         self.purchases.front().map(|purchase| purchase.limits)
     }
 
+    /// The package that runs now, or would: [`Account::limits`] are its. Where nothing is left, the one bought last.
+    #[must_use]
+    pub fn package_in_use(&self) -> &PackageId {
+        self.purchases.front().map_or(&self.package, |purchase| &purchase.package)
+    }
+
     /// The running total at which what runs now ends.
     #[must_use]
     pub fn data_end(&self) -> Option<Bytes> {

@@ -4,6 +4,7 @@
 use lango::portal::frame::{self, Frame};
 use lango::portal::head::{Addressee, Head};
 use lango::portal::{Backend, Ends, Limits, Own, Portal, PortalConfig, SecureName, Site};
+use lango_core::account::Purchase;
 use lango_core::message::Reason;
 use lango_core::package::{self, Package};
 use lango_core::request::{
@@ -177,6 +178,7 @@ impl Backend for Desk {
                     MyDeviceView { device, this: true, online_since: Some(Wall::EARLIEST), bytes_up: Bytes(1), bytes_down: Bytes(2) },
                     MyDeviceView { device: Mac([6; 6]), this: false, online_since: None, bytes_up: Bytes(1), bytes_down: Bytes(2) },
                 ],
+                queued: vec![Purchase { package: "gone".parse().expect("an id"), limits: Self::package("day").limits }],
             })),
             _ if refuses => match self.0.get() {
                 // A login server's own words.

@@ -119,6 +119,7 @@ impl Gateway {
             password: self.voucher_password(device, &account.username, now),
             devices_at_most: account.device_limit(),
             devices: devices.collect(),
+            queued: account.purchases.iter().skip(1).cloned().collect(),
         })
     }
 

@@ -90,7 +90,7 @@ impl Gateway {
                 AccountView {
                     username: self.shown_name(&account.username),
                     phone: account.phone,
-                    package: account.package.clone(),
+                    package: account.package_in_use().clone(),
                     online: u8::try_from(account.online.len()).unwrap_or(u8::MAX),
                     devices: account.device_limit(),
                     seconds_remaining: account.clock.left(now.monotonic).map(Millis::as_seconds_ceil),

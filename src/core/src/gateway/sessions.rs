@@ -347,7 +347,7 @@ impl Gateway {
         let traffic = account.traffic_sum();
         SessionView {
             username: self.shown_name(&account.username),
-            package: account.package.clone(),
+            package: account.package_in_use().clone(),
             started_at: online.since_wall.or_else(|| now.wall_at(online.since)),
             seconds_remaining: account.clock.left(now.monotonic).map(Millis::as_seconds_ceil),
             bytes_remaining: account.data_left(),

@@ -1,5 +1,6 @@
 //! What answers carry: how payments, sessions, accounts, vouchers and the router itself look to those who ask.
 
+use crate::account::Purchase;
 use crate::ledger::Unserved;
 use crate::message::Reason;
 use crate::package::Package;
@@ -59,7 +60,7 @@ pub struct PaymentView {
 pub struct SessionView {
     /// The account.
     pub username: Username,
-    /// The package bought last.
+    /// The package in use, which the limits below are of.
     pub package: PackageId,
     /// Since when the device is online; null while the router's clock is not set.
     #[serde(with = "rfc3339")]
@@ -192,7 +193,7 @@ pub struct AccountView {
     pub username: Username,
     /// The phone that paid last.
     pub phone: Option<Msisdn>,
-    /// The package bought last.
+    /// The package in use, or the one bought last where nothing is left.
     pub package: PackageId,
     /// Devices online.
     pub online: u8,
@@ -282,6 +283,8 @@ pub struct MyAccountView {
     pub devices_at_most: u8,
     /// Those that are, in the order in which they came.
     pub devices: Vec<MyDeviceView>,
+    /// What begins when what is in use is used up, in its order.
+    pub queued: Vec<Purchase>,
 }
 
 /// A device online on one's own account.

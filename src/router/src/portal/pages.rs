@@ -117,6 +117,7 @@ impl<B: Backend> Desk<B> {
             "session": view::session(&visit, session, &packages),
             "account_text": visit.language().fill("account_is", &[("username", session.username.as_str())]),
             "keys": account.password.as_ref().map(|password| json!({"username": session.username, "password": password})),
+            "queued": view::queued(visit.language(), &account, &packages),
             "others": view::others(&visit, &account, &names),
         });
         Ok(visit.page(200, "account", visit.language().text("my_account"), values))

@@ -7,7 +7,7 @@ use lango_core::message::Reason;
 use lango_core::package::Package;
 use lango_core::request::{MyAccountView, PaymentStatus, PaymentView, SessionView};
 use lango_core::tree::BTreeMap;
-use lango_core::units::{Mac, Msisdn, Seconds};
+use lango_core::units::{Mac, Msisdn, PackageId, Seconds};
 use serde_json::{Value, json};
 use std::borrow::Cow;
 
@@ -51,13 +51,31 @@ pub fn left(visit: &Visit, session: &SessionView) -> Value {
 #[must_use]
 pub fn session(visit: &Visit, session: &SessionView, packages: &[Package]) -> Value {
     let language = visit.language();
-    // A package that is not sold any more is known by its id alone.
-    let label = packages.iter().find(|package| package.id == session.package).map_or(session.package.as_str(), |package| &package.label);
     let mut view = left(visit, session);
-    view["package_text"] = language.fill("package_is", &[("label", label)]).into();
+    view["package_text"] = language.fill("package_is", &[("label", label(&session.package, packages))]).into();
     view["used"] =
         language.fill("used", &[("down", &language::data(session.bytes_down)), ("up", &language::data(session.bytes_up))]).into();
     view
+}
+
+/// What waits on one's account behind what is in use, where anything does.
+#[must_use]
+pub fn queued(language: &Language, account: &MyAccountView, packages: &[Package]) -> Value {
+    let unlimited = || language.text("unlimited").to_owned();
+    let list = account.queued.iter().map(|next| {
+        let time = next.limits.time.map_or_else(unlimited, |time| language.duration(time.as_seconds_ceil()));
+        let data = next.limits.data.map_or_else(unlimited, language::data);
+        let facts = [("fact_time", time), ("fact_data", data)];
+        let facts: Vec<Value> = facts.into_iter().map(|(name, value)| json!({"name": language.text(name), "value": value})).collect();
+        json!({"label": label(&next.package, packages), "facts": facts})
+    });
+    let list: Vec<Value> = list.collect();
+    if list.is_empty() { Value::Null } else { json!({"list": list}) }
+}
+
+/// A package that is not sold any more is known by its id alone.
+fn label<'a>(id: &'a PackageId, packages: &'a [Package]) -> &'a str {
+    packages.iter().find(|package| package.id == *id).map_or(id.as_str(), |package| &package.label)
 }
 
 /// The other devices of one's account, where there are any.

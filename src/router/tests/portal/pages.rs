@@ -4,9 +4,11 @@ use crate::client::{Answer, Wire, get, get_with, post_form, post_json};
 use crate::world::{OTHER_PHONE, PHONE, STRANGER, World, mac, phone, within};
 use lango::config::settings::{Placed, Portal};
 use lango::portal::{Limits, Site, own};
+use lango_core::account::Purchase;
 use lango_core::message::Reason;
+use lango_core::package;
 use lango_core::request::{PaymentStatus, Refusal, SessionView};
-use lango_core::units::{OrderId, Seconds, Shillings};
+use lango_core::units::{Millis, OrderId, Seconds, Shillings};
 use std::sync::Arc;
 
 /// Follows the redirect that a form answers with.
@@ -386,6 +388,21 @@ fn my_account_shows_its_other_devices_and_logs_them_out() {
             hides(&page, &["Other devices"]);
         }
         assert_eq!(world.shop.sessions.borrow().keys().copied().collect::<Vec<_>>(), [phone()]);
+    });
+}
+
+#[test]
+fn my_account_shows_what_comes_next() {
+    within(Limits::default(), async |world| {
+        post_json(&world, PHONE, "/api/hotspot/login", r#"{"username":"kito42","password":"k7m2p9"}"#).await;
+        hides(&get(&world, PHONE, "/account").await, &["What comes next"]);
+        let limits = package::Limits { time: Some(Millis::from_minutes(90)), data: None, down: None, up: None, devices: 1 };
+        let gone = Purchase { package: "gone".parse().unwrap(), limits };
+        let day = world.shop.packages.borrow().iter().find(|package| package.id.as_str() == "day").cloned().unwrap();
+        world.shop.queued.replace(vec![Purchase { package: day.id, limits: day.limits }, gone]);
+        let page = get(&world, PHONE, "/account").await;
+        shows(&page, &["What comes next", "begins by itself", "Day &amp; night", "gone", "1 hour 30 minutes", "No limit"]);
+        shows(&get(&world, PHONE, "/account?lang=sw").await, &["Kinachofuata"]);
     });
 }
 

@@ -3,6 +3,7 @@
 //! the portal sees.
 
 use lango::portal::{Backend, Doors, Limits, Own, PortalConfig, SecureName, Site, serve};
+use lango_core::account::Purchase;
 use lango_core::language::Language;
 use lango_core::message::Reason;
 use lango_core::package::{self, Package};
@@ -63,6 +64,8 @@ pub struct Shop {
     pub starts: Cell<u32>,
     /// Whether what it holds is not stored yet: then the start page must be asked for.
     pub unsettled: Cell<bool>,
+    /// What waits on the account behind what is in use.
+    pub queued: RefCell<Vec<Purchase>>,
     /// Whether the device has mistyped too often already.
     pub tired: Cell<bool>,
     /// Whether the one good voucher is used.
@@ -119,6 +122,7 @@ impl Shop {
             heard: RefCell::new([PHONE, OTHER_PHONE].map(|address| address.parse().unwrap()).map(|address| (address, mac(address))).into()),
             starts: Cell::new(0),
             unsettled: Cell::new(false),
+            queued: RefCell::default(),
             tired: Cell::new(false),
             redeemed: Cell::new(false),
             changes: broadcast::channel(16).0,
@@ -316,6 +320,7 @@ impl Shop {
                     password: (session.username.as_str() == "vera77").then(|| Password::new("v7m2p9").unwrap()),
                     devices_at_most: 3,
                     devices: self.sessions.borrow().iter().filter(same).map(|(mac, _)| view(mac)).collect(),
+                    queued: self.queued.borrow().clone(),
                 }
             })),
             Request::LogoutOther { device, other } => {

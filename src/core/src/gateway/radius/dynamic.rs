@@ -92,6 +92,9 @@ impl Gateway {
                 account.package = package.id.clone();
             }
             let Some(first) = account.purchases.front_mut() else { return };
+            if let Some(package) = &package {
+                first.package = package.id.clone();
+            }
             let named = package.as_ref().map(|package| package.limits);
             first.limits.down = change.down_speed.or(named.and_then(|limits| limits.down)).or(first.limits.down);
             first.limits.up = change.up_speed.or(named.and_then(|limits| limits.up)).or(first.limits.up);

@@ -181,6 +181,28 @@ fn the_operator_grants_and_kicks() {
 }
 
 #[test]
+fn a_session_names_the_package_whose_limits_it_shows() {
+    let mut world = World::ready();
+    for package in ["mega", "both", "slow"] {
+        world.ask(Request::Grant { device: ALICE, package: package.parse().unwrap() });
+    }
+    let seen = |world: &mut World| {
+        let Answer::MyAccount(account) = world.ask(Request::MyAccount { device: ALICE }) else { panic!("no account") };
+        let Answer::Accounts(accounts) = world.ask(Request::Accounts) else { panic!("no accounts") };
+        let account = account.unwrap();
+        let queued: Vec<String> = account.queued.iter().map(|next| next.package.to_string()).collect();
+        assert_eq!((&accounts[0].package, accounts[0].queued), (&account.session.package, u32::try_from(queued.len()).unwrap()));
+        let session = account.session;
+        (session.package.to_string(), session.seconds_remaining.is_some(), session.bytes_remaining.is_some(), queued.join(" "))
+    };
+    assert_eq!(seen(&mut world), ("mega".to_owned(), false, true, "both slow".to_owned()));
+    world.used(ALICE, 0, 100_000_000);
+    assert_eq!(seen(&mut world), ("both".to_owned(), true, true, "slow".to_owned()));
+    world.pass(HOUR);
+    assert_eq!(seen(&mut world), ("slow".to_owned(), true, false, String::new()));
+}
+
+#[test]
 fn an_address_belongs_to_one_device() {
     let mut world = World::ready();
     world.arrives(BOB, 101);
