@@ -45,7 +45,7 @@ fn the_operator_s_own_portal_and_the_pages_of_those_who_come_back() {
     fs::write(&facts, "<dl>\n{{#facts}}<dd>{{valeu}}</dd>{{/facts}}</dl>\n").unwrap();
     let told = format!("{}:2: no page gives the value 'valeu'; did you mean 'value'?", facts.display());
     let check = lab.lango.output(&["check"]).unwrap();
-    assert_eq!((check.status.code(), String::from_utf8_lossy(&check.stderr).trim()), (Some(78), told.as_str()));
+    assert_eq!((check.status.code(), String::from_utf8_lossy(&check.stdout).trim()), (Some(78), told.as_str()));
     reload(&lab, "config: it is refused, the one in force stays").unwrap_or_else(|e| panic!("{e:#}"));
     assert!(lab.lango.program.log().contains(&told));
     assert_eq!(phone.get("/").text(), shown);

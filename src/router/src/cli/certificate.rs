@@ -8,13 +8,13 @@ use crate::config::{self, Config, Https};
 use std::fmt::Write as _;
 use std::path::Path;
 
-/// `lango check`: the configuration, and where that is in order, the certificate that it names.
+/// `lango check`: the configuration, and where that is in order, the certificate that it names. What it finds is what it was asked to print.
 #[must_use]
 pub fn check(path: &Path) -> Outcome {
     let (lines, code) = config::check(path);
     let text: String = lines.iter().flat_map(|line| [line.as_str(), "\n"]).collect();
     if code != exit::OK {
-        return Outcome { error: text, code, out: String::new() };
+        return Outcome { out: text, code, error: String::new() };
     }
     let (wrong, warning, exposed) = match configured(path) {
         Ok(Config { https: Some(https), .. }) => {
@@ -31,18 +31,18 @@ pub fn check(path: &Path) -> Outcome {
         };
         format!("{}:{}", path.display(), config::line_of(path, "https", option))
     };
-    let mut error: String = wrong.iter().map(|wrong| format!("{}: {wrong}\n", line(wrong.about))).collect();
-    if !error.is_empty() {
-        return Outcome { error, code: exit::CONFIG, out: String::new() };
+    let mut out: String = wrong.iter().map(|wrong| format!("{}: {wrong}\n", line(wrong.about))).collect();
+    if !out.is_empty() {
+        return Outcome { out, code: exit::CONFIG, error: String::new() };
     }
     if let Some(exposed) = exposed {
-        let _ = writeln!(error, "{}: {exposed}", line(About::Key));
+        let _ = writeln!(out, "{}: {exposed}", line(About::Key));
     }
     if let Some(warning) = warning {
         // A `String` takes everything.
-        let _ = writeln!(error, "{}: {warning}", line(About::Certificate));
+        let _ = writeln!(out, "{}: {warning}", line(About::Certificate));
     }
-    Outcome { out: text, error, code }
+    Outcome { out: out + &text, code, error: String::new() }
 }
 
 /// What is wrong with the certificate; and what will be, soon.
@@ -113,6 +113,28 @@ fn code(error: &RequestError) -> u8 {
 mod tests {
     use super::*;
     use std::io::{Error, ErrorKind};
+
+    #[test]
+    fn what_is_found_is_printed_where_output_belongs() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lango");
+        let good = "config gateway 'main'\n\toption name 'kibera-7'\n\toption lan 'br-lan'\n\toption wan 'wan'\n\
+                    config package 'hour'\n\toption label '1 hour'\n\toption price '10'\n\toption minutes '60'\n";
+        let https = format!("{good}config https\n\toption name 'kibera-7.example.org'\n\toption cert '/nowhere/https.pem'\n");
+        for (text, code, found) in [
+            (good, 0, &[": in order. Router kibera-7, 1 package"][..]),
+            (&good.replace("60", "sixty").replace("price", "prise"), 78, &[":5: ", ":7: ", ":8: "]),
+            (&https, 78, &[":11: ", ":9: "]),
+        ] {
+            std::fs::write(&path, text).unwrap();
+            let said = check(&path);
+            assert_eq!((said.code, said.error.as_str()), (code, ""), "{said:?}");
+            let starts: Vec<String> = found.iter().map(|found| format!("{}{found}", path.display())).collect();
+            let lines: Vec<&str> = said.out.lines().collect();
+            assert_eq!(lines.len(), starts.len(), "{lines:?}");
+            assert!(starts.iter().all(|start| lines.iter().any(|line| line.starts_with(start.as_str()))), "{lines:?}");
+        }
+    }
 
     #[test]
     fn a_right_and_a_wrong_file_have_their_exit_codes() {
