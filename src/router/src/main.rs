@@ -12,20 +12,20 @@ fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(mistake) => return end(&cli::Outcome { error: format!("lango: {mistake}\n"), code: exit::USAGE, ..cli::Outcome::default() }),
     };
-    match arguments.job {
+    match &arguments.job {
         Job::Help => end(&cli::Outcome { out: cli::USAGE.to_owned(), ..cli::Outcome::default() }),
         Job::Version => {
             end(&cli::Outcome { out: concat!("lango ", env!("CARGO_PKG_VERSION"), "\n").to_owned(), ..cli::Outcome::default() })
         }
-        Job::Check => end(&cli::check(&arguments.config)),
-        Job::Garden => end(&cli::garden(&arguments.config)),
-        Job::Certificate => end(&cli::certificate_status(&arguments.config)),
-        Job::RequestCertificate => end(&cli::request_certificate(&arguments.config)),
-        Job::MakeVouchers(wanted) => end(&cli::make_vouchers(&arguments.config, &wanted, arguments.json)),
-        Job::Ask(ask) => end(&cli::ask(&arguments.config, &ask, arguments.json)),
+        Job::Check => end(&cli::check(arguments.config())),
+        Job::Garden => end(&cli::garden(arguments.config())),
+        Job::Certificate => end(&cli::certificate_status(arguments.config())),
+        Job::RequestCertificate => end(&cli::request_certificate(arguments.config())),
+        Job::MakeVouchers(wanted) => end(&cli::make_vouchers(arguments.config.as_deref(), wanted, arguments.json)),
+        Job::Ask(ask) => end(&cli::ask(arguments.config.as_deref(), ask, arguments.json)),
         Job::Run => {
             lango::logger::start();
-            end(&cli::run(&arguments.config))
+            end(&cli::run(arguments.config()))
         }
     }
 }

@@ -43,6 +43,11 @@ fn every_mistake_in_the_config_is_told_and_an_invalid_one_is_refused() {
     until_true("the refusal in the log", SOON, || lab.lango.program.log().contains("lango.uci:")).unwrap();
     assert!(lab.lango.program.running());
     assert_eq!(phone.get("/api/packages").value(), before, "the old config stays");
+    // Who looks after it is not locked out by the mistakes.
+    lab.lango.command(&["grant", &phone.mac, "hour"]).unwrap();
+    assert_eq!(lab.lango.sessions().unwrap().as_array().map(Vec::len), Some(1));
+    lab.lango.command(&["kick", &phone.mac]).unwrap();
+    assert!(lab.lango.command(&["vouchers", "create", "hour", "1"]).unwrap().contains(NAME));
 
     std::fs::write(&lab.lango.config, good.replace("option price '10'", "option price '15'")).unwrap();
     lab.lango.program.signal(Signal::SIGHUP).unwrap();
@@ -50,6 +55,9 @@ fn every_mistake_in_the_config_is_told_and_an_invalid_one_is_refused() {
 
     std::fs::write(&lab.lango.config, &bad).unwrap();
     lab.lango.program.terminate().unwrap();
+    let output = lab.lango.output(&["status"]).unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(69) && said.contains("does not run") && said.contains("has mistakes"), "{output:?}");
     let output = lab.lango.output(&["run"]).unwrap();
     assert_eq!(output.status.code(), Some(78), "{}", String::from_utf8_lossy(&output.stderr));
 }

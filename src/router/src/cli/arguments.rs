@@ -7,10 +7,10 @@ use lango_core::units::Mac;
 use lango_core::voucher::{GOOD_FOR_DAYS, MOST_AT_ONCE};
 use lexopt::prelude::{Long, Short, Value, ValueExt as _};
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-/// Where OpenWrt keeps it.
-const DEFAULT_CONFIG: &str = "/etc/config/lango";
+/// Where OpenWrt keeps the configuration.
+pub const DEFAULT_CONFIG: &str = "/etc/config/lango";
 
 /// `lango --help`.
 pub const USAGE: &str = "\
@@ -48,12 +48,20 @@ Options:
 /// What was typed, understood.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Arguments {
-    /// The configuration's file.
-    pub config: PathBuf,
+    /// The configuration's file, where one was named.
+    pub config: Option<PathBuf>,
     /// Whether programs read the output.
     pub json: bool,
     /// What to do.
     pub job: Job,
+}
+
+impl Arguments {
+    /// The configuration's file: the one that was named, or the usual one.
+    #[must_use]
+    pub fn config(&self) -> &Path {
+        self.config.as_deref().unwrap_or(Path::new(DEFAULT_CONFIG))
+    }
 }
 
 /// What to do.
@@ -94,11 +102,11 @@ pub struct Ask {
 /// What is wrong with it, in a sentence.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Arguments, String> {
     let mut parser = lexopt::Parser::from_args(arguments);
-    let (mut config, mut json, mut words) = (PathBuf::from(DEFAULT_CONFIG), false, Vec::new());
+    let (mut config, mut json, mut words) = (None, false, Vec::new());
     let (mut device, mut days, mut early) = (None, None, None);
     while let Some(argument) = parser.next().map_err(|cause| cause.to_string())? {
         match argument {
-            Long("config") | Short('c') => config = parser.value().map_err(|cause| cause.to_string())?.into(),
+            Long("config") | Short('c') => config = Some(parser.value().map_err(|cause| cause.to_string())?.into()),
             Long("json") => json = true,
             Long("device") => {
                 let mac = parser.value().and_then(|mac| mac.string()).map_err(|cause| cause.to_string())?;
@@ -207,8 +215,9 @@ mod tests {
 
     #[test]
     fn commands_as_they_are_typed() {
-        assert_eq!(typed("run").unwrap(), Arguments { config: DEFAULT_CONFIG.into(), json: false, job: Job::Run });
-        assert_eq!(typed("run --config /tmp/x").unwrap().config, PathBuf::from("/tmp/x"));
+        assert_eq!(typed("run").unwrap(), Arguments { config: None, json: false, job: Job::Run });
+        assert_eq!(typed("run").unwrap().config(), Path::new("/etc/config/lango"));
+        assert_eq!(typed("run --config /tmp/x").unwrap().config(), Path::new("/tmp/x"));
         assert_eq!(typed("--config=/tmp/x check").unwrap().job, Job::Check);
         assert_eq!(typed("garden -c /tmp/x").unwrap().job, Job::Garden);
         assert_eq!(typed("certificate").unwrap().job, Job::Certificate);

@@ -6,7 +6,7 @@ mod indent;
 mod tables;
 mod vouchers;
 
-pub use arguments::{Arguments, Ask, Job, USAGE, parse};
+pub use arguments::{Arguments, Ask, DEFAULT_CONFIG, Job, USAGE, parse};
 pub use certificate::{check, request as request_certificate, status as certificate_status};
 pub use vouchers::{Wanted, make as make_vouchers};
 
@@ -100,10 +100,10 @@ fn configured(path: &Path) -> Result<Config, Outcome> {
     })
 }
 
-/// A command that the running daemon answers.
+/// A command that the running daemon answers. `config` is the configuration's file, where one was named.
 #[must_use]
-pub fn ask(config_path: &Path, ask: &Ask, json: bool) -> Outcome {
-    let control = match control(config_path, &ask.command) {
+pub fn ask(config: Option<&Path>, ask: &Ask, json: bool) -> Outcome {
+    let control = match control(config, &ask.command) {
         Ok(control) => control,
         Err(outcome) => return outcome,
     };
@@ -111,27 +111,41 @@ pub fn ask(config_path: &Path, ask: &Ask, json: bool) -> Outcome {
         Ok(Answer::Refused(refusal)) => Outcome::failed(exit::DATA, told(refusal, &ask.subject)),
         Ok(answer) => show(&answer, ask, json),
         Err(ClientError::NotRunning(_)) if ask.command == Command::Daemon(DaemonCommand::Flush) => flush_without_daemon(),
-        Err(error) => unanswered(&error),
+        Err(error) => unanswered(&error, config),
     }
 }
 
-/// The socket to ask on. Removing the gate is nothing that a configuration has a say in: one that has mistakes, or is gone, leaves the
-/// socket where it is without one.
-fn control(config_path: &Path, command: &Command) -> Result<PathBuf, Outcome> {
-    match configured(config_path) {
-        Ok(config) => Ok(config.gateway.control),
-        Err(_) if *command == Command::Daemon(DaemonCommand::Flush) => Ok(config::CONTROL.into()),
-        Err(outcome) => Err(outcome),
+/// The socket to ask on. The daemon goes on with what it has while a mistake is in the file, and somebody may have to be taken offline just
+/// then: only a file that was named and cannot be read is one mistake too many. Removing the gate is nothing that a file has a say in.
+fn control(config: Option<&Path>, command: &Command) -> Result<PathBuf, Outcome> {
+    match (config::control_of(config.unwrap_or(Path::new(DEFAULT_CONFIG))), config) {
+        (Ok(control), _) => Ok(control),
+        (Err(cause), Some(path)) if *command != Command::Daemon(DaemonCommand::Flush) => {
+            Err(Outcome::failed(exit::CONFIG, LoadError::Unreadable { path: path.to_owned(), cause }))
+        }
+        (Err(_), _) => Ok(config::CONTROL.into()),
     }
 }
 
-fn unanswered(error: &ClientError) -> Outcome {
+/// Where no daemon runs, the configuration may be why.
+fn unanswered(error: &ClientError, config: Option<&Path>) -> Outcome {
     let code = match error {
         ClientError::NotRunning(_) => exit::UNAVAILABLE,
         ClientError::NotAllowed(_) => exit::PERMISSION,
         ClientError::Broken(..) | ClientError::Failed(_) => exit::SOFTWARE,
     };
-    Outcome::failed(code, error)
+    let mut outcome = Outcome::failed(code, error);
+    let path = config.unwrap_or(Path::new(DEFAULT_CONFIG));
+    let why = match (error, config::load(path)) {
+        (ClientError::NotRunning(_), Err(LoadError::Mistakes { .. })) => {
+            let named = config.map(|path| format!(" --config {}", path.display())).unwrap_or_default();
+            format!("{} has mistakes, with which it does not start: `lango check{named}` tells them", path.display())
+        }
+        (ClientError::NotRunning(_), Err(error @ LoadError::Unreadable { .. })) => error.to_string(),
+        _ => return outcome,
+    };
+    outcome.error.extend(["lango: ", &why, "\n"]);
+    outcome
 }
 
 fn told(refusal: Refusal, subject: &str) -> String {
@@ -166,13 +180,42 @@ fn flush_without_daemon() -> Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::control::wire::{Reply, to_line};
+    use lango_core::request::Request;
+    use lango_core::units::Mac;
+    use std::io::{BufRead as _, BufReader, Write as _};
 
     #[test]
     fn the_gate_is_removed_whatever_the_configuration_says() {
-        let gone = Path::new("/nowhere/lango");
+        let gone = Some(Path::new("/nowhere/lango"));
         assert_eq!(control(gone, &Command::Daemon(DaemonCommand::Flush)), Ok("/var/run/lango.sock".into()));
-        let refused = control(gone, &Command::Rules(lango_core::request::Request::ClockIsSet)).unwrap_err();
+        let refused = control(gone, &Command::Rules(Request::ClockIsSet)).unwrap_err();
         assert!(refused.code == exit::CONFIG && refused.error.contains("cannot be read"), "{refused:?}");
+    }
+
+    #[test]
+    fn who_runs_is_asked_whatever_mistakes_are_in_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, socket) = (folder.path().join("lango"), folder.path().join("sock"));
+        std::fs::write(&path, format!("config gateway\n\toption control {}\n\toption nmae 'x\n", socket.display())).unwrap();
+        let kick = Command::Rules(Request::Kick { target: lango_core::request::Target::Device(Mac([2, 0, 0, 0, 0, 10])) });
+        let kick = Ask { command: kick, subject: "02:00:00:00:00:0a".to_owned() };
+        let gone = ask(Some(&path), &kick, false);
+        assert_eq!((gone.code, gone.error.lines().count()), (exit::UNAVAILABLE, 2), "{gone:?}");
+        let hint = format!("lango: {0} has mistakes, with which it does not start: `lango check --config {0}` tells them", path.display());
+        assert_eq!(gone.error.lines().last(), Some(hint.as_str()));
+
+        let listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        let daemon = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut asked = Vec::new();
+            BufReader::new(&stream).read_until(b'\n', &mut asked).unwrap();
+            stream.write_all(&to_line(&Reply::Answer(Box::new(Answer::Done))).unwrap()).unwrap();
+            Command::from_line(&asked).unwrap()
+        });
+        let done = ask(Some(&path), &kick, false);
+        assert_eq!((done.code, done.error.as_str()), (exit::OK, ""), "{done:?}");
+        assert_eq!(daemon.join().unwrap(), kick.command);
     }
 
     #[test]

@@ -1,13 +1,13 @@
 //! `lango vouchers create`: makes the codes, has the daemon keep their hashes, and only then prints them. The codes are nowhere
 //! else, and never were: the daemon never sees them.
 
-use super::{Outcome, configured, exit, told, unanswered};
+use super::{Outcome, control, exit, told, unanswered};
 use crate::clock;
 use crate::control::client;
 use crate::control::wire::Command;
 use lango_core::request::{Answer, BatchView, Request};
 use lango_core::time::Wall;
-use lango_core::units::PackageId;
+use lango_core::units::{PackageId, RouterName};
 use lango_core::voucher::{BatchId, NewVouchers, VoucherCode, slips};
 use serde_json::json;
 use std::path::Path;
@@ -23,12 +23,24 @@ pub struct Wanted {
     pub days: u16,
 }
 
-/// Makes vouchers and prints them.
+const ANOTHER: &str = "lango answered something else: is the running program another version than this one?";
+
+/// Makes vouchers and prints them. `config` is the configuration's file, where one was named.
 #[must_use]
-pub fn make(config_path: &Path, wanted: &Wanted, as_json: bool) -> Outcome {
-    let config = match configured(config_path) {
-        Ok(config) => config,
+pub fn make(config: Option<&Path>, wanted: &Wanted, as_json: bool) -> Outcome {
+    let status = Command::Rules(Request::Status);
+    let socket = match control(config, &status) {
+        Ok(socket) => socket,
         Err(outcome) => return outcome,
+    };
+    // The router's name as it runs: the file may have another one by now, or mistakes.
+    let router: RouterName = match client::ask(&socket, &status).map(|answer| match answer {
+        Answer::Status(status) => status.name.parse().ok(),
+        _ => None,
+    }) {
+        Ok(Some(name)) => name,
+        Ok(None) => return Outcome::failed(exit::SOFTWARE, ANOTHER),
+        Err(error) => return unanswered(&error, config),
     };
     let drawn = (0..wanted.count).map(|_| clock::entropy().ok().as_ref().and_then(VoucherCode::from_entropy));
     let (Some(codes), Ok(entropy)) = (drawn.collect::<Option<Vec<_>>>(), clock::entropy()) else {
@@ -37,20 +49,20 @@ pub fn make(config_path: &Path, wanted: &Wanted, as_json: bool) -> Outcome {
     let new = NewVouchers {
         batch: BatchId::from_entropy(&entropy),
         package: wanted.package.clone(),
-        salt: config.gateway.name.clone(),
+        salt: router.clone(),
         // A router whose clock is not set yet cannot say when; such vouchers stay good.
         expires: clock::now().wall.map(|now| Wall(now.0.saturating_add(u64::from(wanted.days) * 86_400_000))),
         first: 1,
-        hashes: codes.iter().map(|code| code.hash(&config.gateway.name)).collect(),
+        hashes: codes.iter().map(|code| code.hash(&router)).collect(),
     };
-    match client::ask(&config.gateway.control, &Command::Rules(Request::AddVouchers(new))) {
+    match client::ask(&socket, &Command::Rules(Request::AddVouchers(new))) {
         Ok(Answer::VouchersAdded(batch)) => {
-            let out = if as_json { in_json(&batch, &codes) } else { on_paper(&batch, &codes, config.gateway.name.as_str()) };
+            let out = if as_json { in_json(&batch, &codes) } else { on_paper(&batch, &codes, router.as_str()) };
             Outcome { out, ..Outcome::default() }
         }
         Ok(Answer::Refused(refusal)) => Outcome::failed(exit::DATA, told(refusal, "")),
-        Ok(_) => Outcome::failed(exit::SOFTWARE, "lango answered something else: is the running program another version than this one?"),
-        Err(error) => unanswered(&error),
+        Ok(_) => Outcome::failed(exit::SOFTWARE, ANOTHER),
+        Err(error) => unanswered(&error, config),
     }
 }
 

@@ -118,6 +118,18 @@ fn read_file(path: &Path) -> io::Result<Vec<u8>> {
     Ok(text)
 }
 
+/// The control socket that a configuration names, whatever else in it is wrong; the usual one where it names none that could be one. For
+/// those who ask the daemon: what runs must be reached while a mistake is in the file.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn control_of(path: &Path) -> io::Result<PathBuf> {
+    let (file, _) = uci::parse(&read_file(path)?);
+    let mut options = file.sections.iter().filter(|section| section.kind == "gateway").flat_map(|section| &section.options);
+    let named = options.find(|entry| entry.name == "control").and_then(|entry| entry.values.last());
+    Ok(named.and_then(|named| values::socket_path(&named.text).ok()).unwrap_or_else(|| CONTROL.into()))
+}
+
 /// The line of an option of the only section of its type, or where that section begins: for what is found out later.
 #[must_use]
 pub fn line_of(path: &Path, kind: &str, option: &str) -> u32 {

@@ -46,6 +46,29 @@ fn files_are_read_and_checked() {
 }
 
 #[test]
+fn the_control_socket_is_found_whatever_else_is_wrong() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("lango");
+    for (text, control) in [
+        (full().replace("/var/run/lango.sock", "/tmp/a.sock"), "/tmp/a.sock"),
+        (full().replace("/var/run/lango.sock", "/tmp/a.sock").replace("option minutes", "option minuets"), "/tmp/a.sock"),
+        ("config gateway\n\toption control /tmp/a.sock\n\toption name 'kib\nnonsense\n".to_owned(), "/tmp/a.sock"),
+        ("config gateway\n\toption control /tmp/a.sock\n\toption control /tmp/b.sock\n".to_owned(), "/tmp/b.sock"),
+        // None that could be one.
+        (full().replace("/var/run/lango.sock", "sock"), CONTROL),
+        (full().replace("option control", "option contrl"), CONTROL),
+        ("config gateway\n\toption control '/tmp/a.sock\n".to_owned(), CONTROL),
+        ("config relay\n\toption control /tmp/a.sock\n".to_owned(), CONTROL),
+        (String::new(), CONTROL),
+    ] {
+        std::fs::write(&path, &text).unwrap();
+        assert_eq!(control_of(&path).unwrap(), Path::new(control), "{text}");
+    }
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(control_of(&path).unwrap_err().kind(), io::ErrorKind::NotFound);
+}
+
+#[test]
 fn the_config_that_is_shipped_is_in_order() {
     let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../images/files/etc/config/lango"));
     let config = load(path).unwrap_or_else(|error| panic!("{error}"));
