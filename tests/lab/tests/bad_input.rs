@@ -63,6 +63,34 @@ fn every_mistake_in_the_config_is_told_and_an_invalid_one_is_refused() {
 }
 
 #[test]
+fn what_keeps_it_from_starting_is_told_by_the_exit_code() {
+    let lab = Lab::start();
+    let run = |code: i32, because: &str| {
+        let output = lab.lango.output(&["run"]).unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(code) && said.contains(because), "not {code} with {because:?}: {output:?}");
+    };
+    run(69, "another lango answers on it");
+    assert!(lab.lango.status().is_ok(), "the first one goes on");
+    lab.lango.program.terminate().unwrap();
+
+    let good = std::fs::read_to_string(&lab.lango.config).unwrap();
+    let another = lab.world.router.run(|| std::net::TcpListener::bind((std::net::Ipv6Addr::UNSPECIFIED, PORTAL_PORT)).unwrap());
+    run(69, "the portal cannot listen on port");
+    drop(another);
+
+    let store = good.lines().find_map(|line| line.trim().strip_prefix("option store ")).unwrap().trim_matches('\'').to_owned();
+    let file = lab.lango.config.with_extension("file");
+    std::fs::write(&file, "no store").unwrap();
+    std::fs::write(&lab.lango.config, good.replace(&store, &file.display().to_string())).unwrap();
+    run(78, "cannot be a folder");
+
+    std::fs::write(&lab.lango.config, &good).unwrap();
+    std::fs::write(std::path::Path::new(&store).join("format"), "other").unwrap();
+    run(74, "is damaged");
+}
+
+#[test]
 fn a_portal_that_is_sent_garbage_answers_clearly_and_goes_on() {
     let lab = Lab::start();
     let phone = lab.joined_phone();

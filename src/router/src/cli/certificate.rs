@@ -104,8 +104,8 @@ pub fn request(path: &Path) -> Outcome {
 fn code(error: &RequestError) -> u8 {
     match error {
         RequestError::NoKey { .. } | RequestError::OtherKey { .. } => exit::CONFIG,
-        RequestError::Unreadable { cause, .. } | RequestError::Unwritable { cause, .. } if super::denied(cause) => exit::PERMISSION,
-        _ => exit::SOFTWARE,
+        RequestError::Unreadable { cause, .. } | RequestError::Unwritable { cause, .. } => super::code_of_io(cause),
+        RequestError::NoRandomness => exit::UNAVAILABLE,
     }
 }
 
@@ -142,7 +142,7 @@ mod tests {
         for (error, expected) in [
             (RequestError::Unreadable { path: path(), cause: ErrorKind::PermissionDenied.into() }, 77),
             (RequestError::Unwritable { path: path(), cause: ErrorKind::PermissionDenied.into() }, 77),
-            (RequestError::Unwritable { path: path(), cause: Error::other("the disk is broken") }, 70),
+            (RequestError::Unwritable { path: path(), cause: Error::other("the disk is broken") }, 74),
             (RequestError::NoKey { path: path() }, 78),
             (RequestError::OtherKey { path: path(), name: "r1.example.org".to_owned() }, 78),
         ] {

@@ -13,7 +13,13 @@ pub use vouchers::{Wanted, make as make_vouchers};
 use crate::config::{self, Config, LoadError};
 use crate::control::client::{self, ClientError};
 use crate::control::wire::{Command, DaemonCommand};
+use crate::gate::GateError;
+use crate::netlink::socket::NetlinkError;
+use crate::store::StoreError;
 use lango_core::request::{Answer, Refusal};
+use nix::errno::Errno;
+use std::error::Error;
+use std::io::{self, ErrorKind};
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
@@ -25,10 +31,12 @@ pub mod exit {
     pub const USAGE: u8 = 64;
     /// What was typed does not exist, or cannot be had now.
     pub const DATA: u8 = 65;
-    /// No daemon runs.
+    /// What is needed is not to be had: no daemon runs, another one does, another program has a port, the kernel lacks something.
     pub const UNAVAILABLE: u8 = 69;
-    /// A bug, or the machine failed us.
+    /// A bug.
     pub const SOFTWARE: u8 = 70;
+    /// The store or another file cannot be read or written, or what is in it is damaged.
+    pub const IO: u8 = 74;
     /// Not allowed.
     pub const PERMISSION: u8 = 77;
     /// The configuration is wrong.
@@ -58,23 +66,58 @@ pub fn run(path: &Path) -> Outcome {
     let error = match crate::daemon::run(path) {
         Ok(None) => return Outcome::default(),
         // It does not come back from there but with an error.
-        Ok(Some(successor)) => {
-            return Outcome::failed(exit::SOFTWARE, format_args!("the update cannot be started: {}", successor.take_over()));
-        }
+        Ok(Some(successor)) => anyhow::Error::new(successor.take_over()).context("the update cannot be started"),
         Err(error) => error,
     };
-    let code = if error.is::<LoadError>() {
-        exit::CONFIG
-    } else if error.chain().any(denied) {
-        exit::PERMISSION
-    } else {
-        exit::SOFTWARE
-    };
-    Outcome { error: format!("error: {error:#}\n"), code, ..Outcome::default() }
+    Outcome { code: code_of(&error), error: format!("error: {error:#}\n"), ..Outcome::default() }
 }
 
-fn denied(cause: &(dyn std::error::Error + 'static)) -> bool {
-    cause.downcast_ref::<std::io::Error>().is_some_and(|cause| cause.kind() == std::io::ErrorKind::PermissionDenied)
+/// What a failure is to a script. What is none of those here is a bug.
+fn code_of(error: &anyhow::Error) -> u8 {
+    error.chain().find_map(code_of_cause).unwrap_or(exit::SOFTWARE)
+}
+
+fn code_of_cause(cause: &(dyn Error + 'static)) -> Option<u8> {
+    if let Some(cause) = cause.downcast_ref() {
+        return Some(code_of_config(cause));
+    }
+    if let Some(cause) = cause.downcast_ref::<StoreError>() {
+        return Some(match cause {
+            StoreError::Busy { .. } => exit::UNAVAILABLE,
+            StoreError::NoFolder { .. } => exit::CONFIG,
+            StoreError::Folder { cause, .. } => code_of_io(cause),
+            StoreError::Damaged { .. } | StoreError::Later { .. } | StoreError::Record(_) | StoreError::Write { .. } => exit::IO,
+        });
+    }
+    if let Some(cause) = cause.downcast_ref::<GateError>() {
+        return match cause {
+            GateError::NotPermitted => Some(exit::PERMISSION),
+            GateError::TableGone => Some(exit::UNAVAILABLE),
+            GateError::Kernel { .. } => None, // by what the kernel said
+        };
+    }
+    match cause.downcast_ref::<NetlinkError>() {
+        Some(refused @ NetlinkError::Refused(_)) if refused.is(Errno::EPERM) => Some(exit::PERMISSION),
+        Some(NetlinkError::Socket { source, .. }) if source.kind() == ErrorKind::PermissionDenied => Some(exit::PERMISSION),
+        Some(NetlinkError::Malformed(_) | NetlinkError::TooLong(_)) => None,
+        Some(_) => Some(exit::UNAVAILABLE),
+        None => cause.downcast_ref().map(code_of_io),
+    }
+}
+
+fn code_of_config(error: &LoadError) -> u8 {
+    match error {
+        LoadError::Unreadable { cause, .. } if cause.kind() == ErrorKind::PermissionDenied => exit::PERMISSION,
+        LoadError::Unreadable { .. } | LoadError::Mistakes { .. } => exit::CONFIG,
+    }
+}
+
+fn code_of_io(cause: &io::Error) -> u8 {
+    match cause.kind() {
+        ErrorKind::PermissionDenied => exit::PERMISSION,
+        ErrorKind::AddrInUse | ErrorKind::AddrNotAvailable => exit::UNAVAILABLE,
+        _ => exit::IO,
+    }
 }
 
 /// `lango garden`: a line of dnsmasq's configuration for each name of the walled garden, with no daemon asked.
@@ -95,7 +138,7 @@ fn garden_lines(config: &Config) -> String {
 
 fn configured(path: &Path) -> Result<Config, Outcome> {
     config::load(path).map_err(|error| match error {
-        LoadError::Unreadable { .. } => Outcome::failed(exit::CONFIG, error),
+        LoadError::Unreadable { .. } => Outcome::failed(code_of_config(&error), error),
         LoadError::Mistakes { .. } => Outcome { error: format!("{error}\n"), code: exit::CONFIG, out: String::new() },
     })
 }
@@ -121,7 +164,8 @@ fn control(config: Option<&Path>, command: &Command) -> Result<PathBuf, Outcome>
     match (config::control_of(config.unwrap_or(Path::new(DEFAULT_CONFIG))), config) {
         (Ok(control), _) => Ok(control),
         (Err(cause), Some(path)) if *command != Command::Daemon(DaemonCommand::Flush) => {
-            Err(Outcome::failed(exit::CONFIG, LoadError::Unreadable { path: path.to_owned(), cause }))
+            let error = LoadError::Unreadable { path: path.to_owned(), cause };
+            Err(Outcome::failed(code_of_config(&error), error))
         }
         (Err(_), _) => Ok(config::CONTROL.into()),
     }
@@ -132,7 +176,10 @@ fn unanswered(error: &ClientError, config: Option<&Path>) -> Outcome {
     let code = match error {
         ClientError::NotRunning(_) => exit::UNAVAILABLE,
         ClientError::NotAllowed(_) => exit::PERMISSION,
-        ClientError::Broken(..) | ClientError::Failed(_) => exit::SOFTWARE,
+        // The daemon went away meanwhile, or is busy with something that takes too long. What it said wrong is another thing.
+        ClientError::Broken(_, cause) if cause.kind() != ErrorKind::InvalidData => exit::UNAVAILABLE,
+        ClientError::Broken(..) => exit::SOFTWARE,
+        ClientError::Failed(_) => exit::UNAVAILABLE,
     };
     let mut outcome = Outcome::failed(code, error);
     let path = config.unwrap_or(Path::new(DEFAULT_CONFIG));
@@ -173,7 +220,11 @@ fn show(answer: &Answer, ask: &Ask, json: bool) -> Outcome {
 fn flush_without_daemon() -> Outcome {
     match crate::gate::flush() {
         Ok(()) => Outcome { out: "The gate is removed from the kernel.\n".to_owned(), ..Outcome::default() },
-        Err(error) => Outcome::failed(if nix::unistd::geteuid().is_root() { exit::SOFTWARE } else { exit::PERMISSION }, error),
+        Err(error) => {
+            let error = anyhow::Error::new(error);
+            let code = if nix::unistd::geteuid().is_root() { code_of(&error) } else { exit::PERMISSION };
+            Outcome::failed(code, error)
+        }
     }
 }
 
@@ -191,6 +242,40 @@ mod tests {
         assert_eq!(control(gone, &Command::Daemon(DaemonCommand::Flush)), Ok("/var/run/lango.sock".into()));
         let refused = control(gone, &Command::Rules(Request::ClockIsSet)).unwrap_err();
         assert!(refused.code == exit::CONFIG && refused.error.contains("cannot be read"), "{refused:?}");
+    }
+
+    /// `anyhow`'s contexts stand before all of them, as where they come from.
+    #[test]
+    fn a_failure_has_its_exit_code() {
+        let io = |kind: ErrorKind| anyhow::Error::new(io::Error::from(kind));
+        let in_store = |kind: ErrorKind| StoreError::Folder { path: "/etc/lango/store".into(), cause: kind.into() };
+        let store = || PathBuf::from("/etc/lango/store");
+        let cause = || "rubbish".to_owned();
+        let kernel = |source| anyhow::Error::new(GateError::Kernel { doing: "make the table", source });
+        let refused = |errno| NetlinkError::Refused(vec![crate::netlink::socket::Refusal { sequence: 1, errno, text: None }]);
+        for (error, code) in [
+            (anyhow::Error::new(LoadError::Mistakes { mistakes: Vec::new() }), exit::CONFIG),
+            (LoadError::Unreadable { path: store(), cause: ErrorKind::NotFound.into() }.into(), exit::CONFIG),
+            (LoadError::Unreadable { path: store(), cause: ErrorKind::PermissionDenied.into() }.into(), exit::PERMISSION),
+            // Another daemon at the control socket, another program at the portal's port.
+            (io(ErrorKind::AddrInUse), exit::UNAVAILABLE),
+            (io(ErrorKind::PermissionDenied), exit::PERMISSION),
+            (io(ErrorKind::StorageFull), exit::IO),
+            (StoreError::Busy { path: store() }.into(), exit::UNAVAILABLE),
+            (StoreError::NoFolder { path: store() }.into(), exit::CONFIG),
+            (in_store(ErrorKind::PermissionDenied).into(), exit::PERMISSION),
+            (in_store(ErrorKind::ReadOnlyFilesystem).into(), exit::IO),
+            (StoreError::Damaged { path: store(), cause: cause() }.into(), exit::IO),
+            (StoreError::Later { path: store(), format: 9 }.into(), exit::IO),
+            (StoreError::Write { cause: cause() }.into(), exit::IO),
+            (GateError::NotPermitted.into(), exit::PERMISSION),
+            (kernel(refused(Errno::EOPNOTSUPP)), exit::UNAVAILABLE),
+            (refused(Errno::EPERM).into(), exit::PERMISSION),
+            (anyhow::anyhow!("what nobody thought of"), exit::SOFTWARE),
+        ] {
+            let error = error.context("lango cannot start");
+            assert_eq!(code_of(&error), code, "{error:#}");
+        }
     }
 
     #[test]

@@ -44,7 +44,7 @@ pub fn make(config: Option<&Path>, wanted: &Wanted, as_json: bool) -> Outcome {
     };
     let drawn = (0..wanted.count).map(|_| clock::entropy().ok().as_ref().and_then(VoucherCode::from_entropy));
     let (Some(codes), Ok(entropy)) = (drawn.collect::<Option<Vec<_>>>(), clock::entropy()) else {
-        return Outcome::failed(exit::SOFTWARE, "the system gives no random numbers");
+        return Outcome::failed(exit::UNAVAILABLE, "the system gives no random numbers");
     };
     let new = NewVouchers {
         batch: BatchId::from_entropy(&entropy),

@@ -30,7 +30,9 @@ pub enum ClientError {
 pub fn ask(socket: &Path, command: &Command) -> Result<lango_core::request::Answer, ClientError> {
     let broken = |cause: io::Error| ClientError::Broken(socket.to_owned(), cause);
     let mut stream = UnixStream::connect(socket).map_err(|cause| match cause.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => ClientError::NotRunning(socket.to_owned()),
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused | io::ErrorKind::NotADirectory => {
+            ClientError::NotRunning(socket.to_owned())
+        }
         io::ErrorKind::PermissionDenied => ClientError::NotAllowed(socket.to_owned()),
         _ => broken(cause),
     })?;

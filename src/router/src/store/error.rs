@@ -12,6 +12,12 @@ pub enum StoreError {
         /// The store's folder.
         path: PathBuf,
     },
+    /// There is a file in the folder's place, or on the way to it.
+    #[error("the store {} cannot be a folder: there is a file of that name, or on the way to it; name another `option store`", path.display())]
+    NoFolder {
+        /// The store's folder.
+        path: PathBuf,
+    },
     /// The folder or a file in it cannot be made, read or written.
     #[error("the store {} cannot be used: {cause}: see that its folder is there, is writable and has free space", path.display())]
     Folder {

@@ -25,10 +25,13 @@ impl Folder {
     /// Makes the folder where it is not there yet, and takes it for this process.
     ///
     /// # Errors
-    /// [`StoreError::Folder`], [`StoreError::Busy`].
+    /// [`StoreError::Folder`], [`StoreError::NoFolder`], [`StoreError::Busy`].
     pub fn take(path: &Path) -> Result<Self, StoreError> {
         let failed = |cause| StoreError::Folder { path: path.to_owned(), cause };
-        make(path).map_err(failed)?;
+        make(path).map_err(|cause| match cause.kind() {
+            io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => StoreError::NoFolder { path: path.to_owned() },
+            _ => failed(cause),
+        })?;
         let directory = File::open(path).map_err(failed)?;
         match directory.try_lock() {
             Ok(()) => Ok(Self { path: path.to_owned(), directory }),
@@ -181,7 +184,12 @@ mod tests {
     fn a_folder_that_cannot_be_made_is_said() {
         let place = tempfile::tempdir().unwrap();
         fs::write(place.path().join("file"), "").unwrap();
-        let error = Folder::take(&place.path().join("file/store")).unwrap_err();
+        for inside in ["file", "file/store", "file/a/store"] {
+            let error = Folder::take(&place.path().join(inside)).unwrap_err();
+            assert!(matches!(error, StoreError::NoFolder { .. }), "{error}");
+        }
+        let long = place.path().join("x".repeat(300));
+        let error = Folder::take(&long).unwrap_err();
         assert!(matches!(error, StoreError::Folder { .. }), "{error}");
     }
 }
