@@ -45,6 +45,37 @@ fn the_data_ends_at_the_byte_with_the_daemon_alive_or_dead() {
 }
 
 #[test]
+fn a_package_without_limits_goes_on_until_the_operator_ends_it() {
+    let lab = Lab::selling("config package 'always'\n\toption label 'Always'\n\toption price '1000'\n\toption devices '2'\n");
+    let check = lab.lango.command(&["check"]).unwrap();
+    assert!(check.contains("package 'always' never ends") && check.contains(": in order. "), "{check}");
+    let phone = lab.joined_phone();
+    let listed = &phone.get("/api/packages").value()["packages"][0];
+    assert!(listed["minutes"].is_null() && listed["megabytes"].is_null(), "{listed}");
+    for (language, words) in [("en", "No limit"), ("sw", "Bila kikomo")] {
+        assert_eq!(phone.get(&format!("/?all=1&lang={language}")).text().matches(words).count(), 2, "time and data, {language}");
+    }
+    phone.await_paid(&phone.pay("always", "0712345678"));
+    let session = phone.session().unwrap();
+    assert!(session["seconds_remaining"].is_null() && session["bytes_remaining"].is_null(), "{session}");
+    let state = phone.get("/captive-portal/api").value();
+    assert_eq!(state["captive"], false);
+    assert!(state.get("seconds-remaining").is_none() && state.get("bytes-remaining").is_none(), "{state}");
+    for (language, words) in [("en", "No limit"), ("sw", "Bila kikomo")] {
+        assert_eq!(phone.get(&format!("/account?lang={language}")).text().matches(words).count(), 2, "time and data, {language}");
+    }
+    assert_eq!(phone.download(7_000_000, SOON).unwrap(), 7_000_000);
+    lab.lango.program.kill9();
+    assert!(phone.tcp_echo((HOST4, ECHO).into(), SOON), "the kernel holds it by itself");
+    lab.lango.start().unwrap();
+    assert!(phone.tcp_echo((HOST6, ECHO).into(), SOON));
+    lab.lango.command(&["kick", &phone.mac]).unwrap();
+    until_true("the phone's session to end", SOON, || phone.session().is_none()).unwrap();
+    assert!(!phone.tcp_echo((HOST4, ECHO).into(), Duration::from_millis(500)));
+    lab.money_is_service();
+}
+
+#[test]
 fn open_connections_get_a_reset_each_way() {
     let lab = Lab::start();
     let phone = lab.joined_phone();

@@ -79,8 +79,12 @@ pub fn look_again(used: Used, totals: Totals, bought_at: u64, now: u64) -> Optio
 ///
 /// Purchases that limit the same things are summed. One that limits other things than what was there begins from what is used: a sum of
 /// unlike limits would give away what nobody paid for, or take away what somebody did. What is used beyond what was bought is forgiven.
+/// What has no limit at all stays so: it never ends, and nothing that is bought behind it may end it.
 #[must_use]
 pub fn add(before: Option<Totals>, used: Used, bought: Totals) -> Totals {
+    if before == Some(Totals::default()) {
+        return Totals::default();
+    }
     let like =
         before.filter(|before| before.seconds.is_some() == bought.seconds.is_some() && before.bytes.is_some() == bought.bytes.is_some());
     let sum = |before: Option<u64>, used: u64, bought: Option<u64>| bought.map(|more| before.unwrap_or(0).max(used).saturating_add(more));
@@ -159,7 +163,7 @@ mod tests {
             (Some(totals(Some(3_600), None)), used(3_600, 3_000), totals(Some(86_400), Some(1_000)), totals(Some(90_000), Some(4_000))),
             // Without limits.
             (Some(totals(Some(60), None)), used(10, 10), totals(None, None), totals(None, None)),
-            (Some(totals(None, None)), used(10, 10), totals(Some(60), None), totals(Some(70), None)),
+            (Some(totals(None, None)), used(10, 10), totals(Some(60), None), totals(None, None)),
             (Some(totals(Some(u64::MAX), None)), used(0, 0), totals(Some(60), None), totals(Some(u64::MAX), None)),
         ] {
             assert_eq!(add(before, used, bought), after, "{before:?} {used:?} {bought:?}");

@@ -139,11 +139,21 @@ pub fn line_of(path: &Path, kind: &str, option: &str) -> u32 {
     line.or(section.map(|section| section.line)).unwrap_or(1)
 }
 
+/// What in a configuration without mistakes may not be meant. None where it cannot be read.
+fn warnings(path: &Path) -> Vec<Mistake> {
+    let (file, _) = uci::parse(&read_file(path).unwrap_or_default());
+    let here = path.display().to_string();
+    read::warnings(&file).into_iter().map(|fault| Mistake { file: here.clone(), fault }).collect()
+}
+
 /// `lango check`: what to print, a line each, and the exit code: 0, or 78 where something is wrong.
 #[must_use]
 pub fn check(path: &Path) -> (Vec<String>, u8) {
     match load_whole(path) {
-        Ok((config, _)) => (vec![format!("{}: in order. {}", path.display(), summary(&config))], 0),
+        Ok((config, _)) => {
+            let in_order = format!("{}: in order. {}", path.display(), summary(&config));
+            (warnings(path).iter().map(ToString::to_string).chain([in_order]).collect(), 0)
+        }
         Err(LoadError::Mistakes { mistakes }) => (mistakes.iter().map(ToString::to_string).collect(), EXIT_CONFIG),
         Err(error @ LoadError::Unreadable { .. }) => (vec![error.to_string()], EXIT_CONFIG),
     }

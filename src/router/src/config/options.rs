@@ -26,11 +26,6 @@ impl<'a> Options<'a> {
         Self { section, taken: BTreeSet::new(), faults: Vec::new() }
     }
 
-    /// The section's first line.
-    pub(super) fn line(&self) -> u32 {
-        self.section.line
-    }
-
     /// The line of an option, the section's own where it is absent.
     pub(super) fn line_of(&self, name: &str) -> u32 {
         self.find(name).map_or(self.section.line, Entry::line)

@@ -74,6 +74,18 @@ pub(super) fn config(file: &File) -> Result<Config, Vec<Fault>> {
     }
 }
 
+/// What may be meant, and often is not: nothing that keeps the file from being taken.
+pub(super) fn warnings(file: &File) -> Vec<Fault> {
+    let limits = ["minutes", "megabytes"];
+    let endless =
+        |section: &&Section| section.kind == "package" && !section.options.iter().any(|entry| limits.contains(&entry.name.as_str()));
+    let warning = |section: &Section| {
+        let what = format!("{} never ends: it has neither minutes nor megabytes", section.title());
+        Fault::new(section.line, what, "leave it so where that is meant; give it one of the two otherwise")
+    };
+    file.sections.iter().filter(endless).map(warning).collect()
+}
+
 /// A section as its type, where nothing in it is wrong, and what is.
 type Outcome<T> = (Option<T>, Vec<Fault>);
 
@@ -354,13 +366,6 @@ fn package(section: &Section) -> Outcome<Package> {
     let devices = options.optional("devices", Shown::Yes, |text| {
         values::number(text, 1..=16).and_then(|number| u8::try_from(number).ok()).ok_or("a number of devices from 1 to 16, in digits")
     });
-    if !options.has("minutes") && !options.has("megabytes") {
-        options.fault(
-            options.line(),
-            format!("{} never ends: it has neither minutes nor megabytes", section.title()),
-            "give it at least one of the two",
-        );
-    }
     let faults = options.finish();
     let limits = Limits { time, data, down, up, devices: devices.unwrap_or(1) };
     let package = (|| Some(Package { id: id?, label: label?, price: price?, limits }))();

@@ -18,6 +18,67 @@ fn time_ends_to_the_millisecond() {
     assert_eq!(world.login(ALICE, &view), Answer::Refused(Refusal::Expired));
 }
 
+/// A router that sells what never ends, too.
+fn selling_without_end() -> World {
+    let mut world = World::ready();
+    world.settings.packages.push(package("always", 1_000, None, None, 2));
+    world.killed();
+    world.connect();
+    world
+}
+
+#[test]
+fn without_limits_only_the_operator_ends_it() {
+    let mut world = selling_without_end();
+    let view = world.buys(ALICE, "always", "NLJ7RT61SV");
+    let without_end = |world: &mut World| {
+        let session = world.session(ALICE).unwrap();
+        assert_eq!((session.seconds_remaining, session.bytes_remaining), (None, None));
+        let account = world.in_gate(ALICE).unwrap();
+        assert_eq!((account.until, account.data_end), (None, None));
+    };
+    without_end(&mut world);
+    world.used(ALICE, 1 << 50, 1 << 50);
+    world.pass(400 * 24 * HOUR);
+    without_end(&mut world);
+    world.killed();
+    without_end(&mut world);
+    world.power_cut(HOUR, world.settings.clone());
+    world.arrives(ALICE, 100);
+    without_end(&mut world);
+    assert_eq!(world.ask(Request::Kick { target: Target::Device(ALICE) }), Answer::Done);
+    assert!(world.gate.is_empty());
+    assert_eq!(world.session(ALICE), None);
+    // What is left stays on the account, here as with any other package; devices are limited as with any other.
+    assert!(matches!(world.login(ALICE, &view), Answer::Session(_)));
+    let device = |n| crate::units::Mac([2, 0, 0, 0, 1, n]);
+    assert!(matches!(world.login(device(1), &view), Answer::Session(_)));
+    assert_eq!(world.login(device(2), &view), Answer::Refused(Refusal::DeviceLimit));
+}
+
+#[test]
+fn what_has_no_end_comes_after_what_was_bought_before_it_and_before_what_is_bought_later() {
+    let mut world = selling_without_end();
+    let queued = |world: &mut World| {
+        let Answer::Accounts(accounts) = world.ask(Request::Accounts) else { panic!() };
+        accounts[0].queued
+    };
+    world.buys(ALICE, "hour", "NLJ7RT61SV");
+    world.buys(ALICE, "always", "UJ22T8IYOU");
+    assert_eq!(world.session(ALICE).unwrap().seconds_remaining, Some(Seconds(3_600)));
+    assert!(world.in_gate(ALICE).unwrap().until.is_some(), "the hour has an end, with the daemon dead, too");
+    world.pass(HOUR);
+    assert_eq!(world.session(ALICE).unwrap().seconds_remaining, None);
+    assert_eq!((world.in_gate(ALICE).unwrap().until, queued(&mut world)), (None, 0));
+    // It waits, and costs nothing of what is had.
+    world.buys(ALICE, "hour", "QWE7RT61SV");
+    world.pass(10 * HOUR);
+    assert_eq!((world.session(ALICE).unwrap().seconds_remaining, queued(&mut world)), (None, 1));
+    world.buys(ALICE, "always", "ASD7RT61SV");
+    world.killed();
+    assert_eq!((world.in_gate(ALICE).unwrap().until, queued(&mut world)), (None, 2));
+}
+
 #[test]
 fn data_ends_both_ways_together() {
     let mut world = World::ready();

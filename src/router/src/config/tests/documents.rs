@@ -46,6 +46,24 @@ fn files_are_read_and_checked() {
 }
 
 #[test]
+fn a_package_without_an_end_is_sold_and_warned_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("lango");
+    let endless = full().replace("option minutes", "# minutes").replace("option megabytes", "# megabytes");
+    let limits = read(&endless).packages[0].limits;
+    assert_eq!((limits.time, limits.data, limits.devices), (None, None, 1));
+    std::fs::write(&path, &endless).unwrap();
+    let (said, code) = check(&path);
+    let warning = "package 'hour' never ends: it has neither minutes nor megabytes; leave it so where that is meant; give it one of the two otherwise";
+    assert_eq!((code, said.len(), said[0].as_str()), (0, 2, format!("{}:28: {warning}", path.display()).as_str()));
+    assert!(said[1].contains(": in order. "), "{said:?}");
+    // A limit that is wrong is no limit that is absent.
+    std::fs::write(&path, full().replace("option megabytes", "# megabytes").replace("minutes '60'", "minutes '0'")).unwrap();
+    let (said, code) = check(&path);
+    assert!(code == 78 && said.len() == 1 && said[0].contains("'minutes' is"), "{said:?}");
+}
+
+#[test]
 fn the_control_socket_is_found_whatever_else_is_wrong() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("lango");
