@@ -352,9 +352,7 @@ fn package(section: &Section) -> Outcome<Package> {
         }
     };
     let label = options.required("label", Shown::Yes, "1 hour", values::label);
-    let price = options.required("price", Shown::Yes, "10", |text| {
-        values::number(text, 1..=500_000).map(Shillings).ok_or("whole shillings from 1 to 500000, in digits")
-    });
+    let price = options.required("price", Shown::Yes, "10", price);
     let time = options.optional("minutes", Shown::Yes, |text| {
         values::number(text, 1..=MAX_MINUTES).map(Millis::from_minutes).ok_or("whole minutes from 1 to 5256000 (ten years), in digits")
     });
@@ -370,6 +368,16 @@ fn package(section: &Section) -> Outcome<Package> {
     let limits = Limits { time, data, down, up, devices: devices.unwrap_or(1) };
     let package = (|| Some(Package { id: id?, label: label?, price: price?, limits }))();
     (package, faults)
+}
+
+fn price(text: &str) -> Result<Shillings, Rule> {
+    match values::number(text, 0..=500_000) {
+        Some(0) => {
+            Err("at least 1, as M-Pesa moves no less; to let somebody online for nothing, take vouchers of the package, or `lango grant`")
+        }
+        Some(price) => Ok(Shillings(price)),
+        None => Err("whole shillings from 1 to 500000, in digits"),
+    }
 }
 
 fn speed(text: &str) -> Result<Kbps, Rule> {

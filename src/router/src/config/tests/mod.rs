@@ -306,7 +306,11 @@ fn every_wrong_value_is_told_with_what_would_be_right() {
             "29: 'label' is \"12345678901234567890123456789012345678901\"; it must be 1 to 40 characters that customers can read",
         ),
         ("label '1 hour'", "label ''", "29: 'label' is empty; give it a value, or take the line out"),
-        ("price '10'", "price '0'", "30: 'price' is \"0\"; it must be whole shillings from 1 to 500000, in digits"),
+        (
+            "price '10'",
+            "price '0'",
+            "30: 'price' is \"0\"; it must be at least 1, as M-Pesa moves no less; to let somebody online for nothing, take vouchers of the package, or `lango grant`",
+        ),
         ("price '10'", "price '500001'", "30: 'price' is \"500001\"; it must be whole shillings from 1 to 500000, in digits"),
         ("price '10'", "price '9.50'", "30: 'price' is \"9.50\"; it must be whole shillings from 1 to 500000, in digits"),
         ("minutes '60'", "minutes '0'", "31: 'minutes' is \"0\"; it must be whole minutes from 1 to 5256000 (ten years), in digits"),
