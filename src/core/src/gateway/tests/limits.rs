@@ -189,7 +189,7 @@ fn what_cannot_be_right_at_all_is_a_wrong_try_too() {
     ] {
         let mut world = World::ready();
         for _ in 0..tries {
-            assert_eq!(world.ask(typed(ALICE, what)), Answer::Refused(refusal.clone()), "{what:?}");
+            assert_eq!(world.ask(typed(ALICE, what)), Answer::Refused(refusal), "{what:?}");
         }
         let Answer::Refused(Refusal::TooManyRequests { retry_after }) = world.ask(typed(ALICE, what)) else { panic!("{what:?}") };
         assert!(retry_after.0 > 0, "{what:?}");
