@@ -54,6 +54,12 @@ impl State {
         [Refused, Accepted, Failed, Applying, Trying, Confirmed, RolledBack].into_iter().find(|state| state.name() == name)
     }
 
+    /// Whether an accepted update is over.
+    #[must_use]
+    pub const fn is_end(self) -> bool {
+        matches!(self, Self::Failed | Self::Confirmed | Self::RolledBack)
+    }
+
     /// Whether an update is under way, and another has to wait.
     #[must_use]
     pub const fn is_busy(self) -> bool {
@@ -120,8 +126,8 @@ reasons! {
     WrongHash "wrong_hash" "the file is not the one that was signed (SHA-256)"
     /// OpenWrt's sysupgrade says that the image is not for this router, or did not begin.
     SysupgradeRefused "sysupgrade_refused" "sysupgrade does not take it"
-    /// A file could not be written, moved or found.
-    Disk "disk" "a file could not be written or moved"
+    /// A file could not be written, moved, found or read.
+    Disk "disk" "a file could not be written, moved or read"
     /// The new program ended again and again.
     Crashed "crashed" "the new program ended again and again before it worked"
     /// The new program ran, and did not work in time.

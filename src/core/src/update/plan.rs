@@ -161,3 +161,15 @@ pub const fn recover(kind: Kind, state: State, found: Found) -> Recovery {
         },
     }
 }
+
+/// The same where what was written down cannot be read: from what lies there alone. It may have been an image, and it may have been over and told;
+/// who hears of a failure then holds on to the end that he knows.
+#[must_use]
+pub const fn recover_blindly(found: Found) -> Recovery {
+    match recover(Kind::Program, State::Trying, found) {
+        // The old one runs.
+        _ if found.new => Recovery::Ended(State::Failed, Some(Reason::Disk)),
+        Recovery::Ended(State::Failed, _) => Recovery::Ended(State::Failed, Some(Reason::Disk)),
+        known => known,
+    }
+}

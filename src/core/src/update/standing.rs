@@ -12,11 +12,15 @@
 //! …
 //! ```
 //! The manifest stands behind it as it was signed. `reason` and `signature` are there where there is one; only `floor`, where nothing was ever offered.
+//! Where an update ended whose file could not be read, `release lost` stands in the place of the signature and the manifest.
 
 use super::manifest::number;
 use super::{Manifest, Reason, Report, Signature, State};
 use crate::units::MessageId;
 use std::fmt::Write as _;
+
+/// In the place of a manifest that nobody knows any more.
+const LOST: &str = "release lost\n";
 
 /// The kept text is not one of ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -26,11 +30,11 @@ pub struct Unreadable;
 /// How updates stand at this router.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Standing {
-    /// The highest number that was ever accepted: none that is not higher is accepted any more.
+    /// The highest number that was ever accepted: none that is not higher is accepted any more. [`Standing::CLOSED`]: nobody knows it.
     pub floor: u64,
     /// The message that offered the last one which was accepted.
     pub offer: Option<MessageId>,
-    /// What it was.
+    /// What it was; nothing where its file could not be read, and then it is over or on trial.
     pub manifest: Option<Manifest>,
     /// How it stands; never [`State::Refused`].
     pub state: Option<State>,
@@ -41,6 +45,9 @@ pub struct Standing {
 }
 
 impl Standing {
+    /// A floor that no release is above.
+    pub const CLOSED: u64 = u64::MAX;
+
     /// After an offer was accepted.
     #[must_use]
     pub fn accepted(&self, offer: MessageId, manifest: Manifest, signature: Option<Signature>) -> Self {
@@ -87,6 +94,9 @@ impl Standing {
             Some(reason) => Some(Reason::named(reason)?),
             None => None,
         };
+        if take(LOST.trim_end()).is_some() {
+            return standing.state.is_some_and(State::is_end).then_some(standing);
+        }
         standing.signature = match take("signature ") {
             Some(line) => Some(Signature::parse(line)?),
             None => None,
@@ -99,12 +109,15 @@ impl Standing {
     #[must_use]
     pub fn to_text(&self) -> String {
         let mut text = format!("lango-update-standing 1\nfloor {}\n", self.floor);
-        if let (Some(offer), Some(manifest), Some(state)) = (&self.offer, &self.manifest, self.state) {
+        if let (Some(offer), Some(state)) = (&self.offer, self.state)
+            && (self.manifest.is_some() || state.is_end())
+        {
             // Writing into memory cannot fail.
             let _ = write!(text, "offer {offer}\nstate {}\n", state.name());
             if let Some(reason) = self.reason {
                 text.extend(["reason ", reason.name(), "\n"]);
             }
+            let Some(manifest) = &self.manifest else { return text + LOST };
             if let Some(signature) = &self.signature {
                 text.extend(["signature ", &signature.to_line(), "\n"]);
             }

@@ -25,7 +25,9 @@ pub fn is_news(known: &str, next: State) -> bool {
         "trying" => 3,
         _ => 4,
     };
-    rank(next.name()) >= rank(known)
+    // A router whose file of it is damaged says that it failed, also of what ended otherwise long before.
+    let ran = matches!(known, "confirmed" | "rolled_back");
+    rank(next.name()) >= rank(known) && !(ran && next == State::Failed)
 }
 
 impl Engine {
@@ -62,6 +64,10 @@ mod tests {
             ("confirmed", State::Trying, false),
             ("failed", State::Accepted, false), // another try is another offer
             ("rolled_back", State::Confirmed, true),
+            ("trying", State::Failed, true),
+            ("failed", State::Failed, true),
+            ("confirmed", State::Failed, false),
+            ("rolled_back", State::Failed, false),
         ] {
             assert_eq!(is_news(known, next), news, "{known} {next:?}");
         }

@@ -125,7 +125,9 @@ impl Updates {
         let Started { script, files, undone, patience } = started;
         let (floor, standing) = (files.floor(), files.standing());
         // Every router that ever accepted something has the one where it has the other.
-        let closed = floor.is_err() || (standing.is_err() && matches!(floor, Ok(0)));
+        let closed = floor.is_err()
+            || (standing.is_err() && matches!(floor, Ok(0)))
+            || standing.as_ref().is_ok_and(|standing| standing.floor == Standing::CLOSED);
         if closed {
             log::error!(
                 "update: the highest number that was accepted cannot be read: nothing is accepted until somebody removes the files floor and standing"
@@ -136,7 +138,8 @@ impl Updates {
             log::error!("update: what was kept of the last one cannot be read: {cause}");
             Standing { offer: files.offer(), ..Standing::default() }
         });
-        standing.floor = standing.floor.max(floor.unwrap_or_default());
+        // A file that can be read again, without the highest number in it, would open a way back to older releases.
+        standing.floor = if lost && closed { Standing::CLOSED } else { standing.floor.max(floor.unwrap_or_default()) };
         let board = board(settings.as_ref());
         let mut found = files.found();
         // The start script's own word: on a full flash there is no file of it.
@@ -237,11 +240,7 @@ impl Updates {
             log::error!("update: the program before cannot be put back in its place, and runs from beside it: {cause}; trying again");
             return None;
         }
-        let standing = self.standing.now(state, reason);
-        if self.closed && standing.manifest.is_none() {
-            // A file that can be read again, without the highest number in it, would open a way back to older releases.
-            self.standing = standing;
-        } else if !self.keep(standing) {
+        if !self.keep(self.standing.now(state, reason)) {
             return None;
         }
         self.work = Work::Nothing;
@@ -254,7 +253,8 @@ impl Updates {
         if let Err(cause) = self.files.carry_out(update::discard(), Seconds::ZERO) {
             log::warn!("update: what lies around cannot be removed: {cause}");
         }
-        if self.standing.manifest.as_ref().is_some_and(|manifest| manifest.kind == Kind::Image) {
+        // What nobody knows any more may have been one.
+        if self.standing.manifest.as_ref().is_none_or(|manifest| manifest.kind == Kind::Image) {
             // After a restart it is not there any more.
             let _ = std::fs::remove_file(self.files.image());
         }

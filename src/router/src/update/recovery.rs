@@ -5,25 +5,24 @@ use lango_core::units::Seconds;
 use lango_core::update::{self, Found, Kind, Recovery, Report, State};
 
 impl Updates {
-    /// A trial whose release nobody knows any more is one all the same: a program that works is not to be put back for a file's sake.
-    /// Only of what offer it was is still known, from a file of its own: the relay is told how it goes and how it ended.
+    /// A trial whose release nobody knows any more is one all the same: a program that works is not to be put back for a file's sake. All else
+    /// ends. Only of what offer it was is still known, from a file of its own: the relay is told how it goes and how it ended.
     pub(super) fn go_on_blindly(&mut self, found: Found) -> Option<Report> {
-        match update::recover(Kind::Program, State::Trying, found) {
+        match update::recover_blindly(found) {
             Recovery::Try => {
                 log::warn!("update: this program is on trial, and what release it is cannot be told");
                 self.work = Work::Trial(None);
                 self.standing.now(State::Trying, None).report()
             }
-            Recovery::Ended(state @ (State::RolledBack | State::Confirmed), reason) => self.end(state, reason),
-            _ => {
-                self.clear_away();
-                None
-            }
+            Recovery::Ended(state, reason) => self.end(state, reason),
+            Recovery::Rest | Recovery::Fetch | Recovery::Apply => None,
         }
     }
 
     pub(super) fn go_on(&mut self, found: Found) -> Option<Report> {
-        let (kind, state) = (self.standing.manifest.as_ref()?.kind, self.standing.state?);
+        let state = self.standing.state?;
+        // Of one whose release is lost only an end is kept, and that asks for no kind.
+        let kind = self.standing.manifest.as_ref().map_or(Kind::Program, |manifest| manifest.kind);
         let objection = self.objection(None);
         match update::recover(kind, state, found) {
             Recovery::Rest => {

@@ -382,9 +382,11 @@ fn a_roll_back_is_told_whatever_has_become_of_what_was_kept() {
                 assert_eq!(router.restart(), Some(report("m-7", State::RolledBack, Some(reason))), "{rubbish:?} {mark:?}");
                 assert!(router.is_untouched(), "{mark:?}");
                 assert_eq!(router.kept(), ["floor", "offer", "standing"]);
-                // It was told, once; and opens no way back.
+                // The power may have gone before the store had it, and before all was cleared away; it opens no way back.
                 router.started.undone = None;
-                assert_eq!(router.restart(), None);
+                fs::write(router.folder.join("start.1"), "").unwrap();
+                assert_eq!(router.restart(), Some(report("m-7", State::RolledBack, Some(reason))));
+                assert_eq!(router.kept(), ["floor", "offer", "standing"]);
                 let offer = signed(&router.manifest(7, b"x"));
                 assert_eq!(refused(router.offered("m-8", &offer)), Some(Reason::NotNewer));
             }
@@ -410,12 +412,38 @@ fn where_the_highest_number_is_gone_too_it_is_told_and_nothing_is_accepted_any_m
             }
             assert_eq!(router.restart(), told, "{floor:?} {offer:?}");
             assert_eq!(router.updates.due(), None, "nothing of it is left to do");
-            assert_eq!(router.restart(), None);
+            assert_eq!(router.restart(), told, "the power may have gone before the store had it");
             let known = floor == Some("7\n");
             let offer = signed(&router.manifest(8, b"x"));
             assert_eq!(refused(router.offered("m-8", &offer)), if known { None } else { Some(Reason::Disk) }, "{floor:?}");
         }
     });
+}
+
+/// What had not begun to run when its file went ends, and the relay hears of it: it would wait for ever.
+#[test]
+fn what_was_accepted_and_cannot_be_read_any_more_has_failed() {
+    for (what, beside, kept) in [
+        ("nothing was fetched yet, or an image", &[][..], &[][..]),
+        ("a part is here", &["lango.new"], &[]),
+        ("an image that sysupgrade did not take", &["lango.before-image"], &[]),
+        ("about to be moved", &["lango.new", "lango.old"], &["trial", "start.1"]),
+    ] {
+        let mut router = Router::new();
+        fs::create_dir(&router.folder).unwrap();
+        for (name, text) in [("floor", "7\n"), ("offer", "m-7\n"), ("standing", "lango-upd")] {
+            fs::write(router.folder.join(name), text).unwrap();
+        }
+        beside.iter().for_each(|name| fs::write(router.sbin.join(name), OLD).unwrap());
+        kept.iter().for_each(|name| fs::write(router.folder.join(name), "60\n").unwrap());
+        let failed = Some(report("m-7", State::Failed, Some(Reason::Disk)));
+        assert_eq!(router.restart(), failed, "{what}");
+        assert!(router.is_untouched(), "{what}");
+        assert_eq!(router.kept(), ["floor", "offer", "standing"], "{what}");
+        assert_eq!(router.restart(), failed, "{what}: the power may have gone before the store had it");
+        let offer = signed(&router.manifest(7, b"x"));
+        assert_eq!(refused(router.offered("m-8", &offer)), Some(Reason::NotNewer), "{what}");
+    }
 }
 
 #[test]

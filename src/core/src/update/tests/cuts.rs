@@ -4,7 +4,9 @@
 //! A model of the start script (`images/files/usr/libexec/lango/start`) stands in here; the script itself is tried with real files
 //! and the same cuts by the router's tests.
 
-use crate::update::{Found, Kind, Manifest, Place, Reason, Recovery, Standing, State, Step, apply, confirm, discard, recover};
+use crate::update::{
+    Found, Kind, Manifest, Place, Reason, Recovery, Standing, State, Step, apply, confirm, discard, recover, recover_blindly,
+};
 use std::collections::BTreeMap;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -269,5 +271,30 @@ fn how_it_goes_on() {
         (Kind::Image, State::RolledBack, nothing, Rest),
     ] {
         assert_eq!(recover(kind, state, found), wanted, "{kind:?} {state:?} {found:?}");
+    }
+}
+
+#[test]
+fn how_it_goes_on_where_nobody_knows_what_it_was() {
+    let here = |change: fn(&mut Found)| {
+        let mut found = Found::default();
+        change(&mut found);
+        found
+    };
+    let unread = Recovery::Ended(State::Failed, Some(Reason::Disk));
+    for (found, wanted) in [
+        // Over long ago, not begun, or an image that got in place.
+        (here(|_| {}), unread),
+        (here(|f| f.before_image = true), unread),
+        // Being fetched, or about to be put in place: what runs is the old one.
+        (here(|f| f.new = true), unread),
+        (here(|f| (f.new, f.old) = (true, true)), unread),
+        (here(|f| (f.new, f.old, f.trial) = (true, true, true)), unread),
+        (here(|f| (f.old, f.trial) = (true, true)), Recovery::Try),
+        (here(|f| f.old = true), Recovery::Ended(State::Confirmed, None)),
+        (here(|f| f.trial = true), Recovery::Ended(State::RolledBack, Some(Reason::Crashed))),
+        (here(|f| f.undone_overdue = true), Recovery::Ended(State::RolledBack, Some(Reason::NotHealthy))),
+    ] {
+        assert_eq!(recover_blindly(found), wanted, "{found:?}");
     }
 }

@@ -107,6 +107,13 @@ fn what_is_kept_comes_back() {
     for standing in [nothing, accepted, failed.clone()] {
         assert_eq!(Standing::parse(&standing.to_text()).unwrap(), standing);
     }
+    // Only an end is told of what nobody knows any more.
+    let lost = Standing { manifest: None, ..failed.clone() };
+    assert_eq!(lost.to_text(), "lango-update-standing 1\nfloor 7\noffer 5f0c\nstate rolled_back\nreason crashed\nrelease lost\n");
+    assert_eq!(Standing::parse(&lost.to_text()).unwrap(), lost);
+    assert_eq!(lost.now(State::Trying, None).to_text(), "lango-update-standing 1\nfloor 7\n");
+    assert!(Standing::parse(&lost.to_text().replace("rolled_back\nreason crashed", "trying")).is_err());
+    assert!(Standing::parse(&lost.to_text().replace("release lost\n", "")).is_err());
     let text = failed.to_text();
     for (was, is) in
         [("floor 7\n", ""), ("rolled_back", "refused"), ("rolled_back", "gone"), ("crashed", "tired"), ("kind", "kin"), (" 1\n", " 2\n")]
