@@ -21,10 +21,6 @@ pub const SYSTEM_ROOTS: &str = "/etc/ssl/certs/ca-certificates.crt";
 /// The largest file with certificates or a key, in bytes: the system's are a quarter of it.
 const MAX_SIZE: usize = 1024 * 1024;
 
-/// TLS sessions that are kept to be taken up again, by rustls's way to count them: eight are one server's. A broker is one; RADIUS servers are a
-/// few.
-const SESSIONS: usize = 8 * 4;
-
 /// Why no connection can be tried.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
@@ -66,7 +62,7 @@ fn if_missing(path: &Path) -> &'static str {
 }
 
 /// What to connect with: trusts the certificates in `ca`, or the system's, as they are when a server shows its own. `own` is a certificate, with
-/// those that lead to its CA, and its key, for servers that ask who connects.
+/// those that lead to its CA, and its key, for servers that ask who connects. No session is taken up again.
 ///
 /// # Errors
 /// When they cannot be read, or the key is not the certificate's.
@@ -80,7 +76,9 @@ pub fn client_config(ca: Option<&Path>, own: Option<(&Path, &Path)>) -> Result<A
         None => config.with_no_client_auth(),
         Some((certificate, key)) => config.with_client_auth_cert(chain(certificate)?, self::key(key)?)?,
     };
-    config.resumption = Resumption::in_memory_sessions(SESSIONS);
+    // Never another way: in a session that is taken up again a server shows no certificate, and a CA that was taken out of the file would be
+    // trusted on. It costs a whole handshake where a connection is made anew.
+    config.resumption = Resumption::disabled();
     Ok(Arc::new(config))
 }
 
@@ -153,6 +151,63 @@ impl KeyProvider for CurveKeys {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use lango_lab::authority::Authority;
+    use rustls::version::{TLS12, TLS13};
+    use rustls::{CertificateError, ClientConnection, Connection, HandshakeKind, ServerConnection};
+    use rustls_pki_types::ServerName;
+
+    /// A connection, until neither side has more to say: with all tickets that the server gives. How it was agreed.
+    fn connect(client: &Arc<ClientConfig>, server: &Arc<ServerConfig>) -> Result<HandshakeKind, rustls::Error> {
+        let name = ServerName::try_from("broker.example").unwrap();
+        let mut client = Connection::Client(ClientConnection::new(Arc::clone(client), name).unwrap());
+        let mut server = Connection::Server(ServerConnection::new(Arc::clone(server)).unwrap());
+        while client.wants_write() || server.wants_write() {
+            carry(&mut client, &mut server)?;
+            carry(&mut server, &mut client)?;
+        }
+        Ok(client.handshake_kind().unwrap())
+    }
+
+    fn carry(from: &mut Connection, to: &mut Connection) -> Result<(), rustls::Error> {
+        let mut bytes = Vec::new();
+        while from.wants_write() {
+            from.write_tls(&mut bytes).unwrap();
+        }
+        let mut bytes = bytes.as_slice();
+        while !bytes.is_empty() {
+            to.read_tls(&mut bytes).unwrap();
+            to.process_new_packets()?;
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_ca_that_was_taken_out_of_the_file_is_not_trusted_by_the_next_connection() {
+        let folder = tempfile::tempdir().unwrap();
+        let ca = folder.path().join("ca.pem");
+        let [old, new] = ["The old one", "The new one"].map(|name| Authority::new(name).unwrap());
+        old.write(folder.path(), "own", "broker.example").unwrap();
+        let (chain, key) = (folder.path().join("own.pem"), folder.path().join("own.key"));
+        for version in [&TLS12, &TLS13] {
+            std::fs::write(&ca, old.pem()).unwrap();
+            // One that would take sessions up again.
+            let server = ServerConfig::builder_with_provider(Arc::new(provider())).with_protocol_versions(&[version]).unwrap();
+            let server = server.with_no_client_auth().with_single_cert(super::chain(&chain).unwrap(), super::key(&key).unwrap());
+            let (server, client) = (Arc::new(server.unwrap()), client_config(Some(&ca), None).unwrap());
+            let mut takes_up = (*client).clone();
+            takes_up.resumption = Resumption::default();
+            let takes_up = Arc::new(takes_up);
+            assert_eq!(connect(&takes_up, &server), Ok(HandshakeKind::Full), "{version:?}");
+            for _ in 0..2 {
+                assert_eq!(connect(&client, &server), Ok(HandshakeKind::Full), "{version:?}");
+            }
+            std::fs::write(&ca, new.pem()).unwrap();
+            // That is what must not be.
+            assert_eq!(connect(&takes_up, &server), Ok(HandshakeKind::Resumed), "{version:?}");
+            let refused = rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer);
+            assert_eq!(connect(&client, &server), Err(refused), "{version:?}");
+        }
+    }
 
     #[test]
     fn files_without_certificates_are_named() {
