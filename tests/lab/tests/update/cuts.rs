@@ -1,11 +1,13 @@
 //! The real daemon is killed at each of its steps, by strace, in the moment before the system call that makes it: whatever lies there then, the
-//! start script boots a program that sells, and the update goes on where it was.
+//! start script boots a program that sells, and the update goes on where it was. Steps after which nothing else lies there than before are not taken twice: a kill loses
+//! nothing of what was written. (The power does; that is the router's tests'.)
 
 use crate::site::{LONG, Site};
 use lango_lab::downloads::Manner;
 use lango_lab::tool;
 use lango_lab::wait::until_true;
 use std::path::Path;
+use std::thread;
 
 /// Where it is killed.
 struct Cut {
@@ -17,6 +19,10 @@ struct Cut {
     file: File,
     /// The how manyth of them it is.
     when: u32,
+    /// What lies there then: beside the program, and in the folder of what is kept. It shows that it was this step.
+    lies: [&'static str; 2],
+    /// The state that is written down then.
+    state: Option<&'static str>,
 }
 
 enum File {
@@ -29,32 +35,71 @@ enum File {
 }
 use File::{Beside, Kept, Script};
 
-const fn cut(before: &'static str, calls: &'static str, file: File, when: u32) -> Cut {
-    Cut { before, calls, file, when }
+const fn cut(
+    before: &'static str,
+    calls: &'static str,
+    file: File,
+    when: u32,
+    lies: [&'static str; 2],
+    state: Option<&'static str>,
+) -> Cut {
+    Cut { before, calls, file, when, lies, state }
 }
 
+const ACCEPTED: Option<&str> = Some("accepted");
+const APPLYING: Option<&str> = Some("applying");
+const TRYING: Option<&str> = Some("trying");
+const CONFIRMED: Option<&str> = Some("confirmed");
+
+/// Its number is kept by then, and nobody wrote down what it was: such a number is lost, and opens no way back.
+const LOST: Cut = cut("what was accepted is kept", "rename", Kept("standing.part"), 1, ["lango", "floor offer standing.part"], None);
+
 /// From the offer until the new program runs.
-const UNTIL_IT_RUNS: [Cut; 12] = [
-    cut("its number is kept", "rename", Kept("floor.part"), 1),
-    cut("its offer is kept", "rename", Kept("offer.part"), 1),
-    cut("what was accepted is kept", "rename", Kept("standing.part"), 1),
-    cut("a part of it is written", "write", Beside(".new"), 4),
-    cut("it is whole on the flash", "fsync", Beside(".new"), 1),
-    cut("that it takes over is kept", "rename", Kept("standing.part"), 2),
-    cut("it may be run", "fchmod", Beside(".new"), 1),
-    cut("the old one has its second name", "link,linkat", Beside(".old"), 1),
-    cut("the trial is announced", "rename", Kept("trial.part"), 1),
-    cut("it has the old one's name", "rename", Beside(".new"), 1),
-    cut("the start script takes over", "execve", Script, 2),
-    cut("that it is on trial is kept", "rename", Kept("standing.part"), 3),
+const UNTIL_IT_RUNS: [Cut; 8] = [
+    cut("its number is kept", "rename", Kept("floor.part"), 1, ["lango", "floor.part"], None),
+    cut("a part of it is written", "write", Beside(".new"), 4, ["lango lango.new", "floor offer standing"], ACCEPTED),
+    cut(
+        "that it takes over is kept",
+        "rename",
+        Kept("standing.part"),
+        2,
+        ["lango lango.new", "floor offer standing standing.part"],
+        ACCEPTED,
+    ),
+    cut("the old one has its second name", "link,linkat", Beside(".old"), 1, ["lango lango.new", "floor offer standing"], APPLYING),
+    cut(
+        "the trial is announced",
+        "rename",
+        Kept("trial.part"),
+        1,
+        ["lango lango.new lango.old", "floor offer standing trial.part"],
+        APPLYING,
+    ),
+    cut("it has the old one's name", "rename", Beside(".new"), 1, ["lango lango.new lango.old", "floor offer standing trial"], APPLYING),
+    cut("the start script takes over", "execve", Script, 2, ["lango lango.old", "floor offer standing trial"], APPLYING),
+    cut(
+        "that it is on trial is kept",
+        "rename",
+        Kept("standing.part"),
+        3,
+        ["lango lango.old", "floor offer standing standing.part start.1 trial"],
+        APPLYING,
+    ),
 ];
 
 /// Once it has worked for half a minute.
 const WHEN_IT_WORKS: [Cut; 4] = [
-    cut("the trial ends", "unlink", Kept("trial"), 1),
-    cut("that it stays is kept", "rename", Kept("standing.part"), 4),
-    cut("the starts are forgotten", "unlink", Kept("start.1"), 2),
-    cut("the old one is removed", "unlink", Beside(".old"), 2),
+    cut("the trial ends", "unlink", Kept("trial"), 1, ["lango lango.old", "floor offer standing start.1 trial"], TRYING),
+    cut(
+        "that it stays is kept",
+        "rename",
+        Kept("standing.part"),
+        4,
+        ["lango lango.old", "floor offer standing standing.part start.1"],
+        TRYING,
+    ),
+    cut("the starts are forgotten", "unlink", Kept("start.1"), 2, ["lango lango.old", "floor offer standing start.1"], CONFIRMED),
+    cut("the old one is removed", "unlink", Beside(".old"), 2, ["lango lango.old", "floor offer standing"], CONFIRMED),
 ];
 
 impl Site {
@@ -91,18 +136,22 @@ impl Site {
         let calls = || std::fs::read_to_string(&log).unwrap_or_default();
         until_true("strace's word of it", LONG, || calls().contains("killed by SIGKILL"))
             .unwrap_or_else(|e| panic!("it ended otherwise before {}: {e:#}\n{}\n{}", cut.before, calls(), program.tail(40)));
-        let installed = self.installed();
-        assert!(installed == self.shipped || installed == newer, "neither of the two is there, killed before {}", cut.before);
+        assert_eq!(self.lies(), cut.lies, "killed elsewhere than before {}", cut.before);
+        let standing = std::fs::read_to_string(self.updates.join("standing")).unwrap_or_default();
+        let state = standing.lines().find_map(|line| line.strip_prefix("state "));
+        assert_eq!(state, cut.state, "killed elsewhere than before {}", cut.before);
+        // Only where it was moved is the new one in its place.
+        let moved = self.lies()[0] == "lango lango.old";
+        assert!(self.installed() == if moved { newer } else { &self.shipped }, "another program is there, killed before {}", cut.before);
         std::fs::remove_file(&log).unwrap();
         program.under(self.environment.clone());
     }
 
-    fn sells_after(&self, cut: &Cut, number: u64) {
+    fn sells_and_is_confirmed(&self, cut: &Cut, number: u64, newer: &[u8]) {
         self.sells();
-        self.until(&format!("the relay to hear of it, killed before {}", cut.before), LONG, |site| {
-            let update = site.update();
-            update["number"] == number && update["state"] != "offered"
-        });
+        self.until(&format!("it to be confirmed, killed before {}", cut.before), LONG, |site| site.stands(number, "confirmed", None));
+        assert!(self.installed() == newer, "another program is there, killed before {}", cut.before);
+        self.until(&format!("nothing to lie around, killed before {}", cut.before), LONG, Site::is_clear);
     }
 
     fn is_online(&self, mac: &str) -> bool {
@@ -111,34 +160,50 @@ impl Site {
     }
 }
 
+/// Half a minute of each is waiting: some routers beside each other take the steps in turn.
+fn beside_each_other(cuts: &[Cut], routers: usize, story: impl Fn(&Site, &Cut, u64) + Sync) {
+    thread::scope(|scope| {
+        for part in cuts.chunks(cuts.len().div_ceil(routers)) {
+            let story = &story;
+            scope.spawn(move || {
+                let site = Site::start();
+                part.iter().zip(11..).for_each(|(cut, number)| story(&site, cut, number));
+            });
+        }
+    });
+}
+
 #[test]
-fn killed_before_any_step_until_the_new_program_runs_it_sells() {
-    let site = Site::start();
-    let phone = site.lab.joined_phone();
-    phone.await_paid(&phone.pay("day", "0712345678"));
-    let newer = site.newer();
-    for (cut, number) in UNTIL_IT_RUNS.iter().zip(11..) {
+fn killed_before_any_step_until_the_new_program_runs_it_sells_and_the_update_goes_on() {
+    beside_each_other(&UNTIL_IT_RUNS, 3, |site, cut, number| {
+        let (phone, newer) = (site.lab.joined_phone(), site.newer());
+        phone.await_paid(&phone.pay("day", "0712345678"));
         site.killed_before(cut, number, &newer);
-        site.sells_after(cut, number);
-        site.until(&format!("its session to go on, killed before {}", cut.before), LONG, |site| site.is_online(&phone.mac));
-    }
-    // The last of them goes on to its end.
-    let (last, newest) = (10 + UNTIL_IT_RUNS.len() as u64, newer);
-    site.until("the new program to be confirmed", LONG, |site| site.stands(last, "confirmed", None));
-    assert!(site.installed() == newest);
+        site.sells_and_is_confirmed(cut, number, &newer);
+        assert!(site.is_online(&phone.mac), "its session goes on, killed before {}", cut.before);
+    });
+}
+
+#[test]
+fn killed_before_what_was_accepted_is_kept_it_sells_and_the_number_is_lost() {
+    let (site, number) = (Site::start(), 11);
+    let newer = site.newer();
+    site.killed_before(&LOST, number, &newer);
+    site.sells();
+    site.until("it to be refused", LONG, |site| site.stands(number, "refused", Some("not_newer")));
+    assert!(site.installed() == site.shipped && site.server.asked().is_empty());
+    // The next number is not.
+    site.offer(&newer, number + 1);
+    site.until("the next one to be confirmed", LONG, |site| site.stands(number + 1, "confirmed", None));
+    assert!(site.installed() == newer);
     site.until("nothing to lie around", LONG, Site::is_clear);
 }
 
 #[test]
 fn killed_before_any_step_in_which_a_trial_ends_it_sells_and_is_confirmed() {
-    let site = Site::start();
-    let newer = site.newer();
-    for (cut, number) in WHEN_IT_WORKS.iter().zip(11..) {
+    beside_each_other(&WHEN_IT_WORKS, 2, |site, cut, number| {
+        let newer = site.newer();
         site.killed_before(cut, number, &newer);
-        assert!(site.installed() == newer, "it worked, killed before {}", cut.before);
-        site.sells_after(cut, number);
-        site.until(&format!("it to be confirmed, killed before {}", cut.before), LONG, |site| site.stands(number, "confirmed", None));
-        assert!(site.installed() == newer);
-        site.until("nothing to lie around", LONG, Site::is_clear);
-    }
+        site.sells_and_is_confirmed(cut, number, &newer);
+    });
 }

@@ -206,15 +206,19 @@ impl Site {
         std::fs::read(&self.program).unwrap()
     }
 
-    /// Nothing of an update lies around.
-    pub fn is_clear(&self) -> bool {
-        let names = |folder: &Path| -> Vec<String> {
+    /// What lies around: beside the program, and in the folder of what is kept.
+    pub fn lies(&self) -> [String; 2] {
+        [self.program.parent().unwrap(), &self.updates].map(|folder| {
             let mut names: Vec<String> =
                 std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
             names.sort();
-            names
-        };
-        names(self.program.parent().unwrap()) == ["lango"] && names(&self.updates) == ["floor", "offer", "standing"]
+            names.join(" ")
+        })
+    }
+
+    /// Nothing of an update lies around.
+    pub fn is_clear(&self) -> bool {
+        self.lies() == ["lango", "floor offer standing"]
     }
 
     /// A customer who comes now is served, also where one program gives way to another meanwhile.
