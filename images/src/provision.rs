@@ -110,8 +110,8 @@ pub fn files(board: &Board, template: &str, provision: &Provision<'_>) -> anyhow
     Ok(files)
 }
 
-/// The router's name and its section, of what `lango-relay router add` printed. The comments stay behind: the broker's password line
-/// among them is nothing that a router needs.
+/// The router's name and its section, of what `lango-relay router add` printed. Comments stay behind: older relays put the broker's
+/// password line among them.
 fn relay_section(printed: &str) -> anyhow::Result<(String, String)> {
     let lines: Vec<&str> = printed.lines().filter(|line| !line.trim_start().starts_with('#') && !line.trim().is_empty()).collect();
     let told = "that is not what `lango-relay router add NAME` prints";

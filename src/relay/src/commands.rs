@@ -101,21 +101,30 @@ async fn print_router(config: &Config, signer: &Signer, ledger: &Ledger, name: &
     let Some(router) = ledger.router(name).await?.filter(|router| router.revoked_at.is_none()) else {
         return Err(Misused(format!("there is no router {name}: `lango-relay router add {name}` adds it")).into());
     };
+    // Not on standard output: what goes into a file there is the router's, and is added to its configuration as it is.
+    eprint!("{}", for_the_broker(name));
     print!("{}", section(&config.public_broker, &router, &signer.public_key()));
     ledger.close().await;
     Ok(())
 }
 
-/// The UCI section; the broker's side stands above it, as comments, so that the whole can be pasted.
-fn section(broker: &str, router: &Router, relay_key: &str) -> String {
-    let (name, password) = (&router.name, router.password.reveal());
+/// What is to be done besides the section. Without the password: a command line is in the shell's history and in the list of processes.
+fn for_the_broker(name: &RouterName) -> String {
     let acl: String = acl(name).lines().map(|line| format!("#   {line}\n")).collect();
     format!(
-        "# At the broker, once: its user, and what it may do (mosquitto's acl_file; then reload mosquitto):\n\
-         #   mosquitto_passwd -b /etc/mosquitto/passwd {name} {password}\n\
+        "# At the broker, once: its user (it asks for a password: the one of the section), and what it may do (mosquitto's acl_file);\n\
+         # then reload mosquitto:\n\
+         #   mosquitto_passwd /etc/mosquitto/passwd {name}\n\
          {acl}\
-         # On the router, in /etc/config/lango:\n\
-         config relay 'relay'\n\
+         # On the router, in /etc/config/lango, the section:\n"
+    )
+}
+
+/// The UCI section, and nothing else.
+fn section(broker: &str, router: &Router, relay_key: &str) -> String {
+    let (name, password) = (&router.name, router.password.reveal());
+    format!(
+        "config relay 'relay'\n\
          \toption broker '{broker}'\n\
          \toption username '{name}'\n\
          \toption password '{password}'\n\
@@ -419,18 +428,22 @@ mod tests {
         };
         assert_eq!(
             section("mqtts://mqtt.example.org:8883", &router, "11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="),
-            "# At the broker, once: its user, and what it may do (mosquitto's acl_file; then reload mosquitto):\n\
-             #   mosquitto_passwd -b /etc/mosquitto/passwd kibera-7 k7m2p9\n\
-             #   user kibera-7\n\
-             #   topic write lango/v1/kibera-7/up/#\n\
-             #   topic read lango/v1/kibera-7/down/#\n\
-             #   topic read lango/v1/relay/presence\n\
-             # On the router, in /etc/config/lango:\n\
-             config relay 'relay'\n\
+            "config relay 'relay'\n\
              \toption broker 'mqtts://mqtt.example.org:8883'\n\
              \toption username 'kibera-7'\n\
              \toption password 'k7m2p9'\n\
              \toption relay_key '11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo='\n"
+        );
+        assert_eq!(
+            for_the_broker(&router.name),
+            "# At the broker, once: its user (it asks for a password: the one of the section), and what it may do (mosquitto's acl_file);\n\
+             # then reload mosquitto:\n\
+             #   mosquitto_passwd /etc/mosquitto/passwd kibera-7\n\
+             #   user kibera-7\n\
+             #   topic write lango/v1/kibera-7/up/#\n\
+             #   topic read lango/v1/kibera-7/down/#\n\
+             #   topic read lango/v1/relay/presence\n\
+             # On the router, in /etc/config/lango, the section:\n"
         );
     }
 

@@ -18,15 +18,20 @@ fn a_router_is_added_once_and_shown_again() {
     assert!(empty.code == 69 && empty.stderr.contains("router add NAME"), "{}", empty.stderr);
     let added = relay.command(&["router", "add", "kibera-7"]);
     assert_eq!(added.code, 0, "{}", added.stderr);
+    // The section alone is what goes into a file, and from there into the router's configuration.
     assert!(
-        added.stdout.contains("config relay 'relay'\n\toption broker 'mqtt://127.0.0.1:1'\n\toption username 'kibera-7'\n"),
+        added.stdout.starts_with("config relay 'relay'\n\toption broker 'mqtt://127.0.0.1:1'\n\toption username 'kibera-7'\n"),
         "{}",
         added.stdout
     );
-    assert!(added.stdout.contains("#   topic write lango/v1/kibera-7/up/#\n"), "{}", added.stdout);
+    assert!(!added.stdout.contains('#'), "{}", added.stdout);
+    assert!(added.stderr.contains("#   topic write lango/v1/kibera-7/up/#\n"), "{}", added.stderr);
+    let password = added.stdout.lines().find_map(|line| line.strip_prefix("\toption password '")?.strip_suffix('\'')).unwrap();
+    assert!(!added.stderr.contains(password), "a command with the password in it is seen by everybody");
     let again = relay.command(&["router", "add", "kibera-7"]);
     assert!(again.code == 64 && again.stderr.contains("router show kibera-7"), "{}", again.stderr);
-    assert_eq!(relay.command(&["router", "show", "kibera-7"]).stdout, added.stdout);
+    let shown = relay.command(&["router", "show", "kibera-7"]);
+    assert_eq!((shown.stdout, shown.stderr), (added.stdout, added.stderr));
     let unknown = relay.command(&["router", "show", "kibera-8"]);
     assert!(unknown.code == 64 && unknown.stderr.contains("router add kibera-8"), "{}", unknown.stderr);
     let list: serde_json::Value = serde_json::from_str(&relay.command(&["router", "list", "--json"]).stdout).unwrap();
