@@ -198,7 +198,7 @@ hotplug() { # SUBSYSTEM VARIABLES
 	done
 }
 
-# What fw4 does with OpenWrt's own configuration: the LAN out, nobody in, established traffic first.
+# What fw4 does with OpenWrt's own configuration: the LAN out, nobody in, established traffic first; and who is let in to the router by a rule.
 service_firewall() {
 	local lan wan
 	lan=$(option network.lan.device) wan=$(option network.wan.device)
@@ -222,6 +222,33 @@ service_firewall() {
 			}
 		}
 	RULES
+	# One by one: of a rule that is none, nothing else is lost.
+	firewall_rules "$lan" "$wan" | while read -r rule; do
+		nft "add rule inet fw4 input $rule" || echo "the firewall does not take: $rule" >/dev/console
+	done
+}
+firewall_rules() { # LAN WAN: for nft, each rule of /etc/config/firewall that lets somebody in to the router, by address and port
+	local number=0 rule device address family
+	while rule="firewall.@rule[$number]" && [ "$(option "$rule")" = rule ]; do
+		number=$((number + 1))
+		case $(option "$rule.src") in
+		lan) device=$1 ;;
+		wan) device=$2 ;;
+		*) device='' ;;
+		esac
+		if [ -z "$device" ] || [ "$(option "$rule.target")" != ACCEPT ] || [ -n "$(option "$rule.dest")" ] ||
+			[ -z "$(option "$rule.src_ip")" ] || [ -z "$(option "$rule.dest_port")" ]; then
+			echo "$rule is nothing that is stood in for" >/dev/console
+			continue
+		fi
+		for address in $(option "$rule.src_ip"); do
+			case $address in
+			*:*) family=ip6 ;;
+			*) family=ip ;;
+			esac
+			echo "iifname $device $family saddr $address $(option "$rule.proto") dport $(option "$rule.dest_port") accept"
+		done
+	done
 }
 
 service_dnsmasq() {

@@ -3,6 +3,7 @@
 //!
 //! `lango-firmware [--quick] [--page FILE] FOLDER…`: a folder a router, as `tools/firmware.sh` makes it.
 
+mod by_hand;
 mod idle;
 mod machine;
 mod page;

@@ -1,6 +1,7 @@
 //! docs/provisioning.md, gone through with a router as its package makes it: each command is taken out of the page. Then the same router with
 //! a mistake in its configuration, from a boot on.
 
+use crate::by_hand::{self, Hands};
 use crate::page::Figures;
 use crate::recipe::{Block, blocks};
 use crate::street::{CA, Street};
@@ -15,20 +16,21 @@ use std::time::{Duration, Instant};
 const PAGE: &str = include_str!("../../../docs/provisioning.md");
 const SOON: Duration = Duration::from_secs(90);
 const SILENCE: Duration = Duration::from_secs(1);
-/// The page's file of step 1.
-const FILE: &str = "kibera-7.txt";
+/// What OpenWrt makes of a router's two radios. An installation by hand finds them so, and leaves them so; an image's first boot does not.
+const WIRELESS: &str = include_str!("../../../images/tests/openwrt/wireless");
 
 /// The page, from a router's first boot to its first customer. `phone` is the operator's own.
 pub fn run(street: &Street, phone: &Phone, figures: &mut Figures) {
     let mut took: BTreeMap<String, Duration> = BTreeMap::new();
-    // A file of the name on the page, and what is in it.
-    let mut file = None;
-    for Block { heading, place, lines } in blocks(PAGE) {
+    let hands = Hands::new(street);
+    street.machine.write("/etc/config/wireless", WIRELESS).unwrap_or_else(|e| panic!("{e:#}"));
+    // What is not tried, the page says.
+    for Block { heading, place, lines } in blocks(PAGE).into_iter().filter(|block| block.place != "untried") {
         for line in lines {
             let began = Instant::now();
             match place.as_str() {
-                "relay" => file = Some(typed_on_relay(street, &line)),
-                "computer" => copied(street, &line, file.as_deref().expect("step 1 comes before")),
+                "relay" => hands.on_relay(&line),
+                "computer" => hands.on_computer(&line),
                 "router" => typed_on_router(street, phone, &line),
                 other => panic!("{heading}: nobody knows where {other:?} is"),
             }
@@ -40,6 +42,7 @@ pub fn run(street: &Street, phone: &Phone, figures: &mut Figures) {
         .filter(|line| !street.machine.sh("cat /etc/config/lango").unwrap_or_else(|e| panic!("{e:#}")).contains(line))
         .collect();
     assert!(unserved.is_empty(), "the page did not bring {unserved:?}");
+    hands.kept_nothing();
     for (heading, took) in took {
         figures.add(&format!("[provisioning](provisioning.md): {heading}"), format!("{:.1} s", took.as_secs_f64()));
     }
@@ -53,19 +56,14 @@ fn online(phone: &Phone) -> bool {
     phone.udp_echo((HOST4, ECHO).into(), SILENCE)
 }
 
-/// Gives what is in the file that the line writes.
-fn typed_on_relay(street: &Street, line: &str) -> String {
-    let words = line.strip_suffix(&format!(" >{FILE}")).and_then(|line| line.strip_prefix("lango-relay "));
-    assert_eq!(words, Some(format!("router add {}", router::NAME).as_str()), "the page types something else: {line}");
-    // And does at the broker what that says.
-    street.relay.add_router(router::NAME, &street.broker).unwrap_or_else(|e| panic!("{e:#}"));
-    street.relay.command(&["router", "show", router::NAME]).unwrap_or_else(|e| panic!("{e:#}"))
-}
-
-/// The page's `scp`.
-fn copied(street: &Street, line: &str, text: &str) {
-    assert_eq!(line, format!("scp -O {FILE} root@192.168.1.1:/tmp/"), "the page types something else");
-    street.machine.write(&format!("/tmp/{FILE}"), text).unwrap_or_else(|e| panic!("{e:#}"));
+/// Both radios as the page has them, in the file.
+fn wireless_is_open(street: &Street) {
+    let file = sh(street, "cat /etc/config/wireless");
+    let lines = ["country 'KE'", "disabled '0'", "ssid 'Kibera Wi-Fi'", "encryption 'none'", "isolate '1'", "network 'lan'", "mode 'ap'"];
+    for line in lines {
+        assert_eq!(file.matches(&format!("\toption {line}\n")).count(), 2, "{line}: {file}");
+    }
+    assert!(!file.contains("disabled '1'"), "{file}");
 }
 
 fn typed_on_router(street: &Street, phone: &Phone, line: &str) {
@@ -74,6 +72,16 @@ fn typed_on_router(street: &Street, phone: &Phone, line: &str) {
         "reboot" => {
             street.machine.reboot().unwrap_or_else(|e| panic!("{e:#}"));
             street.machine.until("lango to run", || street.machine.sh("lango status").ok()).unwrap_or_else(|e| panic!("{e:#}"));
+            by_hand::way_in(street);
+        }
+        // The other radio, which the page says in words.
+        _ if line.starts_with("uci set wireless.") => {
+            sh(street, &line);
+            sh(street, &line.replace("radio0", "radio1"));
+        }
+        "uci commit wireless" => {
+            sh(street, &line);
+            wireless_is_open(street);
         }
         "lango check" => {
             let said = sh(street, &line);
@@ -86,7 +94,13 @@ fn typed_on_router(street: &Street, phone: &Phone, line: &str) {
                 assert!(said.contains(told), "{told:?} is not in {said}");
             }
         }
-        "lango packages" => assert!(sh(street, &line).contains("20"), "the price of step 4"),
+        "lango packages" => {
+            let said = sh(street, &line);
+            let hour = said.lines().find(|line| line.starts_with("hour ")).unwrap_or_else(|| panic!("no hour in {said}"));
+            // Columns are two blanks apart, and a price is one of them.
+            let cells: Vec<&str> = hour.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect();
+            assert_eq!(cells.get(..3), Some(["hour", "1 hour", "KSh 20"].as_slice()), "what step 4 sells: {said}");
+        }
         "lango vouchers create hour 1" => {
             let paper = sh(street, &line);
             let code = paper.lines().map(str::trim).find(|line| line.len() == 14 && line.split('-').all(|part| part.len() == 4));
@@ -122,9 +136,22 @@ pub fn settle(street: &Street, checkpoint: u64) {
     assert_eq!(sh(street, "uci get lango.relay.ca").trim(), CA);
 }
 
-/// A mistake in the configuration, from a boot on: the router is closed, says what is wrong, and sells once it is mended.
-pub fn mistake(street: &Street, number: &str) {
+/// A mistake in the configuration. After a reload all goes on, for `paid` too, who is online. From a boot on the router is closed, says what is
+/// wrong, and sells once it is mended.
+pub fn mistake(street: &Street, paid: &Phone, number: &str) {
     sh(street, "cp -p /etc/config/lango /etc/lango/good && sed -i \"s/option price '10'/option price 'ten'/\" /etc/config/lango && sync");
+    assert!(online(paid), "who is to stay online is not");
+    sh(street, "service lango reload || true");
+    let refused = "config: it is refused, the one in force stays";
+    street
+        .machine
+        .until("the mistake to be refused", || sh(street, "logread").contains(refused).then_some(()))
+        .unwrap_or_else(|e| panic!("{e:#}"));
+    assert!(PAGE.contains(refused), "the page does not know {refused:?}");
+    assert!(online(paid), "all goes on as before");
+    by_hand::listens(street);
+    assert!(by_hand::ssh_from_customers(paid).is_err(), "SSH from the customers' side stays closed");
+
     street.machine.cut();
     let before = street.world.internet.packets_from_customers().unwrap_or_else(|e| panic!("{e:#}"));
     street.machine.on().unwrap_or_else(|e| panic!("{e:#}"));
@@ -144,6 +171,11 @@ pub fn mistake(street: &Street, number: &str) {
     assert!(!online(&phone) && !phone.ping(HOST4.into()), "nobody has paid");
     let after = street.world.internet.packets_from_customers().unwrap_or_else(|e| panic!("{e:#}"));
     assert_eq!(after, before, "packets of a phone that has not paid got out");
+    by_hand::listens(street);
+    street
+        .machine
+        .until("SSH from the customers' side, for who has to mend it", || by_hand::ssh_from_customers(&phone).ok())
+        .unwrap_or_else(|e| panic!("{e:#}"));
 
     let wrong = "'price' is \"ten\"; it must be whole shillings from 1 to 500000, in digits";
     let log = sh(street, "logread");
@@ -215,7 +247,13 @@ mod tests {
 
     #[test]
     fn every_command_on_the_page_is_typed_somewhere() {
-        let places: Vec<String> = blocks(PAGE).into_iter().map(|block| block.place).collect();
-        assert!(places.len() >= 9 && places.iter().all(|place| ["relay", "computer", "router"].contains(&place.as_str())), "{places:?}");
+        let blocks = blocks(PAGE);
+        let places = ["relay", "computer", "router", "untried"];
+        let nowhere: Vec<&Block> = blocks.iter().filter(|block| !places.contains(&block.place.as_str())).collect();
+        assert!(nowhere.is_empty(), "nobody types {nowhere:?}");
+        for place in places {
+            assert!(blocks.iter().any(|block| block.place == place), "{place}");
+        }
+        assert!(PAGE.contains("**Not tried** are the blocks marked `sh untried`"), "the page does not say what was not tried");
     }
 }

@@ -5,34 +5,33 @@
 pub struct Block {
     /// The heading that they stand under, without its marks.
     pub heading: String,
-    /// The second word behind the fence: ```` ```sh router ````.
+    /// The second word behind the fence: ```` ```sh router ````. Nothing, or what is there, where it is no `sh` with a place.
     pub place: String,
     /// A command each.
     pub lines: Vec<String>,
 }
 
-/// The blocks of a page that say where they are typed, in their order.
+/// All blocks of a page, in their order, those in a list, too.
 #[must_use]
 pub fn blocks(page: &str) -> Vec<Block> {
     let mut all: Vec<Block> = Vec::new();
     let mut heading = "";
-    let mut fence: Option<bool> = None;
+    let mut inside = false;
     for line in page.lines() {
-        match (fence, line.strip_prefix("```")) {
-            (Some(_), Some(_)) => fence = None,
-            (Some(true), None) => {
+        match (inside, line.trim_start().strip_prefix("```")) {
+            (true, Some(_)) => inside = false,
+            (true, None) => {
                 if let Some(block) = all.last_mut() {
                     block.lines.push(line.to_owned());
                 }
             }
-            (Some(false), None) => {}
-            (None, Some(words)) => {
-                let place = words.strip_prefix("sh ");
-                fence = Some(place.is_some());
-                all.extend(place.map(|place| Block { heading: heading.to_owned(), place: place.to_owned(), lines: Vec::new() }));
+            (false, Some(words)) => {
+                inside = true;
+                let place = words.strip_prefix("sh ").unwrap_or(words);
+                all.push(Block { heading: heading.to_owned(), place: place.to_owned(), lines: Vec::new() });
             }
-            (None, None) if line.starts_with('#') => heading = line.trim_start_matches('#').trim(),
-            (None, None) => {}
+            (false, None) if line.starts_with('#') => heading = line.trim_start_matches('#').trim(),
+            (false, None) => {}
         }
     }
     all
@@ -43,14 +42,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_says_where_it_is_typed() {
+    fn where_each_is_typed_and_those_that_do_not_say_it() {
         let page =
-            "# A\n```\n# no heading\nnot this\n```\n## 1. B\n```sh router\na 'b'\n\nc\n```\n```toml\nd = 1\n```\n```sh relay\ne\n```\n";
-        let block = |place: &str, lines: &[&str]| Block {
-            heading: "1. B".to_owned(),
+            "# A\n```\n# no heading\n```\n## B\n```sh router\na 'b'\n\nc\n```\n```toml\nd = 1\n```\n- list\n  ```sh relay\ne\n  ```\n";
+        let block = |heading: &str, place: &str, lines: &[&str]| Block {
+            heading: heading.to_owned(),
             place: place.to_owned(),
             lines: lines.iter().map(|&line| line.to_owned()).collect(),
         };
-        assert_eq!(blocks(page), [block("router", &["a 'b'", "", "c"]), block("relay", &["e"])]);
+        assert_eq!(
+            blocks(page),
+            [
+                block("A", "", &["# no heading"]),
+                block("B", "router", &["a 'b'", "", "c"]),
+                block("B", "toml", &["d = 1"]),
+                block("B", "relay", &["e"])
+            ]
+        );
     }
 }

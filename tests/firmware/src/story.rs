@@ -55,7 +55,7 @@ pub fn run(image: &Image, quick: bool, figures: &mut Figures) {
     if !quick {
         power_goes_at_other_moments(&street, &survivor);
     }
-    provisioning::mistake(&street, &number(5));
+    provisioning::mistake(&street, &survivor, &number(5));
     let payments = street.money_is_service().unwrap_or_else(|e| panic!("{e:#}"));
     figures.add("payments, each served once", payments.to_string());
     if !quick {
