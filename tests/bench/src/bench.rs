@@ -59,13 +59,16 @@ impl Bench {
     pub fn run(mut self) -> Result<(Report, Report)> {
         let portal = self.portal().context("the portal")?;
         self.noise().context("before Lango runs")?;
+        // Before the crowd: thousands of neighbours that the kernel forgets one by one afterwards are memory and wake-ups as well.
+        self.memory_with_relay().context("with a relay")?;
+        self.lango.flush()?;
+        self.lango.stop()?;
+        self.lango.set_relay("");
+        (self.cloud, self.online) = (None, 0);
         self.without_speeds()?;
         self.lango.flush()?;
         self.lango.stop()?;
         self.with_speeds().context("with speeds")?;
-        self.lango.flush()?;
-        self.lango.stop()?;
-        self.memory_with_relay().context("with a relay")?;
         Ok((self.report, portal))
     }
 
