@@ -97,6 +97,7 @@ lint: ## formatting, clippy, and what comes in from outside (licences, bans, sou
 	@tools/deny.sh
 	@tools/links.sh
 	shellcheck tools/*.sh .ci/run
+	tools/setup.sh check
 	shellcheck images/emulated/*.sh
 	shellcheck -x images/scripts/* images/files/lib/*/*.sh images/files/etc/init.d/* images/files/etc/uci-defaults/* images/files/etc/hotplug.d/*/*
 

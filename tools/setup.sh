@@ -2,6 +2,7 @@
 # Installs what is missing on this machine, and nothing that is there. Quick when nothing is missing.
 #
 #   tools/setup.sh [build] [lab] [browser] [lint] [cross] [kernel] [firmware] [fuzz] [packages]     (none: build and lab)
+#   tools/setup.sh check       whether all the Debian packages that it may ask for can be on one machine; installs nothing
 #
 #   build   what compiles Lango          lab     what the demo and the end-to-end tests run: real DHCP, DNS, MQTT, RADIUS, nftables
 #   browser what walks through the portal: Chromium, and axe-core (in no product)
@@ -24,19 +25,31 @@ AXE_SHA256=29348999450cdf2849a8e70b7912fc2da85a849da39c0d0d5394f51d4a9ed95c # of
 say() { printf '  %s\n' "$*" >&2; }
 die() { printf '\nset-up: %s\n' "$*" >&2; exit 1; }
 
+PARTS=(build lab browser lint cross kernel firmware fuzz packages)
 missing=()   # Debian packages
+wanted=()    # the same, and those that are there
 root=()      # what makes a command run as root
 want() { # PACKAGE PROGRAM: the package is wanted where the program is not found
-  command -v "$2" >/dev/null || missing+=("$1")
+  want_unless "$1" command -v "$2"
+}
+want_unless() { # 'PACKAGE…' COMMAND…: they are wanted where the command fails
+  local packages
+  read -ra packages <<<"$1"
+  shift
+  wanted+=("${packages[@]}")
+  "$@" >/dev/null 2>&1 || missing+=("${packages[@]}")
 }
 at_least() { [ "$(printf '%s\n%s\n' "$1" "$2" | sort -V | head -n 1)" = "$1" ]; }
 
 find_build() {
   want make make
   # The crate ring brings C code. A compiler without the C library's headers is no use.
-  printf '#include <stdio.h>\nint main(void) { return 0; }\n' | cc -x c - -o /dev/null 2>/dev/null || missing+=(gcc libc6-dev)
+  want_unless 'gcc libc6-dev' compiles c cc '#include <stdio.h>'
   # Debian's own Rust where there is none. Where there is one, it is left alone: see check_rust.
-  command -v cargo >/dev/null || missing+=(rustc-web cargo-web)
+  want_unless 'rustc-web cargo-web' command -v cargo
+}
+compiles() { # LANGUAGE COMPILER LINE
+  printf '%s\nint main(void) { return 0; }\n' "$3" | "$2" -x "$1" - -o /dev/null
 }
 
 find_lab() {
@@ -54,23 +67,30 @@ find_lab() {
   want faketime faketime
   want sqlite3 sqlite3
   want signify-openbsd signify-openbsd
-  want busybox busybox
+  want_busybox
   want strace strace
   want binutils strip
   want freeradius freeradius
   want freeradius-utils radclient
-  [ -e /usr/lib/freeradius/rlm_sql_postgresql.so ] || missing+=(freeradius-postgresql)
+  want_unless freeradius-postgresql test -e /usr/lib/freeradius/rlm_sql_postgresql.so
   # Debian keeps the server's programs off everybody's PATH.
-  compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || missing+=(postgresql)
+  want_unless postgresql compgen -G '/usr/lib/postgresql/*/bin/initdb'
 }
+
+# Static, because the router's scripts are tried in a root folder of its own. Debian's package `busybox` is not, and takes the static one's place:
+# there is one of the two on a machine.
+want_busybox() { want_unless busybox-static busybox_is_static; }
+busybox_is_static() { command -v busybox && ! ldd "$(command -v busybox)"; }
 
 find_browser() {
   want chromium chromium
   # Without a font there is nothing to read on a picture, and nothing to measure.
   want fontconfig fc-list
-  [ -n "$(fc-list 2>/dev/null)" ] || missing+=(fonts-dejavu-core)
-  axe_is_right || want npm npm
+  want_unless fonts-dejavu-core has_fonts
+  want_unless npm axe_or_npm
 }
+has_fonts() { [ -n "$(fc-list)" ]; }
+axe_or_npm() { axe_is_right || command -v npm; }
 axe_is_right() { # [FILE]: it is what was examined; without one: what is installed is
   local file=${1:-$LANGO_AXE}
   [ -f "$file" ] && sha256sum --status -c <<<"$AXE_SHA256  $file"
@@ -78,16 +98,16 @@ axe_is_right() { # [FILE]: it is what was examined; without one: what is install
 
 find_lint() {
   want shellcheck shellcheck
-  if ! command -v rustup >/dev/null; then
-    want rustfmt-web rustfmt
-    want rust-web-clippy cargo-clippy
-  fi
+  # rustup brings them to its own toolchain (check_lint).
+  want_unless rustfmt-web rustup_or rustfmt
+  want_unless rust-web-clippy rustup_or cargo-clippy
 }
+rustup_or() { command -v rustup || command -v "$1"; }
 
 find_cross() {
-  python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
+  want_unless python3-venv python3 -c 'import ensurepip, venv'
   want xz-utils xz
-  tools/cross.sh check 2>/dev/null || missing+=(rustc-web rust-web-src)
+  want_unless 'rustc-web rust-web-src' tools/cross.sh check
 }
 
 find_kernel() {
@@ -107,7 +127,7 @@ find_firmware() {
 
 find_fuzz() {
   # LLVM's fuzzer comes as C++ source.
-  printf '#include <vector>\nint main() { return 0; }\n' | c++ -x c++ - -o /dev/null 2>/dev/null || missing+=(g++)
+  want_unless g++ compiles c++ c++ '#include <vector>'
 }
 
 find_packages() {
@@ -115,8 +135,7 @@ find_packages() {
   want openssl openssl
   want signify-openbsd signify-openbsd
   want binutils ar
-  # Static, so that it runs in a root folder of its own. (Debian's busybox that is not would take its place.)
-  want busybox-static busybox
+  want_busybox
   want dash dash
   want shellcheck shellcheck
   want dnsmasq-base dnsmasq
@@ -235,13 +254,33 @@ install_deny() {
   (cd / && env -u CARGO_TARGET_DIR cargo install --quiet --locked --root "$LANGO_TOOLS" "cargo-deny@$CARGO_DENY_VERSION")
 }
 
+# Two packages that exclude each other are found on a machine that has neither, which is nobody's who changes this.
+check_packages() {
+  local part packages
+  for part in "${PARTS[@]}"; do "find_$part"; done
+  mapfile -t packages < <(printf '%s\n' "${wanted[@]}" | sort -u)
+  if ! command -v apt-get >/dev/null; then
+    say "not checked, for lack of apt-get: whether these can be on one machine: ${packages[*]}"
+    return
+  fi
+  # As on a machine that has nothing yet: what this one has would answer for itself.
+  local problem
+  problem=$(apt-get install --simulate --no-install-recommends -o Dir::State::status=/dev/null "${packages[@]}" 2>&1) ||
+    die "these Debian packages cannot be on one machine (or apt-get update was never run): ${packages[*]}
+$(tail -n 8 <<<"$problem")"
+}
+
 [ $# -gt 0 ] || set -- build lab
 # Programs for the administrator are not on every user's PATH.
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
+if [ "$*" = check ]; then
+  check_packages
+  exit
+fi
 for part in "$@"; do
-  case $part in
-    build | lab | browser | lint | cross | kernel | firmware | fuzz | packages) "find_$part" ;;
-    *) die "there is no part '$part': build, lab, browser, lint, cross, kernel, firmware, fuzz and packages are known" ;;
+  case " ${PARTS[*]} " in
+    *" $part "*) "find_$part" ;;
+    *) die "there is no part '$part'; these are known: ${PARTS[*]}" ;;
   esac
 done
 install_missing
