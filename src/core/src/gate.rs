@@ -4,7 +4,7 @@ use crate::few::{FewMap, FewSet};
 use crate::time::Monotonic;
 use crate::units::{Bytes, Kbps, Mac};
 use serde::{Deserialize, Serialize};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 /// An account's number in the kernel: part of its objects' names, so that a daemon that starts again can tell whose they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -41,6 +41,10 @@ impl Traffic {
 pub struct GateDevice {
     /// All the addresses by which it is known on the LAN, IPv4 and IPv6.
     pub addresses: FewSet<IpAddr>,
+    /// Addresses from which it sends, too, while another of its own is in use: what comes from them is dropped until it is known
+    /// whose they are. None of them is in `addresses`.
+    #[serde(default, skip_serializing_if = "FewSet::is_empty")]
+    pub held: FewSet<Ipv4Addr>,
     /// What its counters start with, where they do not exist yet.
     pub traffic: Traffic,
 }

@@ -8,7 +8,7 @@ use crate::traffic::{Sink, Stream, now};
 use anyhow::{Context as _, Result, ensure};
 use lango::clock;
 use lango::gate::Gate;
-use lango_core::gate::{GateAccount, GateChange, GateDevice, GateId, Traffic};
+use lango_core::gate::{GateAccount, GateChange, GateDevice, GateId};
 use lango_core::request::OnlineView;
 use lango_core::units::{Bytes, Millis, PackageId};
 use lango_lab::process::PATIENCE;
@@ -101,7 +101,7 @@ fn account(device: Device) -> GateAccount {
         used: Bytes::ZERO,
         down: None,
         up: None,
-        devices: [(device.mac(), GateDevice { addresses, traffic: Traffic::default() })].into(),
+        devices: [(device.mac(), GateDevice { addresses, ..GateDevice::default() })].into(),
     }
 }
 

@@ -326,6 +326,7 @@ impl Gateway {
         let devices = account.online.keys().map(|mac| {
             let device = GateDevice {
                 addresses: self.neighbours.addresses_of(*mac),
+                held: self.neighbours.held_of(*mac),
                 traffic: account.traffic.get(mac).copied().unwrap_or_default(),
             };
             (*mac, device)

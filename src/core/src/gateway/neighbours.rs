@@ -4,7 +4,7 @@ use crate::few::FewSet;
 use crate::time::Monotonic;
 use crate::tree::{BTreeMap, BTreeSet};
 use crate::units::{Mac, Millis};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 /// Addresses remembered at most; the kernel's own neighbour table is far smaller (gc_thresh3: 1024).
 const REMEMBERED: usize = 16_384;
@@ -37,7 +37,7 @@ const DOUBTED_EACH: usize = 8;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Doubt {
     mac: Mac,
-    /// Whether it waits, and is not the device's as yet.
+    /// Whether it waits, and is not the device's as yet: the gate drops what comes from it.
     held: bool,
     since: Monotonic,
     look: Monotonic,
@@ -56,6 +56,15 @@ pub(super) struct Due {
     /// The first one: it is to be asked again.
     pub(super) first: IpAddr,
     pub(super) held: bool,
+}
+
+/// What a look at the doubts gave.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Looked {
+    /// The doubts that are due and stand.
+    pub(super) due: Vec<Due>,
+    /// Devices whose addresses, or which of them wait, are others now.
+    pub(super) changed: Vec<Mac>,
 }
 
 /// A device under an address, there or not.
@@ -88,7 +97,7 @@ pub(super) fn sights(here: Vec<(Mac, IpAddr)>, served: Vec<(Mac, IpAddr)>) -> im
 /// What follows from a sight.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Followed {
-    /// Devices whose addresses are others now.
+    /// Devices whose addresses, or which of them wait, are others now.
     pub(super) changed: Vec<Mac>,
     /// Who had the address before.
     pub(super) loser: Option<Mac>,
@@ -113,14 +122,18 @@ impl Neighbours {
     /// Takes note of what was seen. `paid` where the device is online: its second IPv4 address waits then until the first
     /// is known to be gone.
     pub(super) fn seen(&mut self, mac: Mac, address: IpAddr, present: bool, paid: bool, now: Monotonic) -> Followed {
+        let mut waited = None;
         if let Some(doubt) = self.doubts.get(&address).copied().filter(|doubt| doubt.held) {
             match (doubt.mac == mac, present) {
                 (true, true) | (false, false) => return Followed::default(), // it still waits; late news
                 (true, false) => {
                     self.doubts.remove(&address);
-                    return Followed::default();
+                    return Followed { changed: vec![mac], ..Followed::default() };
                 }
-                (false, true) => drop(self.doubts.remove(&address)),
+                (false, true) => {
+                    self.doubts.remove(&address);
+                    waited = Some(doubt.mac);
+                }
             }
         }
         let before = self.by_address.get(&address).copied();
@@ -128,7 +141,9 @@ impl Neighbours {
             return Followed::default(); // another device has it now
         }
         let came = present && before.is_none_or(|seen| seen.mac != mac || !seen.present);
-        self.take_in(mac, address, present, came && paid, now)
+        let mut followed = self.take_in(mac, address, present, came && paid, now);
+        followed.changed.extend(waited.filter(|waited| !followed.changed.contains(waited)));
+        followed
     }
 
     /// Takes note that a paid device sent from an address that nobody is known by. That it is still here is for neighbour
@@ -156,7 +171,7 @@ impl Neighbours {
             if self.doubts.len() < DOUBTED && doubts < DOUBTED_EACH {
                 self.doubts.insert(address, Doubt { mac, held, since: now, look: now.after(ASKED_FOR) });
                 if held {
-                    let mut changed = Vec::new();
+                    let mut changed = vec![mac];
                     if let Some(loser) = loser {
                         changed.push(loser);
                         self.by_address.remove(&address);
@@ -255,19 +270,35 @@ impl Neighbours {
     }
 
     /// The doubts that are due: nothing showed in time that the first address is gone. One that waits goes on waiting.
-    pub(super) fn due(&mut self, now: Monotonic) -> Vec<Due> {
+    pub(super) fn due(&mut self, now: Monotonic) -> Looked {
         let due: Vec<(IpAddr, Doubt)> = self.doubts.iter().filter(|(_, d)| d.look <= now).map(|(a, d)| (*a, *d)).collect();
-        let mut told = Vec::new();
+        let mut looked = Looked::default();
         for (address, mut doubt) in due {
             self.doubts.remove(&address);
-            let Some(first) = self.others_present(doubt.mac, address).next() else { continue };
+            let Some(first) = self.others_present(doubt.mac, address).next() else {
+                // Nothing is beside it any more: there is nothing to wait for.
+                if doubt.held {
+                    self.release(doubt.mac, address);
+                    looked.changed.push(doubt.mac);
+                }
+                continue;
+            };
             if doubt.held {
                 doubt.look = now.after(ASKED_AGAIN_AFTER);
                 self.doubts.insert(address, doubt);
             }
-            told.push(Due { mac: doubt.mac, address, first, held: doubt.held });
+            looked.due.push(Due { mac: doubt.mac, address, first, held: doubt.held });
         }
-        told
+        looked
+    }
+
+    /// The addresses of a device that wait.
+    pub(super) fn held_of(&self, device: Mac) -> FewSet<Ipv4Addr> {
+        let v4 = |address| match address {
+            IpAddr::V4(v4) => Some(v4),
+            IpAddr::V6(_) => None, // of those none waits
+        };
+        self.doubts_of(device, true).filter_map(v4).collect()
     }
 
     /// All addresses of a device, present or not.
@@ -370,27 +401,33 @@ mod tests {
 
     #[test]
     fn a_second_address_waits_until_the_first_is_gone() {
-        // A sight is `+host` or `-host` of device A, `b+host` of B; what is asked and what A has then.
-        for (sights, paid, asked, has) in [
-            ("+1", true, "", "1"),
-            ("+1 +2", true, "1", "1"),
-            ("+1 +2", false, "", "1 2"),
-            ("+1 +2 -1", true, "1", "1 2"), // it moved; the old one is kept as a sleeper's is
-            ("+1 -1 +2", true, "", "1 2"),
-            ("+1 +2 -2 -1", true, "1", "1"),
-            ("+1 +2 +3 -1", true, "1 1", "1 2"), // the one that waited longest
-            ("+1 +2 +3 -1 -2", true, "1 1", "1 2 3"),
-            ("+1 +2 b+1", true, "1", "2"), // the first became another's
-            ("+1 +2 b+2", true, "1", "1"),
-            ("b+2 +1 +2", true, "1", "1"), // the second one was another's: it is not any more, as the kernel says
-            ("+1 -1 +2 +1", true, "2", "1 2"), // both were its own before: nobody is cut off
+        // A sight is `+host` or `-host` of device A, `b+host` of B; what is asked, what A has then, and what waits.
+        for (sights, paid, asked, has, waits) in [
+            ("+1", true, "", "1", ""),
+            ("+1 +2", true, "1", "1", "2"),
+            ("+1 +2", false, "", "1 2", ""),
+            ("+1 +2 -1", true, "1", "1 2", ""), // it moved; the old one is kept as a sleeper's is
+            ("+1 -1 +2", true, "", "1 2", ""),
+            ("+1 +2 -2 -1", true, "1", "1", ""),
+            ("+1 +2 +3 -1", true, "1 1", "1 2", "3"), // the one that waited longest
+            ("+1 +2 +3 -1 -2", true, "1 1", "1 2 3", ""),
+            ("+1 +2 b+1", true, "1", "2", ""), // the first became another's
+            ("+1 +2 b+2", true, "1", "1", ""),
+            ("b+2 +1 +2", true, "1", "1", "2"), // the second one was another's: it is not any more, as the kernel says
+            ("+1 -1 +2 +1", true, "2", "1 2", ""), // both were its own before: nobody is cut off
         ] {
             let mut lan = Neighbours::default();
             let mut probed = Vec::new();
             for (second, sight) in (0..).zip(sights.split(' ')) {
                 let (mac, sight) = sight.strip_prefix('b').map_or((A, sight), |sight| (B, sight));
                 let (present, host) = (sight.starts_with('+'), sight[1..].parse().unwrap());
-                probed.extend(lan.seen(mac, at(host), present, paid, Monotonic(second * 1_000)).probe);
+                let before = [A, B].map(|mac| (mac, lan.addresses_of(mac), lan.held_of(mac)));
+                let followed = lan.seen(mac, at(host), present, paid, Monotonic(second * 1_000));
+                for (mac, had, held) in before {
+                    let other = lan.addresses_of(mac) != had || lan.held_of(mac) != held;
+                    assert_eq!(followed.changed.contains(&mac), other, "{mac} in {sights} at {second}: what changed is told");
+                }
+                probed.extend(followed.probe);
                 whole(&lan);
             }
             let hosts = |addresses: &mut dyn Iterator<Item = IpAddr>| {
@@ -398,6 +435,7 @@ mod tests {
             };
             assert_eq!(hosts(&mut probed.into_iter()), asked, "{sights}");
             assert_eq!(hosts(&mut lan.addresses_of(A).into_iter()), has, "{sights}");
+            assert_eq!(hosts(&mut lan.held_of(A).into_iter().map(IpAddr::V4)), waits, "{sights}");
         }
     }
 
@@ -456,12 +494,12 @@ mod tests {
         lan.seen(A, at(2), true, true, Monotonic(1_000));
         assert_eq!(lan.next_look(), Some(Monotonic(6_000)));
         let due = Due { mac: A, address: at(2), first: at(1), held: true };
-        assert_eq!((lan.due(Monotonic(5_999)), lan.due(Monotonic(6_000))), (vec![], vec![due]));
+        assert_eq!((lan.due(Monotonic(5_999)).due, lan.due(Monotonic(6_000)).due), (vec![], vec![due]));
         assert_eq!(lan.next_look(), Some(Monotonic(66_000)));
         lan.release_all(A, Monotonic(7_000));
         assert_eq!(lan.addresses_of(A), [at(1), at(2)].into(), "who pays is served, from whichever it paid");
         whole(&lan);
-        assert_eq!(lan.due(Monotonic(12_000)), [Due { held: false, ..due }]);
+        assert_eq!(lan.due(Monotonic(12_000)).due, [Due { held: false, ..due }]);
         assert_eq!(lan.next_look(), None);
     }
 

@@ -181,15 +181,20 @@ impl Gateway {
     }
 
     fn follow(&mut self, mac: Mac, address: IpAddr, followed: Followed, now: Now) {
-        for device in followed.changed {
-            if let Some(username) = self.account_online(device) {
-                self.touch_gate(&username);
-            }
-        }
+        self.addresses_changed(followed.changed);
         if let Some(loser) = followed.loser {
             self.changed_hands(address, loser, mac, now);
         }
         self.step.probe.extend(followed.probe.into_iter().map(|first| (mac, first)));
+    }
+
+    /// These devices have other addresses now, or others of theirs wait.
+    pub(super) fn addresses_changed(&mut self, devices: Vec<Mac>) {
+        for device in devices {
+            if let Some(username) = self.account_online(device) {
+                self.touch_gate(&username);
+            }
+        }
     }
 
     fn welcome_back(&mut self, username: &Username, mac: Mac, now: Now) {

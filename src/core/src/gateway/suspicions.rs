@@ -1,6 +1,7 @@
 //! Signs that a paid device's address is another's, too. They are told, in plain words and rarely; nobody is cut off by one.
 
 use super::Gateway;
+use super::neighbours::Looked;
 use crate::time::{Monotonic, Now};
 use crate::tree::BTreeMap;
 use crate::units::{Mac, Millis};
@@ -157,7 +158,9 @@ impl Gateway {
 
     /// Second addresses whose first was asked after: that one still answers, or nothing said that it does not.
     pub(super) fn look_at_doubts(&mut self, now: Now) {
-        for doubt in self.neighbours.due(now.monotonic) {
+        let Looked { due, changed } = self.neighbours.due(now.monotonic);
+        self.addresses_changed(changed);
+        for doubt in due {
             let (mac, address, first) = (doubt.mac, doubt.address, doubt.first);
             let what = if doubt.held { "is not served" } else { "is served, too" };
             if doubt.held {

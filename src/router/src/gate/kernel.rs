@@ -169,6 +169,11 @@ impl Kernel {
                 view.paid.insert(mac, element.until.into());
             }
         }
+        for element in self.elements(Set::Held4)? {
+            if let Some(Key::Pair(mac, IpAddr::V4(address))) = Key::from_bytes(&element.key) {
+                view.held.insert((mac, address));
+            }
+        }
         Ok(Accounts { view, quotas, counted })
     }
 

@@ -8,6 +8,7 @@ use lango_core::gate::{GateAccount, GateId};
 use lango_core::time::Monotonic;
 use lango_core::tree::{BTreeMap, BTreeSet};
 use lango_core::units::{Bytes, Mac};
+use std::net::Ipv4Addr;
 
 /// The limit of an account without one, so that every account passes by the same rule: 4 EiB. The kernel takes at most
 /// 2^63 - 1, and what is consumed must not run over that.
@@ -76,6 +77,10 @@ pub enum Op {
     },
     /// No longer.
     DeleteClass(Key),
+    /// Drop what a device sends from this address.
+    AddHeld(Mac, Ipv4Addr),
+    /// No longer.
+    DeleteHeld(Mac, Ipv4Addr),
     /// Take a device out of the captive portal.
     AddPaid {
         /// Which.
@@ -115,6 +120,7 @@ struct Wanted {
 pub fn plan(view: &View, targets: &Targets<'_>, keys: BTreeSet<Key>, facts: &Facts, now: Monotonic) -> Vec<Vec<Op>> {
     let mut groups: BTreeMap<GateId, Vec<Op>> = BTreeMap::new();
     let mut wanted: BTreeMap<Key, Wanted> = BTreeMap::new();
+    let mut held: BTreeMap<(Mac, Ipv4Addr), GateId> = BTreeMap::new();
     let mut keys = keys;
     for (id, account) in targets {
         keys.extend(view.keys_of(*id));
@@ -135,6 +141,7 @@ pub fn plan(view: &View, targets: &Targets<'_>, keys: BTreeSet<Key>, facts: &Fac
                     ops.push(Op::AddCounter { name, bytes });
                 }
             }
+            held.extend(device.held.iter().map(|address| ((*mac, *address), *id)));
             let addresses = device.addresses.iter().flat_map(|address| [Key::Address(*address), Key::Pair(*mac, *address)]);
             for key in std::iter::once(Key::Mac(*mac)).chain(addresses) {
                 let counter = CounterName { id: *id, mac: *mac, direction: key.direction() };
@@ -148,6 +155,19 @@ pub fn plan(view: &View, targets: &Targets<'_>, keys: BTreeSet<Key>, facts: &Fac
         }
     }
     keys.extend(wanted.keys().copied());
+    let macs = keys.iter().filter_map(|key| if let Key::Mac(mac) = key { Some(*mac) } else { None });
+    let there: BTreeSet<(Mac, Ipv4Addr)> = macs.flat_map(|mac| view.held_of(mac).map(move |address| (mac, address))).collect();
+    for pair @ (mac, address) in &there {
+        if !held.contains_key(pair) {
+            let owner = view.owner(Key::Mac(*mac)).unwrap_or(GateId(0));
+            groups.entry(owner).or_default().push(Op::DeleteHeld(*mac, *address));
+        }
+    }
+    for (pair @ (mac, address), id) in &held {
+        if !there.contains(pair) {
+            groups.entry(*id).or_default().push(Op::AddHeld(*mac, *address));
+        }
+    }
     for key in keys {
         let wanted = wanted.get(&key);
         // An element that is to go belongs to nobody's group in particular; its old owner's is as good as any.
@@ -255,7 +275,7 @@ mod tests {
     const NOW: Monotonic = Monotonic(1_000_000);
 
     /// An account from a line like `7 until 60 end 500 used 100: a 10.0.0.1 fd77::1, b 10.0.0.2`: seconds from now, bytes,
-    /// devices by a letter.
+    /// devices by a letter, and addresses that wait behind a question mark.
     fn account(line: &str) -> GateAccount {
         let (head, devices) = line.split_once(':').unwrap();
         let words: Vec<&str> = head.split_whitespace().collect();
@@ -263,8 +283,10 @@ mod tests {
         let device = |text: &str| {
             let mut words = text.split_whitespace();
             let letter = words.next().unwrap().bytes().next().unwrap();
-            let addresses = words.map(|word| word.parse().unwrap()).collect();
-            (Mac([2, 0, 0, 0, 0, letter]), GateDevice { addresses, traffic: Traffic::default() })
+            let (held, addresses): (Vec<&str>, Vec<&str>) = words.partition(|word| word.starts_with('?'));
+            let held = held.iter().map(|word| word[1..].parse().unwrap()).collect();
+            let addresses = addresses.iter().map(|word| word.parse().unwrap()).collect();
+            (Mac([2, 0, 0, 0, 0, letter]), GateDevice { addresses, held, traffic: Traffic::default() })
         };
         GateAccount {
             id: GateId(words[0].parse().unwrap()),
@@ -303,6 +325,8 @@ mod tests {
             Op::DeleteCount(k) => format!("-count {}", key(k)),
             Op::AddClass { key: k, class } => format!("+class {} {:x}", key(k), class.id() & 0xffff),
             Op::DeleteClass(k) => format!("-class {}", key(k)),
+            Op::AddHeld(mac, address) => format!("+held {}", key(Key::Pair(mac, address.into()))),
+            Op::DeleteHeld(mac, address) => format!("-held {}", key(Key::Pair(mac, address.into()))),
             Op::AddPaid { mac, until: u } => format!("+paid {} {}", key(Key::Mac(mac)), until(u)),
             Op::DeletePaid(mac) => format!("-paid {}", key(Key::Mac(mac))),
         }
@@ -423,6 +447,22 @@ mod tests {
                 &["7 down 2000 up 500: a 10.0.0.1"],
                 &["7"],
                 "-count a; -pass a; -class a; -paid a; -count 10.0.0.1; -pass 10.0.0.1; -class 10.0.0.1; -pass a@10.0.0.1; ",
+            ),
+            ("an address waits", &["7: a 10.0.0.1"], &["7: a 10.0.0.1 ?10.0.0.2"], "+held a@10.0.0.2; "),
+            (
+                "it is the device's after all",
+                &["7: a 10.0.0.1 ?10.0.0.2"],
+                &["7: a 10.0.0.1 10.0.0.2"],
+                "-held a@10.0.0.2; +count 10.0.0.2 7/a down; +pass 10.0.0.2 q7.0 ever; +pass a@10.0.0.2 q7.0 ever; ",
+            ),
+            ("it went", &["7: a ?10.0.0.2, b"], &["7: a ?10.0.0.3, b"], "-held a@10.0.0.2; +held a@10.0.0.3; "),
+            ("its device leaves", &["7: a ?10.0.0.2, b"], &["7: b"], "-held a@10.0.0.2; -count a; -pass a; -paid a; "),
+            ("its device's account goes", &["7: a ?10.0.0.2"], &["7"], "-held a@10.0.0.2; -count a; -pass a; -paid a; "),
+            (
+                "its device changes its account",
+                &["7: a ?10.0.0.2", "8: b"],
+                &["7:", "8: a ?10.0.0.2, b"],
+                "+counter 8/a up 0; +counter 8/a down 0; -count a; +count a 8/a up; -pass a; +pass a q8.0 ever; ",
             ),
             ("more used than there is", &[], &["7 end 100 used 101: "], ""),
             (

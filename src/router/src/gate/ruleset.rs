@@ -63,7 +63,7 @@ const BASE_CHAINS: [(&str, (&str, u32, i32)); 4] = [
 ];
 
 /// The chains that those ask.
-const CHAINS: [&str; 14] = [
+const CHAINS: [&str; 15] = [
     "upward",
     "pass",
     "strange",
@@ -74,6 +74,7 @@ const CHAINS: [&str; 14] = [
     "speed6",
     "services",
     "questions",
+    "payers",
     "newcomers",
     "answers",
     "captive",
@@ -86,6 +87,11 @@ const WHOLE: &str = "whole";
 /// Packets from new addresses that are looked at in a second: many phones' worth, and a bound for one that makes addresses
 /// up.
 const LEARNT: u32 = 100;
+
+/// What a device may send from new addresses before they are known: the beginnings of many connections, and a call's first seconds.
+/// A daemon needs milliseconds to learn an address; where there is none, nobody is answered at such an address, and what is
+/// beyond this is no customer's own.
+const LEARNING: Limit = Limit { rate: 1_024, seconds: 1, burst: 65_536, bytes: true };
 
 /// The same of packets that a device sent with another's address.
 const FOREIGN: u32 = 10;
@@ -301,7 +307,6 @@ fn uncommented_rules(config: &GateConfig, known: Known) -> Uncommented {
         requests.push(Rule::new(chain).accept());
     }
     if config.learn {
-        requests.push(Rule::new("learn").at_most_a_second(LEARNT).log(learn::GROUP, learn::HEADER6, ""));
         requests.push(Rule::new("foreign").at_most_a_second(FOREIGN).log(learn::GROUP, learn::HEADER6, learn::FOREIGN));
     }
     requests.push(Rule::new("learn").accept());
@@ -309,10 +314,18 @@ fn uncommented_rules(config: &GateConfig, known: Known) -> Uncommented {
         // What it has is used up.
         Rule::new("strange").pair_in(Set::UpQuota4).back(),
         Rule::new("strange").pair_in(Set::UpQuota6).back(),
+        // It is not known yet whether it is the device's own or a copy's. Not reset: a phone that moved asks again.
+        Rule::new("strange").pair_in(Set::Held4).silently_drop(),
         // Another one's: the answers would be that one's, and be counted as such.
         Rule::new("strange").address_in(Side::Source, Set::DownQuota4).go_to("foreign"),
         Rule::new("strange").address_in(Side::Source, Set::DownQuota6).go_to("foreign"),
-        // A new one of its own.
+    ]);
+    // A new one of its own: told first, so that who used up what may go out so is learnt all the same.
+    if config.learn {
+        requests.push(Rule::new("strange").at_most_a_second(LEARNT).log(learn::GROUP, learn::HEADER6, ""));
+    }
+    requests.extend([
+        Rule::new("strange").sender_beyond(Set::Learning, LEARNING).silently_drop(),
         Rule::new("strange").sender_accounted().go_to("learn"),
         Rule::new("foreign").silently_drop(),
     ]);
@@ -358,7 +371,10 @@ fn uncommented_rules(config: &GateConfig, known: Known) -> Uncommented {
 /// What is asked of the router's DNS and answered by it.
 fn dns() -> Vec<Request> {
     vec![
-        Rule::new("questions").sender_in(Set::Paid, true).accept(),
+        Rule::new("questions").sender_in(Set::Paid, true).jump("payers"),
+        // A copy, perhaps: it asks as who has not paid.
+        Rule::new("payers").pair_in(Set::Held4).back(),
+        Rule::new("payers").accept(),
         Rule::new("questions").sender_beyond(Set::Asking, QUESTIONS).silently_drop(),
         // Not in there: the set was full. It is nobody's gain, and nobody is locked out.
         Rule::new("questions").sender_in(Set::Asking, false).beyond(CROWD).silently_drop(),

@@ -55,6 +55,10 @@ pub enum Set {
     DownClass4,
     /// Address to the class.
     DownClass6,
+    /// Device and an address that it sends from, where it is not known yet whose that is: what comes from there is dropped.
+    Held4,
+    /// Paid devices that send from an address that is new, each with how much more may go out so.
+    Learning,
     /// The walled garden.
     Garden4,
     /// The walled garden.
@@ -84,7 +88,7 @@ pub struct Bounds {
 
 impl Set {
     /// All of them.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 23] = [
         Self::Lan,
         Self::Paid,
         Self::UpQuota,
@@ -98,6 +102,8 @@ impl Set {
         Self::UpClass,
         Self::DownClass4,
         Self::DownClass6,
+        Self::Held4,
+        Self::Learning,
         Self::Garden4,
         Self::Garden6,
         Self::Asking,
@@ -125,6 +131,8 @@ impl Set {
             Self::UpClass => "up_class",
             Self::DownClass4 => "down_class4",
             Self::DownClass6 => "down_class6",
+            Self::Held4 => "held4",
+            Self::Learning => "learning",
             Self::Garden4 => "garden4",
             Self::Garden6 => "garden6",
             Self::Asking => "asking",
@@ -141,8 +149,10 @@ impl Set {
     pub const fn key(self) -> KeyType {
         match self {
             Self::Lan => KeyType::INTERFACE,
-            Self::Paid | Self::UpQuota | Self::UpCounter | Self::UpClass | Self::Asking | Self::AskingAnew => KeyType::ETHER,
-            Self::UpQuota4 | Self::AskingFrom4 => KeyType::ETHER_IPV4,
+            Self::Paid | Self::UpQuota | Self::UpCounter | Self::UpClass | Self::Learning | Self::Asking | Self::AskingAnew => {
+                KeyType::ETHER
+            }
+            Self::UpQuota4 | Self::Held4 | Self::AskingFrom4 => KeyType::ETHER_IPV4,
             Self::UpQuota6 | Self::AskingFrom6 => KeyType::ETHER_IPV6,
             Self::DownQuota4 | Self::DownCounter4 | Self::DownClass4 | Self::Garden4 | Self::Answered4 => KeyType::IPV4,
             Self::DownQuota6 | Self::DownCounter6 | Self::DownClass6 | Self::Garden6 | Self::Answered6 => KeyType::IPV6,
@@ -167,13 +177,14 @@ impl Set {
 
     /// The bounds of a set that others than we fill: the kernel by its own rules, or dnsmasq (the walled garden).
     ///
-    /// What an element still allows of DNS is whole again before it ends, so that nobody gains by its end. There is room for
+    /// What an element still allows, of DNS or from a new address, is whole again before it ends, so that nobody gains by its end. There is room for
     /// every address that a thousand devices may ask from; more than that is somebody who makes devices up. An address of the
     /// walled garden stays for some hours: far longer than answers of DNS are remembered anywhere, and short enough that the
     /// addresses of large networks, which serve another name tomorrow, do not pile up.
     #[must_use]
     pub const fn bounds(self) -> Option<Bounds> {
         match self {
+            Self::Learning => Some(Bounds { most: 16_384, milliseconds: 120_000 }),
             Self::Asking => Some(Bounds { most: 4_096, milliseconds: 60_000 }),
             Self::AskingAnew => Some(Bounds { most: 4_096, milliseconds: 3_600_000 }),
             Self::AskingFrom4 | Self::AskingFrom6 => Some(Bounds { most: 8_192, milliseconds: 3_600_000 }),

@@ -54,6 +54,8 @@ fn request(op: &Op, now: Monotonic) -> Request {
         Op::DeleteCount(key) => delete_element(key.counter_map(), &key.bytes()),
         Op::AddClass { key, class } => add_class(key.class_map(), &key.bytes(), class),
         Op::DeleteClass(key) => delete_element(key.class_map(), &key.bytes()),
+        Op::AddHeld(mac, address) => add_element(Set::Held4, &Key::Pair(mac, address.into()).bytes(), None, None),
+        Op::DeleteHeld(mac, address) => delete_element(Set::Held4, &Key::Pair(mac, address.into()).bytes()),
         Op::AddPaid { mac, until } => add_element(Set::Paid, &mac.0, timeout(until), None),
         Op::DeletePaid(mac) => delete_element(Set::Paid, &mac.0),
     }
@@ -248,6 +250,12 @@ impl Gate {
             (Op::DeleteCount(key), Errno::ENOENT) => self.view.remove_count(key),
             (Op::DeletePaid(mac), Errno::ENOENT) => {
                 self.view.paid.remove(&mac);
+            }
+            (Op::DeleteHeld(mac, address), Errno::ENOENT) => {
+                self.view.held.remove(&(mac, address));
+            }
+            (Op::AddHeld(mac, address), Errno::EEXIST) => {
+                self.view.held.insert((mac, address));
             }
             (Op::DeleteClass(key), Errno::ENOENT) => {
                 self.view.classes.remove(&key);

@@ -11,6 +11,7 @@ use lango_core::time::Monotonic;
 use lango_core::tree::{BTreeMap, BTreeSet};
 use lango_core::units::Mac;
 use std::fmt;
+use std::net::Ipv4Addr;
 
 /// When an element ends, if it does: in eight bytes wherever they lie, where an `Option<Monotonic>` takes sixteen, and there are four
 /// of these for each device.
@@ -62,6 +63,8 @@ pub struct View {
     pub counts: BTreeMap<Key, Option<CounterName>>,
     /// Elements of the set of those who may pass: when each ends.
     pub paid: BTreeMap<Mac, End>,
+    /// Elements of the set of addresses that wait, each with the device that sends from there.
+    pub held: BTreeSet<(Mac, Ipv4Addr)>,
     /// Elements of the maps to classes: to which.
     pub classes: BTreeMap<Key, Class>,
     /// Quotas and their limits in bytes.
@@ -132,10 +135,16 @@ impl View {
         pass.or_else(|| self.counts.get(&key).copied().flatten().map(|counter| counter.id))
     }
 
+    /// The addresses of a device that wait.
+    pub fn held_of(&self, mac: Mac) -> impl Iterator<Item = Ipv4Addr> + '_ {
+        let all = (mac, Ipv4Addr::UNSPECIFIED)..=(mac, Ipv4Addr::BROADCAST);
+        self.held.range(all).map(|(_, address)| *address)
+    }
+
     /// Every key that has an element.
     #[must_use]
     pub fn all_keys(&self) -> BTreeSet<Key> {
-        let paid = self.paid.keys().map(|mac| Key::Mac(*mac));
+        let paid = self.paid.keys().chain(self.held.iter().map(|(mac, _)| mac)).map(|mac| Key::Mac(*mac));
         self.passes.keys().chain(self.counts.keys()).chain(self.classes.keys()).copied().chain(paid).collect()
     }
 
@@ -218,6 +227,12 @@ impl View {
             }
             Op::DeleteClass(key) => {
                 self.classes.remove(&key);
+            }
+            Op::AddHeld(mac, address) => {
+                self.held.insert((mac, address));
+            }
+            Op::DeleteHeld(mac, address) => {
+                self.held.remove(&(mac, address));
             }
             Op::AddPaid { mac, until } => {
                 self.paid.insert(mac, until.into());

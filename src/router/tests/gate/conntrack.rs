@@ -3,7 +3,7 @@
 use crate::traffic::{Server, connection, is_reset, refused, socket_address, udp_ask, udp_to};
 use crate::world::{Host, INTERNET4, INTERNET6, PORTAL_PORT, ROUTER4, World, account, addresses, eventually, mac, now, within_seconds};
 use lango::gate::{Gate, Purged};
-use lango_core::gate::{GateAccount, GateChange, GateDevice, GateId, Traffic};
+use lango_core::gate::{GateAccount, GateChange, GateDevice, GateId};
 use lango_core::time::Monotonic;
 use std::io::{Read, Write};
 use std::net::{IpAddr, TcpListener, UdpSocket};
@@ -143,9 +143,9 @@ fn an_address_that_another_device_got_begins_anew_at_once() {
     assert_eq!(tracked(&world, &[PHONE4, "dport=4000"]).len(), 1);
     // Phone 2 now has the address that phone 1 had.
     let mut second = account(2, &[]);
-    second.devices.insert(mac(2), GateDevice { addresses: addresses(1), traffic: Traffic::default() });
+    second.devices.insert(mac(2), GateDevice { addresses: addresses(1), ..GateDevice::default() });
     let mut first = account(1, &[]);
-    first.devices.insert(mac(1), GateDevice { addresses: addresses(2), traffic: Traffic::default() });
+    first.devices.insert(mac(1), GateDevice { addresses: addresses(2), ..GateDevice::default() });
     gate.apply(&[GateChange::Set(first), GateChange::Set(second)], now()).unwrap();
     assert!(gate.cleaning_due().unwrap() <= now());
     assert_eq!(clean(&world, &mut gate, now()).unwrap().deleted, 1);

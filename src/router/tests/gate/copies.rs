@@ -1,10 +1,11 @@
 //! A copied Ethernet address while its owner is online: what the real kernel tells of it, and what the rules make of that.
 
 use crate::traffic::{Server, socket_address, udp_ask};
-use crate::world::{Host, ROUTER4, World, ip, mac};
+use crate::world::{Host, INTERNET4, ROUTER4, World, config, ip, mac, now, of};
 use lango::clock;
+use lango::gate::{Gate, Senders};
 use lango::neighbours::{Neighbours, Sight};
-use lango_core::gate::GateChange;
+use lango_core::gate::{GateChange, Traffic};
 use lango_core::gateway::Gateway;
 use lango_core::package::{Limits, Package};
 use lango_core::request::{Answer, AskId, Request};
@@ -12,14 +13,18 @@ use lango_core::settings::{Outage, Settings};
 use lango_core::step::{Effect, Input};
 use lango_core::units::{Millis, Shillings};
 use std::collections::BTreeSet;
-use std::net::{IpAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::time::{Duration, Instant};
 
 /// The rules and the real neighbours, joined as the daemon joins them.
 struct Router {
     gateway: Gateway,
     neighbours: Neighbours,
+    /// The kernel's gate and its packet log, where a test has them.
+    gate: Option<(Gate, Senders)>,
     served: BTreeSet<IpAddr>,
+    /// Addresses that wait.
+    held: BTreeSet<Ipv4Addr>,
     log: Vec<String>,
     ports: Vec<String>,
 }
@@ -40,16 +45,35 @@ impl Router {
         };
         let gateway = Gateway::load(settings, [], clock::boot_id().unwrap(), clock::now());
         let neighbours = Neighbours::open(&["br-lan".to_owned()]).unwrap();
-        Self { gateway, neighbours, served: BTreeSet::new(), log: Vec::new(), ports: Vec::new() }
+        Self { gateway, neighbours, gate: None, served: BTreeSet::new(), held: BTreeSet::new(), log: Vec::new(), ports: Vec::new() }
+    }
+
+    /// Puts the gate into the kernel, with what the rules want there.
+    fn guard(&mut self) {
+        let mut gate = Gate::open(config()).unwrap();
+        gate.reconcile(&self.gateway.desired_gate(), now()).unwrap();
+        self.gate = Some((gate, Senders::open().unwrap()));
+    }
+
+    /// What the kernel counted of the owner's, in both directions.
+    fn counted(&mut self) -> Traffic {
+        let (gate, _) = self.gate.as_mut().unwrap();
+        let id = self.gateway.desired_gate()[0].id;
+        of(&gate.usage().unwrap(), id.0, 1)
     }
 
     fn step(&mut self, input: Input) {
         for effect in self.gateway.handle(input, clock::now(), &clock::entropy().unwrap()) {
             match effect {
                 Effect::Gate(changes) => {
+                    if let Some((gate, _)) = &mut self.gate {
+                        gate.apply(&changes, now()).unwrap();
+                    }
                     for change in changes {
                         let GateChange::Set(account) = change else { panic!("the owner is cut off") };
-                        self.served = account.devices.get(&mac(1)).unwrap().addresses.iter().copied().filter(IpAddr::is_ipv4).collect();
+                        let owner = account.devices.get(&mac(1)).unwrap();
+                        self.served = owner.addresses.iter().copied().filter(IpAddr::is_ipv4).collect();
+                        self.held = owner.held.iter().copied().collect();
                     }
                 }
                 Effect::Probe { mac, address } => self.neighbours.probe(mac, address).unwrap(),
@@ -65,11 +89,26 @@ impl Router {
         while !so(self) {
             assert!(begun.elapsed() < Duration::from_secs(seconds), "waited in vain: {what}; {:?} {:?}", self.served, self.log);
             let due = self.gateway.poll_timeout().map_or(Millis(100), |at| at.since(clock::monotonic()));
-            let sight = tokio::time::timeout(Duration::from_millis(due.0.min(100)), self.neighbours.next()).await;
-            let input = match sight {
-                Err(_nothing_happened) => Input::Tick,
-                Ok(Sight::Neighbour(event)) => Input::Neighbour { mac: event.mac, address: event.address, present: event.present },
-                Ok(Sight::Port { mac, port }) => {
+            let senders = self.gate.as_mut().map(|(_, senders)| senders);
+            let sender = async {
+                match senders {
+                    Some(senders) => senders.next().await.unwrap(),
+                    None => std::future::pending().await,
+                }
+            };
+            let happened = tokio::select! {
+                sight = self.neighbours.next() => Some(Ok(sight)),
+                sender = sender => Some(Err(sender)),
+                () = tokio::time::sleep(Duration::from_millis(due.0.min(100))) => None,
+            };
+            let input = match happened {
+                None => Input::Tick,
+                Some(Err(sender)) => {
+                    assert!(!sender.foreign, "{sender:?}");
+                    Input::NewAddress { mac: sender.mac, address: sender.address }
+                }
+                Some(Ok(Sight::Neighbour(event))) => Input::Neighbour { mac: event.mac, address: event.address, present: event.present },
+                Some(Ok(Sight::Port { mac, port })) => {
                     self.ports.push(format!("{mac} {port}"));
                     Input::Port { mac, port }
                 }
@@ -164,6 +203,75 @@ fn a_copy_with_an_address_of_its_own_is_not_served_while_the_owner_answers() {
         ip(&format!("-n {phone} link set eth0 down"));
         router.neighbours.probe(mac(1), address(11)).unwrap();
         router.until("the other one is a device like any", 5, |router| router.served.contains(&address(12))).await;
+    });
+}
+
+/// Sends datagrams of 1,000 bytes (1,028 on the way) from one of phone 2's addresses to a port that does not answer, a millisecond
+/// apart.
+fn send_out(from: IpAddr, count: u32) {
+    let socket = UdpSocket::bind((from, 0)).unwrap();
+    for _ in 0..count {
+        let _ = socket.send_to(&[0; 1_000], socket_address(INTERNET4, 4001));
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn what_a_copy_sends_outward_ends_on_nobody_s_account() {
+    with_the_owner_online(async |world, mut router| {
+        router.guard();
+        let _internet = Server::udp(world, Host::Internet, socket_address(INTERNET4, 4000), "e");
+        let _silent = world.within(Host::Internet, || UdpSocket::bind(socket_address(INTERNET4, 4001)).unwrap());
+        let dns = Server::udp(world, Host::Router, socket_address(ROUTER4, 53), "");
+        // The owner's own packet, which also shows that what was sent before has been dealt with. 29 bytes up.
+        let owner = || assert_eq!(world.within(Host::Phone1, || udp_ask(socket_address(INTERNET4, 4000), b"x")).unwrap(), b"ex");
+        copy(world, 12);
+        let (before, begun) = (router.counted(), Instant::now());
+        let sending = world.spawn(Host::Phone2, || send_out(address(12), 1_000));
+        router.until("the copy has sent all of it", 60, |_| sending.is_finished()).await;
+        sending.join().unwrap();
+        assert_eq!((router.held.clone(), router.served.clone()), ([Ipv4Addr::new(10, 77, 0, 12)].into(), [address(11)].into()));
+        // Until the daemon has heard of it the kernel itself lets no more pass than a customer needs.
+        let most = (65_536 + 1_024 + 1_024 * (begun.elapsed().as_secs() + 1)) / 1_028;
+        owner();
+        let (arrived, taken) = (world.arrived() - 1, router.counted().up.0 - before.up.0 - 29);
+        println!("{arrived} of 1000 arrived, {taken} bytes on the owner's account; {most} at most");
+        assert!(
+            arrived <= most && taken == arrived * 1_028,
+            "{arrived} of 1000 arrived, {most} at most; {taken} bytes are on the owner's account"
+        );
+        // From then on nothing at all.
+        let (all, taken) = (world.arrived(), router.counted().up.0);
+        world.within(Host::Phone2, || send_out(address(12), 1_000));
+        owner();
+        assert_eq!((world.arrived(), router.counted().up.0), (all + 1, taken + 29), "the address is held");
+        // Nor is the router's DNS a way: it is that of who has not paid.
+        let begun = Instant::now();
+        world.within(Host::Phone2, || {
+            let socket = UdpSocket::bind((address(12), 0)).unwrap();
+            for _ in 0..1_000 {
+                socket.send_to(&[1; 60], socket_address(ROUTER4, 53)).unwrap();
+            }
+        });
+        // The owner is as before: outward, inward, and at the DNS.
+        for _ in 0..300 {
+            assert_eq!(world.within(Host::Phone1, || udp_ask(socket_address(ROUTER4, 53), b"?")).unwrap(), b"?");
+        }
+        let asked = dns.served() - 300;
+        let most = (16_384 + 1_024 + 1_024 * (begun.elapsed().as_secs() + 1)) / 88;
+        assert!(asked <= most, "{asked} questions of 1000 came through, {most} at most");
+        for _ in 0..50 {
+            owner();
+        }
+        assert_eq!(router.counted().up.0, taken + 51 * 29, "the owner's own bytes, and no others");
+        // The owner leaves: the other one is a device like any, and nothing of the doubt is left in the kernel.
+        let phone = world.name(Host::Phone1);
+        ip(&format!("-n {phone} link set eth0 down"));
+        router.neighbours.probe(mac(1), address(11)).unwrap();
+        router.until("the other one is served", 10, |router| router.served.contains(&address(12))).await;
+        assert!(!world.nft(Host::Router, "list set inet lango held4").contains("elements"));
+        let served = world.within(Host::Phone2, || udp_ask(socket_address(INTERNET4, 4000), b"x"));
+        assert_eq!(served.unwrap(), b"ex");
     });
 }
 

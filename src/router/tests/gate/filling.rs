@@ -46,7 +46,7 @@ fn a_thousand(watched: u32) -> Vec<GateAccount> {
     let others = (1..1_000u32).map(|number| {
         let [.., high, low] = number.to_be_bytes();
         let addresses = [IpAddr::from([10, 78, high, low]), format!("fd78::{number:x}").parse().unwrap()].into();
-        let device = GateDevice { addresses, traffic: Traffic::default() };
+        let device = GateDevice { addresses, ..GateDevice::default() };
         GateAccount { until: within_seconds(3_600), devices: [(Mac([2, 1, 0, 0, high, low]), device)].into(), ..account(number, &[]) }
     });
     others.chain([GateAccount { until: within_seconds(3_600), ..account(watched, &[1]) }]).collect()

@@ -49,7 +49,11 @@ fn thousands_of_accounts_are_installed_and_read_back() {
         .map(|number| {
             let [_, a, b, c] = number.to_be_bytes();
             let addresses = [format!("10.{a}.{b}.{c}"), format!("fd77::{number:x}")].map(|a| a.parse().unwrap());
-            let device = GateDevice { addresses: addresses.into(), traffic: Traffic { up: Bytes(u64::from(number)), down: Bytes(1) } };
+            let device = GateDevice {
+                addresses: addresses.into(),
+                traffic: Traffic { up: Bytes(u64::from(number)), down: Bytes(1) },
+                ..GateDevice::default()
+            };
             let data_end = (number % 2 == 0).then_some(Bytes(1_000_000 + u64::from(number)));
             let devices = [(Mac([2, 1, 0, a, b, c]), device)].into();
             GateAccount { until, data_end, devices, ..account(number, &[]) }
@@ -95,13 +99,38 @@ fn thousands_of_accounts_are_installed_and_read_back() {
 }
 
 #[test]
+fn what_waits_is_read_back_and_ends_with_its_account() {
+    let world = World::new();
+    let elements = || world.nft(Host::Router, "list set inet lango held4").matches("02:00:5e:10:00:01 . 10.77.0.99").count();
+    let mut given = account(5, &[1, 2]);
+    given.devices.get_mut(&mac(1)).unwrap().held.insert([10, 77, 0, 99].into());
+    let without = GateAccount { devices: account(5, &[1, 2]).devices, ..given.clone() };
+    let mut gate = world.gate();
+    // A table that is made anew has it, too; and one that is taken over keeps it or loses it, as is wanted.
+    gate.reconcile(std::slice::from_ref(&given), now()).unwrap();
+    assert_eq!(elements(), 1);
+    for (wanted, there) in [(vec![given.clone()], 1), (vec![without], 0), (vec![given.clone()], 1), (vec![], 0)] {
+        let mut gate = world.gate();
+        gate.reconcile(&wanted, now()).unwrap();
+        assert_eq!(elements(), there, "{wanted:?}");
+    }
+    let mut gate = world.gate();
+    for end in [GateChange::Set(account(5, &[2])), GateChange::Remove(GateId(5))] {
+        gate.apply(&[GateChange::Set(given.clone())], now()).unwrap();
+        assert_eq!(elements(), 1);
+        gate.apply(std::slice::from_ref(&end), now()).unwrap();
+        assert_eq!(elements(), 0, "{end:?}");
+    }
+}
+
+#[test]
 fn addresses_and_devices_come_and_go_one_by_one() {
     let world = World::new();
     let mut gate = world.gate();
     let mut given = account(5, &[1]);
     gate.apply(&[GateChange::Set(given.clone())], now()).unwrap();
     given.devices.get_mut(&mac(1)).unwrap().addresses.insert("fd77::abcd".parse().unwrap());
-    given.devices.insert(mac(2), GateDevice { addresses: addresses(2), traffic: Traffic::default() });
+    given.devices.insert(mac(2), GateDevice { addresses: addresses(2), ..GateDevice::default() });
     gate.apply(&[GateChange::Set(given.clone())], now()).unwrap();
     let read = |world: &World| world.gate().installed();
     assert_eq!(read(&world)[&GateId(5)].addresses.len(), 5);

@@ -3,7 +3,7 @@
 use crate::traffic::{Server, refused, socket_address, tcp_ask, udp_ask};
 use crate::world::{Host, INTERNET4, INTERNET6, PORTAL_PORT, World, account, config, ip, mac, now, of, total};
 use lango::gate::{Gate, GateConfig};
-use lango_core::gate::{GateAccount, GateChange, GateDevice, Traffic};
+use lango_core::gate::{GateAccount, GateChange, GateDevice};
 use lango_core::units::Bytes;
 
 /// Phone 2 on an interface of its own, with addresses of its own.
@@ -27,7 +27,7 @@ fn open(world: &World, isolate: bool) -> Gate {
 
 /// Phone 2 as it is on its own interface.
 fn elsewhere() -> GateDevice {
-    GateDevice { addresses: ["10.78.0.12", "fd78::12"].map(|a| a.parse().unwrap()).into(), traffic: Traffic::default() }
+    GateDevice { addresses: ["10.78.0.12", "fd78::12"].map(|a| a.parse().unwrap()).into(), ..GateDevice::default() }
 }
 
 #[test]

@@ -55,7 +55,7 @@ fn counters_begin_with_what_was_counted_before() {
     let mut gate = world.gate();
     let _server = Server::udp(&world, Host::Internet, socket_address(INTERNET4, 4000), "e");
     let before = Traffic { up: Bytes(5_000_000_000), down: Bytes(7) };
-    let device = GateDevice { addresses: addresses(1), traffic: before };
+    let device = GateDevice { addresses: addresses(1), traffic: before, ..GateDevice::default() };
     let mut given = account(1, &[]);
     given.devices.insert(mac(1), device);
     given.used = before.total();
@@ -284,7 +284,7 @@ fn buying_again_under_traffic_loses_no_packet_and_no_byte() {
         bought.until = within_seconds(20 + round);
         bought.data_end = Some(Bytes(1_000_000 + round * 100_000));
         match round % 4 {
-            1 => drop(bought.devices.insert(mac(2), GateDevice { addresses: addresses(2), traffic: Traffic::default() })),
+            1 => drop(bought.devices.insert(mac(2), GateDevice { addresses: addresses(2), ..GateDevice::default() })),
             3 => drop(bought.devices.remove(&mac(2))),
             _ => {}
         }

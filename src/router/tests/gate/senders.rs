@@ -1,12 +1,12 @@
 //! Whose address a packet says it comes from.
 
 use crate::traffic::{Server, socket_address, udp_ask};
-use crate::world::{Host, INTERNET4, INTERNET6, Listening, World, account, ip, mac, now, of};
+use crate::world::{Host, INTERNET4, INTERNET6, Listening, World, account, eventually, ip, mac, now, of};
 use lango::gate::{Sender, Senders};
 use lango_core::gate::{GateAccount, GateChange};
 use lango_core::units::Bytes;
 use std::net::UdpSocket;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What is heard of senders at the router.
 fn listen(world: &World) -> Listening<Sender> {
@@ -95,6 +95,56 @@ fn a_new_address_passes_is_told_and_is_answered_once_it_is_known() {
         assert_eq!(servers[number].served(), 3, "the first one passed, too");
     }
     assert_eq!(heard.try_iter().count(), 0, "what is known is not told");
+}
+
+#[test]
+fn a_device_that_nobody_learns_of_sends_little_from_new_addresses() {
+    // No daemon listens: what is new stays so. Nobody is answered there, so that it is no customer's loss.
+    let world = World::new();
+    let mut gate = world.gate();
+    gate.apply(&[GateChange::Set(account(1, &[1])), GateChange::Set(account(2, &[2]))], now()).unwrap();
+    let phone = world.name(Host::Phone2);
+    let _servers = [INTERNET4, INTERNET6].map(|to| Server::udp(&world, Host::Internet, socket_address(to, 4000), "e"));
+    // They do not answer: what is refused on the way back is not to be seen here.
+    let _silent = [INTERNET4, INTERNET6].map(|to| world.within(Host::Internet, || UdpSocket::bind(socket_address(to, 4001)).unwrap()));
+    let begun = Instant::now();
+    for number in 0..10 {
+        for (new, to) in [(format!("10.77.0.{}", 100 + number), INTERNET4), (format!("fd77::1:{number}"), INTERNET6)] {
+            let rest = if to == INTERNET4 { "24 dev eth0" } else { "64 dev eth0 nodad" };
+            ip(&format!("-n {phone} addr add {new}/{rest}"));
+            world.within(Host::Phone2, || {
+                let socket = UdpSocket::bind(socket_address(&new, 0)).unwrap();
+                for _ in 0..100 {
+                    let _ = socket.send_to(&[0; 1_000], socket_address(to, 4001));
+                }
+            });
+        }
+    }
+    // Its own address shows that what was sent before has been dealt with, and is not held to that.
+    for (from, to) in [("10.77.0.12", INTERNET4), ("fd77::12", INTERNET6)] {
+        for _ in 0..100 {
+            let answer = world.within(Host::Phone2, || {
+                let socket = UdpSocket::bind(socket_address(from, 0)).unwrap();
+                socket.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+                socket.send_to(&[0; 1_000], socket_address(to, 4000)).unwrap();
+                socket.recv(&mut [0; 2_000])
+            });
+            assert_eq!(answer.unwrap(), 1_001, "from {from}");
+        }
+    }
+    let most = (65_536 + 1_024 + 1_024 * (begun.elapsed().as_secs() + 1)) / 1_028;
+    let arrived = world.arrived() - 200;
+    assert!((10..=most).contains(&arrived), "{arrived} of 2000 arrived, {most} at most");
+    let counted = of(&gate.usage().unwrap(), 2, 2).up.0;
+    assert!(counted <= (arrived + 200) * 1_048, "what was refused is not counted: {counted} bytes, {arrived} arrived");
+    // Another device's new address has its own room.
+    ip(&format!("-n {} addr add 10.77.0.99/24 dev eth0", world.name(Host::Phone1)));
+    let before = world.arrived();
+    world.within(Host::Phone1, || {
+        let socket = UdpSocket::bind(socket_address("10.77.0.99", 0)).unwrap();
+        socket.send_to(&[0; 1_000], socket_address(INTERNET4, 4001)).unwrap();
+    });
+    eventually("the other one's first packet", || (world.arrived() == before + 1).then_some(()));
 }
 
 #[test]

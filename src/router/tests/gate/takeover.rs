@@ -127,7 +127,7 @@ fn putting_the_table_back_resets_no_connection_of_who_paid() {
     // Too many for one transaction, and the one who is watched comes last.
     let others = (0..400u32).map(|number| {
         let [_, _, high, low] = number.to_be_bytes();
-        let device = GateDevice { addresses: [IpAddr::from([10, 78, high, low])].into(), traffic: Traffic::default() };
+        let device = GateDevice { addresses: [IpAddr::from([10, 78, high, low])].into(), ..GateDevice::default() };
         GateAccount { devices: [(Mac([2, 1, 0, 0, high, low]), device)].into(), ..account(number, &[]) }
     });
     // Long enough for a slow machine: an end in the middle would reset the connection, and rightly.

@@ -323,7 +323,7 @@ pub fn within_seconds(seconds: u64) -> Option<Monotonic> {
 
 /// An account with these phones on it, without limits.
 pub fn account(id: u32, phones: &[u8]) -> GateAccount {
-    let device = |number: &u8| (mac(*number), GateDevice { addresses: addresses(*number), traffic: Traffic::default() });
+    let device = |number: &u8| (mac(*number), GateDevice { addresses: addresses(*number), ..GateDevice::default() });
     GateAccount {
         id: GateId(id),
         until: None,

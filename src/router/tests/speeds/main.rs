@@ -18,7 +18,7 @@ use crate::flow::{Flow, Way, measure, one_within_five_percent, probe, unharmed, 
 use crate::traffic::{Server, Stream, connection, socket_address, udp_to};
 use crate::world::{Host, INTERNET4, INTERNET6, World, account, addresses, config, eventually, ip, mac, now, within_seconds};
 use lango::gate::{self, Gate, GateConfig};
-use lango_core::gate::{GateAccount, GateChange, GateDevice, GateId, Traffic};
+use lango_core::gate::{GateAccount, GateChange, GateDevice, GateId};
 use lango_core::units::{Bytes, Kbps, Mac};
 use std::collections::BTreeMap;
 use std::io::{Read, Write};

@@ -44,7 +44,7 @@ fn thousands_of_speeds_are_set_and_taken_over() {
         .map(|number| {
             let [_, a, b, c] = number.to_be_bytes();
             let addresses = [format!("10.{a}.{b}.{c}").parse().unwrap()].into();
-            let devices = [(Mac([2, 1, 0, a, b, c]), GateDevice { addresses, traffic: Traffic::default() })].into();
+            let devices = [(Mac([2, 1, 0, a, b, c]), GateDevice { addresses, ..GateDevice::default() })].into();
             with_speed(GateAccount { devices, ..account(number, &[]) }, Some(2_000), Some(500))
         })
         .collect();
@@ -69,7 +69,7 @@ fn thousands_of_speeds_are_set_and_taken_over() {
     println!("{count} accounts with speeds taken over within {:?}", begun.elapsed());
     assert!(!gate.busy_with_speeds(), "all are as they should be");
     assert_eq!(classes(&world, "br-lan"), before);
-    let newcomer = GateDevice { addresses: addresses(1), traffic: Traffic::default() };
+    let newcomer = GateDevice { addresses: addresses(1), ..GateDevice::default() };
     let one = with_speed(GateAccount { devices: [(mac(1), newcomer)].into(), ..account(count, &[]) }, Some(2_000), Some(500));
     let begun = Instant::now();
     gate.apply(&[GateChange::Set(one)], now()).unwrap();
