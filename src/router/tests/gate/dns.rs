@@ -1,9 +1,10 @@
 //! What a device that has not paid gets out of the router's DNS.
 
-use crate::traffic::{Server, socket_address, tcp_ask, udp_ask, udp_to};
+use crate::traffic::{Server, Stream, socket_address, tcp_ask, udp_ask, udp_to};
 use crate::world::{Host, ROUTER4, ROUTER6, World, account, ip, now};
 use lango_core::gate::GateChange;
-use std::net::UdpSocket;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
 const BOTH: [&str; 2] = [ROUTER4, ROUTER6];
@@ -88,6 +89,103 @@ fn answers_are_limited_so_that_a_tunnel_is_not_worth_having() {
         drop(stop);
         server.join().unwrap();
     }
+}
+
+/// Takes whoever connects; the first one is given back.
+fn accepted(listener: &TcpListener, address: SocketAddr, world: &World, phone: Host) -> (TcpStream, TcpStream) {
+    let near = world.within(phone, || TcpStream::connect_timeout(&address, Duration::from_secs(5)).unwrap());
+    let (far, _) = listener.accept().unwrap();
+    for stream in [&near, &far] {
+        stream.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+        stream.set_write_timeout(Some(Duration::from_millis(200))).unwrap();
+    }
+    (near, far)
+}
+
+/// What comes out of a connection within a time, in bytes, while all is put into it that it takes.
+fn carried(mut from: TcpStream, mut to: TcpStream, time: Duration) -> u64 {
+    let begun = Instant::now();
+    let writer = std::thread::spawn(move || {
+        while begun.elapsed() < time {
+            match from.write(&[7; 16_384]) {
+                Err(error) if !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => break,
+                _ => {}
+            }
+        }
+        from
+    });
+    let (mut bytes, mut buffer) = (0, vec![0; 65_536]);
+    while begun.elapsed() < time {
+        bytes += to.read(&mut buffer).unwrap_or(0) as u64;
+    }
+    drop(writer.join().unwrap());
+    bytes
+}
+
+#[test]
+fn a_tunnel_over_tcp_to_port_53_is_not_worth_having_either() {
+    const LONG: Duration = Duration::from_secs(4);
+    let world = World::new();
+    let mut gate = world.gate();
+    for router in BOTH {
+        let address = socket_address(router, 53);
+        let listener = world.within(Host::Router, || TcpListener::bind(address).unwrap());
+        // Up: questions without an end. One connection's limit is what the device asks elsewhere, too.
+        let begun = Instant::now();
+        let (near, far) = accepted(&listener, address, &world, Host::Phone1);
+        let up = carried(near, far, LONG);
+        let most = bucket(16_384, 1_024, begun.elapsed());
+        // Of both IPs together: what the first round took, the second one has not.
+        let least = if router == ROUTER4 { 4_096 } else { 1 };
+        println!("{up} bytes up, {most} at most: {router}");
+        assert!((least..=most).contains(&up), "{up} bytes came up, {least} to {most} were to be: {router}");
+        // Down, to the neighbour, who has asked little so far: answers without an end.
+        let begun = Instant::now();
+        let (near, far) = accepted(&listener, address, &world, Host::Phone2);
+        let down = carried(far, near, LONG);
+        let most = bucket(32_768, 2_048, begun.elapsed());
+        println!("{down} bytes down, {most} at most: {router}");
+        assert!((8_192..=most).contains(&down), "{down} bytes came down, {most} at most: {router}");
+        // Who has paid is not limited: more than either would have let pass.
+        gate.apply(&[GateChange::Set(account(1, &[1]))], now()).unwrap();
+        for upward in [true, false] {
+            let (near, far) = accepted(&listener, address, &world, Host::Phone1);
+            let bytes = if upward { carried(near, far, LONG / 4) } else { carried(far, near, LONG / 4) };
+            assert!(bytes > 200_000, "{bytes} bytes of who has paid: {router}");
+        }
+        gate.apply(&[GateChange::Remove(lango_core::gate::GateId(1))], now()).unwrap();
+    }
+}
+
+#[test]
+fn where_there_is_no_room_for_more_askers_they_share_and_nobody_is_locked_out() {
+    let world = World::new();
+    let _gate = world.gate();
+    // As many devices as there is room for, made up by somebody.
+    let made_up: Vec<String> = (0..4_096).map(|n| format!("02:aa:00:00:{:02x}:{:02x} timeout 1h", n / 256, n % 256)).collect();
+    world.nft(Host::Router, &format!("add element inet lango asking {{ {} }}", made_up.join(", ")));
+    let server = Server::udp(&world, Host::Router, socket_address(ROUTER4, 53), "");
+    let begun = Instant::now();
+    ask_all(&world, Host::Phone1, ROUTER4, 5_000, 60);
+    let most = bucket(65_536, 51_200, begun.elapsed()) / 88;
+    let served = server.served();
+    println!("{served} of 5000, {most} at most");
+    // More than one would have of its own, and far less than it asked.
+    assert!((400..=most).contains(&served), "{served} questions of 5000 came through, {most} at most");
+    let listed = world.nft(Host::Router, "list set inet lango asking");
+    assert!(!listed.contains("02:00:5e:10:00:01") && listed.matches("02:aa:").count() == 4_096, "there is no room");
+    // While the one asks and asks, the other one gets its answers, if not all of them at once.
+    let flood = Stream::start(&world, Host::Phone1, socket_address(ROUTER4, 53), Duration::from_millis(1), 60);
+    let begun = Instant::now();
+    let answered = (0..20).filter(|_| world.within(Host::Phone2, || udp_ask(socket_address(ROUTER4, 53), b"?")).is_ok()).count();
+    let asked = flood.stop();
+    println!(
+        "{answered} of 20 were answered within {:?} beside {} others, {} of them answered",
+        begun.elapsed(),
+        asked.sent,
+        asked.back.len()
+    );
+    assert!(answered >= 5, "{answered} of 20 were answered beside {} others", asked.sent);
 }
 
 #[test]
