@@ -1,6 +1,6 @@
 //! The router's own DHCP, DNS and router advertisements: Debian's dnsmasq, as OpenWrt configures it.
 
-use crate::checks::CHECKS;
+use crate::checks::{CHECKS, NAME_CHECK};
 use crate::dns::{self, Kind};
 use crate::internet::{HOST4, HOST6, NAME};
 use crate::net::Namespace;
@@ -52,10 +52,13 @@ pub fn start(router: &Namespace, folder: &Path) -> Result<Program> {
         more(folder).display(),
     );
     // Hosts that phones ask whether they are online: all of them are the internet host here.
-    let checked: BTreeSet<&str> = CHECKS.iter().map(|check| check.host).chain(["example.com"]).collect();
-    for name in checked {
-        config += &format!("host-record={name},{HOST4},{HOST6}\n");
+    let checked: BTreeSet<_> = CHECKS.iter().map(|check| (check.host, check.six_alone())).chain([("example.com", false)]).collect();
+    for (name, six_alone) in checked {
+        let four = if six_alone { String::new() } else { format!("{HOST4},") };
+        config += &format!("host-record={name},{four}{HOST6}\n");
     }
+    let (name, four, six) = NAME_CHECK;
+    config += &format!("host-record={name},{four},{six}\n");
     let file = folder.join("dnsmasq.conf");
     std::fs::write(&file, config)?;
     std::fs::create_dir_all(more(folder))?;
@@ -96,6 +99,20 @@ pub fn upstream(cloud: &Namespace, folder: &Path, records: &str) -> Result<Progr
     program.start()?;
     program.ready_when("the internet's DNS to answer", || answers(cloud, CLOUD4, "ready.test").unwrap_or(false))?;
     Ok(program)
+}
+
+/// Has the router's dnsmasq forget what it knows of the internet itself, and ask that one for all but the portal's name, as a router does.
+///
+/// # Errors
+/// When it does not start again.
+pub fn ask_upstream_for_all(program: &Program, router: &Namespace, folder: &Path) -> Result<()> {
+    let file = folder.join("dnsmasq.conf");
+    let config = std::fs::read_to_string(&file)?;
+    let kept = config.lines().filter(|line| !line.starts_with("host-record=") || line.contains("portal.lan"));
+    let config: String = kept.map(|line| format!("{line}\n")).collect();
+    std::fs::write(&file, format!("{config}server={CLOUD4}\n"))?;
+    program.terminate()?;
+    run(program, router)
 }
 
 /// The line by which the router's dnsmasq asks that one for all names below `domain`.

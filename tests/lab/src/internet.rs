@@ -24,6 +24,9 @@ pub const SINK: u16 = 9;
 /// Other ports on which it answers (echo): what a phone without a session may try.
 pub const OTHERS: [u16; 4] = [22, 53, 443, 8080];
 
+/// What its web server says to whoever asks for a page.
+pub const PAGE: &str = "<title>The internet</title><h1>You are on the internet</h1>\n";
+
 /// When each datagram of a probe arrived, by its number.
 pub type Arrivals = Vec<(u64, Instant)>;
 
@@ -136,7 +139,7 @@ fn answer(request: &http::Request) -> Reply {
         return Reply::Answer(Response { status: 204, headers: Vec::new(), body: Vec::new() });
     }
     let Some(length) = request.path().strip_prefix("/bytes/").and_then(|n| n.parse::<usize>().ok()) else {
-        return Reply::Answer(Response::new(200, "text/html", "<title>The internet</title><h1>You are on the internet</h1>\n"));
+        return Reply::Answer(Response::new(200, "text/html", PAGE));
     };
     Reply::Raw(Box::new(move |stream| {
         let head =

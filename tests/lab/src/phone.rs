@@ -215,6 +215,18 @@ impl Phone {
         http::exchange(stream, &http::request(method, path, &all, body), method == "HEAD").with_context(|| format!("{method} {url}"))
     }
 
+    /// Sends these bytes there, and gives back what came until the connection was closed, byte for byte.
+    ///
+    /// # Errors
+    /// When nobody answers, or nobody closes it.
+    pub fn exchange(&self, address: SocketAddr, bytes: &[u8]) -> Result<Vec<u8>> {
+        let mut stream = self.connect(address, ANSWER).with_context(|| format!("{} to {address}", self.name))?;
+        stream.write_all(bytes)?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).with_context(|| format!("{address} sent {}", String::from_utf8_lossy(&answer)))?;
+        Ok(answer)
+    }
+
     /// Looks up `HOST` or `HOST:PORT` as a browser would.
     ///
     /// # Errors

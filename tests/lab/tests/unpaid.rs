@@ -59,10 +59,8 @@ fn an_unpaid_phone_reaches_the_portal_and_nothing_else() {
     }
 
     assert_eq!(tries_everything(&phone, SILENCE), Vec::<String>::new());
-    assert!(
-        phone.http("GET", &format!("http://[{HOST6}]/"), &[], b"").is_ok_and(|a| a.status == 302)
-            || !phone.tcp_echo((HOST6, 80).into(), SILENCE)
-    );
+    let by_six = phone.http("GET", &format!("http://[{HOST6}]:80/"), &[], b"").unwrap();
+    assert_eq!((by_six.status, by_six.header("location")), (302, Some(format!("{PORTAL}/").as_str())), "the web over IPv6");
     assert_eq!(lab.internet().packets_from_customers().unwrap(), (0, 0), "packets of an unpaid phone came out of the router");
     assert_eq!(lab.internet().connections(), 0);
 
