@@ -231,13 +231,31 @@ impl<'a> Tab<'a> {
         self.eval(&format!("document.getElementById({}).value", json!(field))).as_str().unwrap_or_default().to_owned()
     }
 
+    /// Types into a field key by key, behind what is there, as a person does.
+    pub fn type_keys(&self, field: &str, text: &str) {
+        let quoted = json!(field);
+        self.wait(&format!("the field {field}"), &format!("document.getElementById({quoted}) !== null"));
+        let _ = self.eval(&format!("document.getElementById({quoted}).focus()"));
+        for letter in text.chars() {
+            let letter = letter.to_string();
+            self.must("Input.dispatchKeyEvent", json!({"type": "keyDown", "key": letter, "text": letter}));
+            self.must("Input.dispatchKeyEvent", json!({"type": "keyUp", "key": letter}));
+        }
+    }
+
     /// Presses Enter.
     pub fn enter(&self) {
+        self.key("Enter", 13, Some("\r"));
+    }
+
+    /// Presses a key by its name and its number; `text` is what it types, if anything.
+    pub fn key(&self, name: &str, number: u32, text: Option<&str>) {
         for kind in ["keyDown", "keyUp"] {
-            self.must(
-                "Input.dispatchKeyEvent",
-                json!({"type": kind, "key": "Enter", "code": "Enter", "windowsVirtualKeyCode": 13, "text": "\r"}),
-            );
+            let mut press = json!({"type": kind, "key": name, "code": name, "windowsVirtualKeyCode": number});
+            if let Some(text) = text {
+                press["text"] = text.into();
+            }
+            self.must("Input.dispatchKeyEvent", press);
         }
     }
 
@@ -300,6 +318,33 @@ impl<'a> Tab<'a> {
         let headers = json!([{"name": "Retry-After", "value": seconds.to_string()}, {"name": "Content-Type", "value": "text/html"}]);
         let answer = json!({"requestId": held.id, "responseCode": 429, "responseHeaders": headers, "body": STANDARD.encode(page)});
         self.must("Fetch.fulfillRequest", answer);
+    }
+
+    /// Answers it with this status and nothing else.
+    pub fn refuse(&self, held: &Held, status: u16) {
+        self.must("Fetch.fulfillRequest", json!({"requestId": held.id, "responseCode": status}));
+    }
+
+    /// Its connection breaks.
+    pub fn break_off(&self, held: &Held) {
+        self.must("Fetch.failRequest", json!({"requestId": held.id, "errorReason": "ConnectionReset"}));
+    }
+
+    /// A tab with script that shows the same, with none of the page's own script: what a page that is seen without script is examined by.
+    /// `<noscript>` shows what is in it. A page that loads itself again does not: it would be another one in the middle of it.
+    ///
+    /// # Errors
+    /// When it cannot be had.
+    pub fn copy(&self) -> Result<Tab<'a>> {
+        const MARKUP: &str = "(() => { const copy = document.documentElement.cloneNode(true);
+          copy.querySelectorAll('script, meta[http-equiv=refresh]').forEach((e) => e.remove());
+          copy.querySelectorAll('noscript').forEach((e) => e.replaceWith(...e.childNodes));
+          return '<!doctype html>' + copy.outerHTML; })()";
+        let markup = self.try_eval(MARKUP)?;
+        let tab = Tab::open(self.browser, "en", true)?;
+        let frame = tab.call("Page.getFrameTree", json!({}))?["frameTree"]["frame"]["id"].clone();
+        tab.call("Page.setDocumentContent", json!({"frameId": frame, "html": markup}))?;
+        Ok(tab)
     }
 
     /// Lets it go to the router.

@@ -1,0 +1,155 @@
+//! What the pages' script does, and what nothing of theirs does: the payment is followed where events do not get through, a number is checked
+//! key by key, whoever has no finger sees where they are, and nothing is kept in the browser.
+
+use lango_lab::Lab;
+use lango_lab::safaricom::customer::{Answer, Customer};
+use lango_portal_tests::browser::Browser;
+use lango_portal_tests::tab::Tab;
+use lango_portal_tests::texts::Texts;
+use lango_portal_tests::walks::PACKAGES;
+use serde_json::Value;
+use std::path::Path;
+use std::time::Duration;
+
+const SOON: Duration = Duration::from_secs(40);
+/// How often the page asks where its payment stands, in seconds, as the first system did; and what the answer's way and a busy
+/// machine may add.
+const POLL: (f64, f64) = (1.0, 0.7);
+
+/// A page of a waiting payment on a phone of its own, whose events meet this fate.
+fn waiting_without_events(lab: &Lab, texts: &Texts, number: &str, fate: impl Fn(&Tab<'_>, &lango_portal_tests::tab::Held)) {
+    let phone = lab.joined_phone();
+    let browser = Browser::start(&phone, &lab.world.folder).unwrap_or_else(|e| panic!("{e:#}"));
+    let tab = browser.tab(texts.language, true).unwrap_or_else(|e| panic!("{e:#}"));
+    lab.safaricom.customer(number, Customer::manual());
+    tab.portal("/buy/hour");
+    tab.hold(&["/events"]);
+    tab.fill("phone", number);
+    tab.follow(&texts.pay(10));
+    tab.see(texts.of("wait_title"));
+    let events = tab.held();
+    assert!(events.url.ends_with("/events"), "{events:?}");
+    fate(&tab, &events);
+
+    // When it was asked, by the browser's own clock.
+    let mut asked: Vec<f64> = Vec::new();
+    lango_lab::wait::until_true("the page to ask six times", SOON, || {
+        let sent = tab.events().into_iter().filter(|event| event.method == "Network.requestWillBeSent");
+        let status = |params: &Value| params["request"]["url"].as_str().is_some_and(|url| url.ends_with("/status"));
+        asked.extend(sent.filter(|event| status(&event.params)).filter_map(|event| event.params["timestamp"].as_f64()));
+        asked.len() >= 6
+    })
+    .unwrap_or_else(|e| panic!("{e:#}\n{}", tab.shown()));
+    let mut gaps: Vec<f64> = asked.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    gaps.sort_by(f64::total_cmp);
+    let (least, usual) = (gaps[0], gaps[gaps.len() / 2]);
+    assert!(least >= POLL.0 - 0.05 && usual <= POLL.0 + POLL.1, "it asks each second, and here after {gaps:?} s");
+    assert!(tab.held_now().is_none(), "it does not try events again beside it");
+
+    lab.safaricom.await_prompt(number, SOON).unwrap_or_else(|e| panic!("{e:#}"));
+    lab.safaricom.answer(number, Answer::Pays).unwrap_or_else(|e| panic!("{e:#}"));
+    tab.see(texts.of("done_online"));
+    assert!(phone.session().is_some());
+}
+
+#[test]
+fn where_events_do_not_get_through_the_page_asks_each_second_until_it_is_paid() {
+    let lab = Lab::selling(PACKAGES);
+    let texts = Texts::all();
+    waiting_without_events(&lab, &texts[0], "0712000001", |tab, held| tab.refuse(held, 503));
+    waiting_without_events(&lab, &texts[1], "0712000002", |tab, held| tab.break_off(held));
+    lab.money_is_service();
+}
+
+#[test]
+fn a_number_is_checked_as_it_is_typed_and_the_keyboard_shows_where_it_is() {
+    let lab = Lab::selling(PACKAGES);
+    let phone = lab.joined_phone();
+    let browser = Browser::start(&phone, &lab.world.folder).unwrap_or_else(|e| panic!("{e:#}"));
+    let mut unseen = Vec::new();
+    for texts in &Texts::all() {
+        let tab = browser.tab(texts.language, true).unwrap_or_else(|e| panic!("{e:#}"));
+        tab.portal("/buy/hour");
+        let complains = || {
+            let marked = tab.eval("document.getElementById('phone').getAttribute('aria-invalid') === 'true'") == true;
+            assert_eq!(marked, tab.text().contains(texts.of("bad_phone")), "who sees it and who hears it are told the same");
+            marked
+        };
+        // An eight in the third place: no number of a mobile in Kenya begins so. Nine digits may still become one.
+        tab.type_keys("phone", "081234567");
+        assert!(!complains(), "it is not finished yet");
+        tab.type_keys("phone", "8");
+        assert_eq!(tab.field("phone"), "0812345678");
+        assert!(complains(), "nothing is said of a number that cannot be\n{}", tab.shown());
+        for _ in 0..10 {
+            tab.key("Backspace", 8, None);
+        }
+        assert!(!complains());
+        tab.type_keys("phone", "0712 345 678");
+        assert!(!complains(), "{}", tab.shown());
+        assert_eq!(tab.path(), "/buy/hour", "nobody pressed Pay");
+
+        for page in ["/", "/buy/hour", "/login", "/receipt"] {
+            for dark in [false, true] {
+                tab.portal(page);
+                tab.dark(dark);
+                let how = if dark { "dark" } else { "light" };
+                unseen.extend(rings_unseen(&tab, page).into_iter().map(|at| format!("{page}, {how}: {at}")));
+            }
+        }
+    }
+    assert!(unseen.is_empty(), "who goes by the keyboard does not see where:\n{}", unseen.join("\n"));
+    assert!(lab.safaricom.prompts().is_empty());
+}
+
+/// Tab by tab through the page: what has the focus has a ring that can be told from what it lies on (WCAG 2.2: 2.4.7, 1.4.11). Gives back
+/// what has none.
+fn rings_unseen(tab: &Tab<'_>, page: &str) -> Vec<String> {
+    // The ring lies two pixels beside its element: what is under it there is what is on top at that place, the element itself left out.
+    const RING: &str = "(() => {
+      const e = document.activeElement;
+      if (!e || e === document.body) { return null; }
+      const style = getComputedStyle(e), box = e.getBoundingClientRect(), numbers = (c) => (c.match(/[\\d.]+/g) || []).map(Number);
+      const light = (c) => { const [r, g, b] = numbers(c).map((v) => { v /= 255; return v <= 0.04045 ? v / 12.92 : Math.pow((v + 0.055) / 1.055, 2.4); });
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
+      const width = parseFloat(style.outlineWidth), off = parseFloat(style.outlineOffset) + width / 2;
+      const places = [[box.left - off, box.top + box.height / 2], [box.left + box.width / 2, box.bottom + off]];
+      const solid = (c) => { const n = numbers(c); return n.length === 3 || n[3] === 1; };
+      const under = places.map(([x, y]) => document.elementsFromPoint(x, y).filter((o) => o !== e && !e.contains(o))
+        .map((o) => getComputedStyle(o).backgroundColor).find(solid)).filter(Boolean);
+      const ratio = (a, b) => (Math.max(light(a), light(b)) + 0.05) / (Math.min(light(a), light(b)) + 0.05);
+      return {what: e.outerHTML.slice(0, 90), ring: style.outlineStyle, width, color: style.outlineColor, under,
+        least: under.length ? Math.min(...under.map((c) => ratio(style.outlineColor, c))) : 0}; })()";
+    let mut seen: Vec<Value> = Vec::new();
+    for _ in 0..60 {
+        tab.key("Tab", 9, None);
+        let here = tab.eval(RING);
+        if here.is_null() || seen.first().is_some_and(|first| first["what"] == here["what"]) {
+            break;
+        }
+        seen.push(here);
+    }
+    assert!(seen.len() >= 5, "{page}: the keyboard gets nowhere: {seen:?}");
+    let poor = |at: &&Value| at["ring"] == "none" || at["width"].as_f64() < Some(2.0) || at["least"].as_f64() < Some(3.0);
+    seen.iter().filter(poor).map(Value::to_string).collect()
+}
+
+#[test]
+fn nothing_of_the_pages_knows_of_cookies_or_storage() {
+    let web = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../web");
+    let all = [web.clone(), web.join("pages")].into_iter().flat_map(|folder| std::fs::read_dir(folder).unwrap());
+    let files: Vec<_> =
+        all.map(|entry| entry.unwrap().path()).filter(|path| path.extension().is_some_and(|e| e == "js" || e == "html")).collect();
+    assert!(files.iter().any(|path| path.ends_with("web/script.js")), "{files:?}");
+    assert!(files.len() > 10, "{files:?}");
+    for file in files {
+        let text = std::fs::read_to_string(&file).unwrap().to_ascii_lowercase();
+        for word in ["cookie", "localstorage", "sessionstorage", "indexeddb", "serviceworker", "caches"] {
+            assert!(
+                !text.contains(word),
+                "{} speaks of {word}: captive sheets forget it between two openings, or refuse it",
+                file.display()
+            );
+        }
+    }
+}
