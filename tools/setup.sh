@@ -84,6 +84,7 @@ busybox_is_static() { command -v busybox && ! ldd "$(command -v busybox)"; }
 
 find_browser() {
   want chromium chromium
+  want libnss3-tools certutil
   # Without a font there is nothing to read on a picture, and nothing to measure.
   want fontconfig fc-list
   want_unless fonts-dejavu-core has_fonts

@@ -31,6 +31,7 @@ const WANTED_BY_SOME: &[(&str, &str)] = &[
     ("radclient", "freeradius-utils"),
     ("sqlite3", "sqlite3"),
     ("chromium", "chromium"),
+    ("certutil", "libnss3-tools"),
 ];
 
 /// The program's full path. An ordinary user's PATH often lacks the `sbin` directories, where most of them are.

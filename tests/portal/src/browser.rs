@@ -51,10 +51,25 @@ impl Browser {
     /// # Errors
     /// When it is not installed or does not start: with what it said.
     pub fn start(phone: &Phone, folder: &Path) -> Result<Self> {
+        Self::launch(phone, folder, None)
+    }
+
+    /// The same where the phone trusts this authority (a PEM file) as it does the public ones.
+    ///
+    /// # Errors
+    /// As [`Browser::start`].
+    pub fn trusting(phone: &Phone, folder: &Path, authority: &Path) -> Result<Self> {
+        Self::launch(phone, folder, Some(authority))
+    }
+
+    fn launch(phone: &Phone, folder: &Path, authority: Option<&Path>) -> Result<Self> {
         let folder = folder.join(format!("browser.{}", phone.name));
         std::fs::create_dir_all(&folder)?;
         let resolver = folder.join("resolv.conf");
         std::fs::write(&resolver, format!("nameserver {}\n", phone.lease().dns))?;
+        if let Some(authority) = authority {
+            trust(&folder, authority).context("the browser's list of authorities")?;
+        }
         let mut args: Vec<String> = FLAGS.iter().map(|&flag| flag.to_owned()).collect();
         args.insert(0, format!("--user-data-dir={}", folder.join("profile").display()));
         let mut command = phone.namespace.command(&lango_lab::tool::path("chromium")?, &args)?;
@@ -97,6 +112,15 @@ impl Browser {
     pub fn tab(&self, language: &str, script: bool) -> Result<Tab<'_>> {
         Tab::open(self, language, script)
     }
+}
+
+/// Puts an authority where a browser looks for what the person at this machine trusts, below its home folder.
+fn trust(home: &Path, authority: &Path) -> Result<()> {
+    let folder = home.join(".pki/nssdb");
+    std::fs::create_dir_all(&folder)?;
+    let (list, authority) = (format!("sql:{}", folder.display()), authority.display().to_string());
+    lango_lab::tool::run("certutil", ["-d", &list, "-N", "--empty-password"])?;
+    lango_lab::tool::run("certutil", ["-d", &list, "-A", "-t", "C,,", "-n", "lab", "-i", &authority]).map(drop)
 }
 
 impl Drop for Browser {
