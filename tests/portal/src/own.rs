@@ -35,6 +35,37 @@ pub fn reload(lab: &Lab, said: &str) -> Result<()> {
     until_true(&format!("{said:?} in the log"), SOON, || count() > before).with_context(|| lab.lango.program.tail(20))
 }
 
+/// The configuration that it had before.
+pub struct Whole(String);
+
+/// Starts the router again with no package of its own and a login server that does not answer: one for accounts that are sold elsewhere.
+///
+/// # Errors
+/// When it does not start.
+pub fn sell_nothing(lab: &Lab) -> Result<Whole> {
+    let whole = fs::read_to_string(&lab.lango.config)?;
+    let rest = whole.split("\nconfig package").next().unwrap_or_default();
+    // An address of the cloud's network that nobody has.
+    let section = "\nconfig radius 'radius'\n\tlist server '192.0.2.99:1812'\n\toption secret 'a-secret-of-the-lab'\n";
+    fs::write(&lab.lango.config, format!("{rest}{section}"))?;
+    lab.lango.program.terminate()?;
+    lab.lango.start()?;
+    Ok(Whole(whole))
+}
+
+impl Whole {
+    /// Makes it as it was.
+    ///
+    /// # Errors
+    /// When it does not start again.
+    pub fn back(self, lab: &Lab) -> Result<()> {
+        fs::write(&lab.lango.config, self.0)?;
+        lab.lango.program.terminate()?;
+        lab.lango.start()?;
+        lab.lango.await_payments()
+    }
+}
+
 fn copy(from: &Path, to: &Path) -> Result<()> {
     fs::create_dir_all(to)?;
     for entry in fs::read_dir(from)? {

@@ -1,6 +1,8 @@
 //! The ways that customers go through the portal. `look` is called at every page on the way: the tests examine it, the gallery
 //! takes its picture. Without script the same pages come by themselves or are asked for again.
 
+mod rare;
+
 use crate::browser::Browser;
 use crate::tab::Tab;
 use crate::texts::Texts;
@@ -46,6 +48,8 @@ const SOON: Duration = Duration::from_secs(40);
 /// A site that is not the portal.
 const SITE: &str = "http://internet.test/";
 
+pub use rare::Forgotten;
+
 /// Called at each page, with the page's name.
 pub type Look<'a> = &'a mut dyn FnMut(&str, &Tab<'_>);
 
@@ -63,6 +67,12 @@ impl<'a> Walk<'a> {
     #[must_use]
     pub fn new(lab: &'a Lab, texts: &'a Texts, script: bool, digit: u8) -> Self {
         Self { lab, texts, script, digit }
+    }
+
+    /// As `sw`.
+    #[must_use]
+    pub fn language(&self) -> &'static str {
+        self.texts.language
     }
 
     fn t(&self, key: &str) -> &'a str {

@@ -6,13 +6,16 @@ use base64::engine::general_purpose::STANDARD;
 use lango_lab::Lab;
 use lango_lab::wait::until_true;
 use lango_portal_tests::browser::Browser;
-use lango_portal_tests::own::brand;
+use lango_portal_tests::own::{brand, sell_nothing};
 use lango_portal_tests::tab::Tab;
 use lango_portal_tests::texts::Texts;
 use lango_portal_tests::walks::{PACKAGES, TASTE, Walk};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+/// The pages that are shown as they are without script, too.
+const WITHOUT_SCRIPT: [&str; 8] = ["packages", "buy", "buy-bad-number", "wait", "done", "account", "login", "receipt"];
 
 /// A page in the gallery: its name, and its pictures' names without the end.
 struct Hung {
@@ -42,6 +45,11 @@ fn every_way(folder: &Path, walls: &mut [(&str, Vec<Hung>)]) -> Result<()> {
     lab.safaricom.prompts_live(Duration::from_secs(600));
     for (n, (texts, (_, wall))) in Texts::all().iter().zip(walls.iter_mut()).enumerate() {
         Walk::new(&lab, texts, true, n as u8).all(&mut |name, tab| wall.push(hang(folder, texts.language, name, tab)));
+        Walk::new(&lab, texts, false, 2 + n as u8).all(&mut |name, tab| {
+            if WITHOUT_SCRIPT.contains(&name) {
+                wall.push(hang(folder, texts.language, &format!("{name}-without-script"), tab));
+            }
+        });
     }
     lab.broker.program.kill9();
     until_true("payments to be off", Duration::from_secs(40), || lab.lango.status().is_ok_and(|status| status["payments"] == false))?;
@@ -54,11 +62,25 @@ fn every_way(folder: &Path, walls: &mut [(&str, Vec<Hung>)]) -> Result<()> {
 /// What few customers meet, and a portal that an operator made their own; and the picture of docs/branding.md: one page, plain and branded.
 fn own(folder: &Path, walls: &mut [(&str, Vec<Hung>)]) -> Result<()> {
     let lab = Lab::selling(&[PACKAGES, TASTE].concat());
+    lab.safaricom.prompts_live(Duration::from_secs(600));
+    let texts = Texts::all();
+    let forgotten: Vec<_> = texts.iter().enumerate().map(|(n, texts)| Walk::new(&lab, texts, true, n as u8).forget()).collect();
     for (n, (texts, (_, wall))) in Texts::all().iter().zip(walls.iter_mut()).enumerate() {
         let walk = Walk::new(&lab, texts, true, n as u8);
         walk.used_up(&mut |name, tab| wall.push(hang(folder, texts.language, name, tab)));
         walk.unknown(&mut |name, tab| wall.push(hang(folder, texts.language, name, tab)));
+        walk.reasons(&mut |name, tab| wall.push(hang(folder, texts.language, name, tab)));
+        walk.besides(&mut |name, tab| wall.push(hang(folder, texts.language, name, tab)));
     }
+    for (n, (forgotten, (texts, (_, wall)))) in forgotten.iter().zip(Texts::all().iter().zip(walls.iter_mut())).enumerate() {
+        let walk = Walk::new(&lab, texts, true, n as u8);
+        walk.expired(forgotten, &mut |name, tab| wall.push(hang(folder, texts.language, name, tab)));
+    }
+    let whole = sell_nothing(&lab)?;
+    for (n, (texts, (_, wall))) in Texts::all().iter().zip(walls.iter_mut()).enumerate() {
+        Walk::new(&lab, texts, true, n as u8).nothing_sold(&mut |name, tab| wall.push(hang(folder, texts.language, name, tab)));
+    }
+    whole.back(&lab)?;
     let phone = lab.joined_phone();
     let browser = Browser::start(&phone, &lab.world.folder)?;
     let tab = browser.tab("en", true)?;

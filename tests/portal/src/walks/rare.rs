@@ -1,0 +1,184 @@
+//! The pages that few customers meet: what M-Pesa may say besides, nothing at all from it, too many tries, money that waits its turn, and
+//! what another site, a taken back voucher or a router without packages leads to.
+
+use super::{Look, SITE, Walk};
+use crate::browser::Browser;
+use crate::tab::Tab;
+use lango_lab::phone::Phone;
+use lango_lab::safaricom::customer::{Answer, Customer};
+use lango_lab::wait::until_true;
+use lango_lab::world::PORTAL;
+use serde_json::Value;
+use std::time::Duration;
+
+/// The router waits three minutes for M-Pesa's word.
+const FORGOTTEN: Duration = Duration::from_secs(240);
+/// More tries than any limit lets through at once.
+const TRIES: usize = 12;
+
+/// Somebody who asked for a prompt and never answered it, and the payment.
+pub struct Forgotten(Phone, String);
+
+impl Walk<'_> {
+    /// A text up to what is filled into it.
+    fn begins(&self, key: &str) -> &str {
+        self.t(key).split('{').next().unwrap_or_default()
+    }
+
+    /// Asks for a prompt that nobody answers, and of which M-Pesa says nothing. Before everything else: it takes minutes.
+    #[must_use]
+    pub fn forget(&self) -> Forgotten {
+        let (phone, number) = (self.lab.joined_phone(), self.number(5));
+        self.lab.safaricom.customer(&number, Customer::manual());
+        let payment = phone.pay("hour", &number);
+        Forgotten(phone, payment)
+    }
+
+    /// What becomes of that.
+    pub fn expired(&self, forgotten: &Forgotten, look: Look<'_>) {
+        let Forgotten(phone, payment) = forgotten;
+        until_true("the router to wait no longer", FORGOTTEN, || phone.payment(payment)["status"] == "expired")
+            .unwrap_or_else(|e| panic!("{e:#}"));
+        let browser = Browser::start(phone, &self.lab.world.folder).unwrap_or_else(|e| panic!("{e:#}"));
+        let tab = self.tab(&browser);
+        tab.go(SITE);
+        tab.arrive("/");
+        tab.see(self.t("payment_expired"));
+        look("packages-after-silence", &tab);
+        tab.follow(self.t("payment_expired_link"));
+        tab.arrive("/pay/");
+        for key in ["expired_title", "reason_expired", "advice_expired", "check_again"] {
+            tab.see(self.t(key));
+        }
+        look("failed-expired", &tab);
+    }
+
+    /// Each reason that M-Pesa may have; and then too many payments, and too many passwords.
+    pub fn reasons(&self, look: Look<'_>) {
+        let (phone, browser) = self.phone();
+        let tab = self.tab(&browser);
+        let number = self.number(6);
+        let again = self.texts.with("try_again", "phone", &Self::written(&number));
+        let refuses = |answer| self.lab.safaricom.customer(&number, Customer::who(answer));
+        refuses(Answer::NoMoney);
+        tab.portal("/buy/hour");
+        tab.fill("phone", &number);
+        tab.follow(&self.texts.pay(10));
+        self.failed(&tab, "insufficient_balance", look);
+        for (code, reason) in [(17, "limit"), (26, "busy"), (2028, "other")] {
+            refuses(Answer::Code(code));
+            tab.follow(&again);
+            self.failed(&tab, reason, look);
+        }
+        refuses(Answer::Cancels);
+        let many = self.begins("error_too_many_requests");
+        let told = (0..TRIES).any(|_| {
+            tab.follow(&again);
+            tab.see_one_of(&[self.t("reason_cancelled"), many]) == 1
+        });
+        assert!(told, "nobody stops who asks for payment after payment\n{}", tab.shown());
+        look("buy-too-many", &tab);
+        tab.portal("/login");
+        let told = (0..TRIES).any(|_| {
+            self.log_in(&tab, "nobody1", "nothing1", self.t("log_in"));
+            tab.see_one_of(&[self.t("error_bad_credentials"), many]) == 1
+        });
+        assert!(told, "nobody stops who tries password after password\n{}", tab.shown());
+        look("login-too-many", &tab);
+        assert!(phone.session().is_none(), "nobody has paid");
+    }
+
+    /// A payment that waits while the customer looks around; a second package that waits for the first one's end; money that arrived on a
+    /// device that is not online; a voucher that was taken back; and another site that sends a form.
+    pub fn besides(&self, look: Look<'_>) {
+        let (phone, browser) = self.phone();
+        let tab = self.tab(&browser);
+        let number = self.number(7);
+        self.lab.safaricom.customer(&number, Customer::manual());
+        tab.portal("/buy/hour");
+        tab.fill("phone", &number);
+        tab.follow(&self.texts.pay(10));
+        tab.see(self.t("wait_title"));
+        tab.portal("/?all=1");
+        tab.see(self.t("payment_pending"));
+        tab.see(self.t("packages_title"));
+        look("packages-pending", &tab);
+        tab.follow(self.t("payment_pending_link"));
+        tab.arrive("/pay/");
+        tab.see(self.t("wait_title"));
+        self.answers(&number, Answer::Pays);
+        tab.see(self.t("done_online"));
+        let paid = tab.path();
+
+        self.lab.safaricom.customer(&number, Customer::who(Answer::Pays));
+        tab.portal("/buy/day");
+        tab.fill("phone", &number);
+        tab.follow(&self.texts.pay(50));
+        tab.arrive("/pay/");
+        let day = tab.path();
+        phone.await_paid(day.trim_start_matches("/pay/").split('?').next().unwrap_or_default());
+        // The page that waited goes on by itself; it must not do so in the middle of the next.
+        tab.wait("the page to go on", "document.readyState === 'complete' && !document.querySelector('[data-follow]')");
+        tab.portal("/account");
+        tab.see(self.t("queued_title"));
+        tab.see(self.t("queued_text"));
+        look("account-queued", &tab);
+
+        self.other_site(&tab, &phone, look);
+
+        let code = self.taken_back();
+        tab.portal("/login");
+        tab.fill("code", &code);
+        tab.follow(self.t("voucher_go"));
+        tab.see(self.t("error_voucher_revoked"));
+        look("voucher-revoked", &tab);
+
+        tab.portal("/account");
+        tab.follow(self.t("log_out"));
+        tab.see(self.t("packages_title"));
+        tab.portal(&paid);
+        tab.see(self.t("done_not_online"));
+        look("done-not-online", &tab);
+    }
+
+    /// A page of another site sends the customer's browser off with a form that would log it out.
+    fn other_site(&self, tab: &Tab<'_>, phone: &Phone, look: Look<'_>) {
+        tab.go(SITE);
+        tab.see("You are on the internet");
+        tab.leaving(|| {
+            let _ = tab.eval(&format!(
+                "(() => {{ const f = document.createElement('form'); f.method = 'post'; f.action = '{PORTAL}/logout?lang={}'; document.body.append(f); f.submit(); }})()",
+                self.texts.language
+            ));
+        });
+        tab.see(self.t("error_cross_site"));
+        look("error-cross-site", tab);
+        assert!(phone.session().is_some(), "another site took it offline");
+    }
+
+    /// The code of a voucher that the operator took back.
+    fn taken_back(&self) -> String {
+        let told = |args: &[&str]| -> Value {
+            let text = self.lab.lango.command(args).unwrap_or_else(|e| panic!("{e:#}"));
+            serde_json::from_str(&text).unwrap_or_else(|e| panic!("{e}: {text}"))
+        };
+        let made = told(&["vouchers", "create", "hour", "1", "--json"]);
+        let batch = made["batch"].as_str().unwrap_or_else(|| panic!("no batch in {made}"));
+        self.lab.lango.command(&["vouchers", "revoke", batch]).unwrap_or_else(|e| panic!("{e:#}"));
+        made["vouchers"][0]["code"].as_str().expect("a code").to_owned()
+    }
+
+    /// On a router that sells nothing, and whose login server does not answer.
+    pub fn nothing_sold(&self, look: Look<'_>) {
+        let (phone, browser) = self.phone();
+        let tab = self.tab(&browser);
+        tab.go(SITE);
+        tab.see(self.t("packages_none"));
+        look("packages-none", &tab);
+        tab.portal("/login");
+        self.log_in(&tab, "somebody", "secret1", self.t("log_in"));
+        tab.see(self.t("error_login_offline"));
+        look("login-offline", &tab);
+        assert!(phone.session().is_none());
+    }
+}
