@@ -20,6 +20,7 @@ pub mod power;
 pub mod process;
 pub mod programs;
 pub mod relay;
+pub mod releases;
 pub mod rights;
 pub mod router;
 pub mod safaricom;

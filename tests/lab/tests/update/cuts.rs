@@ -129,7 +129,7 @@ impl Site {
         program.under([words.to_vec(), self.environment.clone()].concat());
         self.lab.lango.start().unwrap();
         self.lab.lango.await_payments().unwrap();
-        self.server.serve(newer, Manner::Honest);
+        self.releases.server.serve(newer, Manner::Honest);
         self.offer(newer, number);
         until_true(cut.before, LONG, || !program.running())
             .unwrap_or_else(|e| panic!("killed before {}: {e:#}\n{}\n{}", cut.before, self.update(), program.tail(40)));
@@ -191,7 +191,7 @@ fn killed_before_what_was_accepted_is_kept_it_sells_and_the_number_is_lost() {
     site.killed_before(&LOST, number, &newer);
     site.sells();
     site.until("it to be refused", LONG, |site| site.stands(number, "refused", Some("not_newer")));
-    assert!(site.installed() == site.shipped && site.server.asked().is_empty());
+    assert!(site.installed() == site.shipped && site.releases.server.asked().is_empty());
     // The next number is not.
     site.offer(&newer, number + 1);
     site.until("the next one to be confirmed", LONG, |site| site.stands(number + 1, "confirmed", None));

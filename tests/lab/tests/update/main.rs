@@ -22,10 +22,10 @@ fn a_new_program_takes_over_without_a_packet_lost() {
     let mut probes = [phone.probe(false), phone.probe(true)];
     let newer = site.newer();
     // The line breaks twice on the way.
-    site.server.serve(&newer, Manner::CutsAfter(newer.len() / 3 + 1));
+    site.releases.server.serve(&newer, Manner::CutsAfter(newer.len() / 3 + 1));
     site.offer(&newer, 7);
     site.until("the new program to be confirmed", LONG, |site| site.stands(7, "confirmed", None));
-    assert_eq!(site.server.asked().len(), 3, "{:?}", site.server.asked());
+    assert_eq!(site.releases.server.asked().len(), 3, "{:?}", site.releases.server.asked());
     assert!(site.installed() == newer, "another program is there");
     site.until("nothing to lie around", LONG, Site::is_clear);
     let pid = site.lab.lango.program.pid().unwrap();
@@ -44,7 +44,7 @@ fn a_new_program_takes_over_without_a_packet_lost() {
     site.sells();
 
     // What comes after it must be newer; told with the reason, and nothing is fetched.
-    site.server.serve(&newer, Manner::Honest);
+    site.releases.server.serve(&newer, Manner::Honest);
     let other = [newer.as_slice(), b"other"].concat();
     let good = site.manifest(&other, 8);
     for (what, manifest, key, reason) in [
@@ -65,12 +65,13 @@ fn a_new_program_takes_over_without_a_packet_lost() {
         until_true("the last word of it", LONG, || site.update() == last).unwrap();
     }
     // Under the name of the right key, by another one.
-    site.forge("release", "stranger");
+    site.releases.forge("release", "stranger").unwrap();
     site.offer_text(&good, "forged");
     let refused = || site.update()["state"] == "refused" && site.update()["reason"] == "forged";
     until_true("what is forged to be refused", LONG, refused).with_context(|| site.update().to_string()).unwrap();
-    assert!(site.server.asked().is_empty(), "something was fetched");
+    assert!(site.releases.server.asked().is_empty(), "something was fetched");
     assert!(site.installed() == newer);
+    site.sells();
 }
 
 #[test]
@@ -78,20 +79,21 @@ fn what_is_not_the_file_that_was_signed_never_runs_and_may_come_again() {
     let site = Site::start();
     let newer = site.newer();
     let ran = site.installed();
+    // No two of one reason after each other: the second would be told by the first.
     for (manner, reason) in [
-        (Manner::Changes, "wrong_hash"),
         (Manner::Says(-1), "wrong_size"),
+        (Manner::Changes, "wrong_hash"),
         (Manner::Says(1), "wrong_size"),
         (Manner::Status(404), "unreachable"),
     ] {
-        site.server.serve(&newer, manner.clone());
+        site.releases.server.serve(&newer, manner.clone());
         site.offer(&newer, 7);
         site.until(&format!("{manner:?} to be told"), LONG, |site| site.stands(7, "failed", Some(reason)));
         assert!(site.installed() == ran && !site.program.with_extension("new").exists(), "{manner:?}");
         site.sells();
     }
     // Under the name of the right key: nobody but its owner can sign with it.
-    site.server.serve(&newer, Manner::Honest);
+    site.releases.server.serve(&newer, Manner::Honest);
     site.offer(&newer, 7);
     site.until("the same release to be taken at last", LONG, |site| site.stands(7, "confirmed", None));
     assert!(site.installed() == newer);
@@ -104,7 +106,7 @@ fn a_program_that_ends_at_once_is_put_back() {
     let phone = site.lab.joined_phone();
     phone.await_paid(&phone.pay("day", "0712345678"));
     for (number, broken) in [(7, &b"#!/bin/sh\nexit 1\n"[..]), (8, &b"\x7fELF is not enough"[..])] {
-        site.server.serve(broken, Manner::Honest);
+        site.releases.server.serve(broken, Manner::Honest);
         site.offer(broken, number);
         site.until("the old program to be back", LONG, |site| site.stands(number, "rolled_back", Some("crashed")));
         assert!(site.installed() == site.shipped, "another program is there");
@@ -121,7 +123,7 @@ fn a_program_that_ends_at_once_is_put_back() {
 fn a_program_that_does_not_reach_the_relay_is_put_back() {
     let site = Site::start();
     let newer = site.newer();
-    site.server.serve(&newer, Manner::Honest);
+    site.releases.server.serve(&newer, Manner::Honest);
     site.offer(&newer, 7);
     until_true("the new program to be on trial", LONG, || {
         site.tend();
@@ -143,7 +145,7 @@ fn it_is_killed_again_and_again_and_one_of_the_two_runs_in_the_end() {
     for (round, number) in (7..10).enumerate() {
         let newer = [site.shipped.as_slice(), number.to_string().as_bytes()].concat();
         let before = site.installed();
-        site.server.serve(&newer, Manner::Honest);
+        site.releases.server.serve(&newer, Manner::Honest);
         site.offer(&newer, number);
         // Twice, at moments that move through the offer, the fetch, the change and the trial.
         for blow in 0..2_u64 {
@@ -176,7 +178,7 @@ fn an_image_is_handed_to_sysupgrade_when_nobody_is_online() {
         let program = site.manifest(&image, number);
         program.replace("kind program", "kind image").replace(&format!("target {}\n", target()), "")
     };
-    site.server.serve(&image, Manner::Honest);
+    site.releases.server.serve(&image, Manner::Honest);
 
     site.openwrt(false, true);
     site.offer_text(&manifest(7), "release");

@@ -1,28 +1,23 @@
 //! A router with a release key, and what its operator has: releases that Debian's `signify-openbsd` signs, a web server over TLS, and in
 //! place of procd somebody who starts again what has ended.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use lango_lab::Lab;
-use lango_lab::authority::Authority;
-use lango_lab::downloads::Downloads;
 use lango_lab::process::Program;
 use lango_lab::programs;
+use lango_lab::releases::Releases;
 use lango_lab::tool;
 use lango_lab::wait::until_true;
-use lango_lab::world::CLOUD4;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// A fetch, and the half minute in which a new program has to work, on a busy machine.
 pub const LONG: Duration = Duration::from_secs(240);
-const PORT: u16 = 8443;
 pub const BOARD: &str = "lab,box";
 
 pub struct Site {
     pub lab: Lab,
-    pub server: Downloads,
+    pub releases: Releases,
     folder: PathBuf,
     /// What updates keep.
     pub updates: PathBuf,
@@ -31,12 +26,6 @@ pub struct Site {
     pub environment: Vec<String>,
     /// The program as it is shipped, without what only debuggers want.
     pub shipped: Vec<u8>,
-}
-
-fn signify(arguments: &[&str], folder: &Path) {
-    let output = std::process::Command::new("signify-openbsd").args(arguments).current_dir(folder).output();
-    let output = output.expect("signify-openbsd is installed: apt-get install signify-openbsd, or tools/setup.sh");
-    assert!(output.status.success(), "signify {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
 pub fn target() -> String {
@@ -63,14 +52,9 @@ impl Site {
         tool::run("strip", ["-o", &text(&program), &text(&programs::find("lango").unwrap())]).unwrap();
         let shipped = std::fs::read(&program).unwrap();
         assert!(shipped.len() < 16 << 20, "no router takes a program of {} bytes: build it with --profile lab", shipped.len());
-        let authority = Authority::new("The releases' authority").unwrap();
-        std::fs::write(folder.join("ca.pem"), authority.pem()).unwrap();
-        let server = Downloads::inside(&lab.world.cloud, &authority, CLOUD4, PORT).unwrap();
-        for name in ["release", "stranger"] {
-            let (public, secret) = (format!("{name}.pub"), format!("{name}.sec"));
-            signify(&["-G", "-n", "-p", &public, "-s", &secret, "-c", name], &folder);
-        }
-        let key = std::fs::read_to_string(folder.join("release.pub")).unwrap().lines().nth(1).unwrap().to_owned();
+        let releases = Releases::new(&lab.world.cloud, &folder, &target(), BOARD).unwrap();
+        std::fs::write(folder.join("ca.pem"), &releases.ca).unwrap();
+        let key = &releases.key;
         let section = format!(
             "\nconfig update 'update'\n\tlist key '{key}'\n\toption board '{BOARD}'\n\toption ca '{}'\n\toption trial '1'\n",
             folder.join("ca.pem").display()
@@ -85,7 +69,7 @@ impl Site {
         lab.lango.program.under(environment.clone());
         lab.lango.start().unwrap();
         lab.lango.await_payments().unwrap();
-        Self { lab, server, folder, updates, program, environment, shipped }
+        Self { lab, releases, folder, updates, program, environment, shipped }
     }
 
     /// As procd does: what has ended is started again.
@@ -117,12 +101,7 @@ impl Site {
     }
 
     pub fn manifest(&self, file: &[u8], number: u64) -> String {
-        std::fs::write(self.folder.join("file"), file).unwrap();
-        let (number, path, url) = (number.to_string(), self.folder.join("file"), format!("https://{CLOUD4}:{PORT}/lango"));
-        let path = path.to_str().unwrap();
-        let words =
-            ["update", "manifest", path, "--version", "9.9", "--number", &number, "--target", &target(), "--board", BOARD, "--url", &url];
-        self.lab.relay.command(&words).unwrap()
+        self.releases.manifest(&self.lab.relay, file, number).unwrap()
     }
 
     /// Stand-ins for OpenWrt's `ubus`, `sysupgrade` and service, which cannot be had here: they write down what they were asked.
@@ -167,24 +146,7 @@ impl Site {
 
     /// Signs, and offers it to the router.
     pub fn offer_text(&self, manifest: &str, key: &str) {
-        std::fs::write(self.folder.join("manifest"), manifest).unwrap();
-        signify(&["-S", "-s", &format!("{key}.sec"), "-m", "manifest"], &self.folder);
-        let path = self.folder.join("manifest");
-        self.lab.relay.command(&["update", "offer", path.to_str().unwrap(), lango_lab::router::NAME]).unwrap();
-    }
-
-    /// A secret key that is one's, under the name that another's has: its signatures name the key that the router knows.
-    pub fn forge(&self, name_of: &str, key_of: &str) {
-        let line = |key: &str| {
-            let text = std::fs::read_to_string(self.folder.join(format!("{key}.sec"))).unwrap();
-            STANDARD.decode(text.lines().nth(1).unwrap()).unwrap()
-        };
-        // signify(1)'s struct enckey: what it is for, 2 and 2; rounds, 4; salt, 16; checksum, 8; the name, 8; the key, 64.
-        let (of_name, mut forged) = (line(name_of), line(key_of));
-        assert_eq!((of_name.len(), forged.len()), (104, 104));
-        forged[32..40].copy_from_slice(&of_name[32..40]);
-        let text = format!("untrusted comment: forged\n{}\n", STANDARD.encode(forged));
-        std::fs::write(self.folder.join("forged.sec"), text).unwrap();
+        self.releases.offer(&self.lab.relay, manifest, key).unwrap();
     }
 
     pub fn offer(&self, file: &[u8], number: u64) {
@@ -193,8 +155,7 @@ impl Site {
 
     /// What the relay knows of the router's update.
     pub fn update(&self) -> Value {
-        let all: Value = serde_json::from_str(&self.lab.relay.command(&["update", "list", "--json"]).unwrap()).unwrap();
-        all[0]["update"].clone()
+        self.releases.update(&self.lab.relay).unwrap()
     }
 
     pub fn stands(&self, number: u64, state: &str, reason: Option<&str>) -> bool {
