@@ -28,7 +28,7 @@ pub fn run(image: &Image, figures: &mut Figures) {
         after
     };
     let nobody = hour();
-    figures.add("written to the flash in an hour without customers", say(nobody));
+    figures.add("written to the flash in an hour without customers, not connected", say(nobody));
     machine.let_in(CUSTOMERS, "192.168.1").unwrap_or_else(|e| panic!("{e:#}"));
     sh("sleep 120");
     let online = hour();

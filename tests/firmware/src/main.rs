@@ -4,6 +4,7 @@
 //! `lango-firmware [--quick] [--page FILE] FOLDER…`: a folder a router, as `tools/firmware.sh` makes it.
 
 mod by_hand;
+mod cuts;
 mod idle;
 mod machine;
 mod page;
@@ -11,6 +12,7 @@ mod provisioning;
 mod recipe;
 mod story;
 mod street;
+mod unpaid;
 
 use anyhow::{Context, Result, ensure};
 use lango_lab::rights;
