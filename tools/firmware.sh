@@ -2,7 +2,7 @@
 # Makes the emulated router's image: what a router with Lango's package has in its flash, on Debian's kernel.
 #
 #   tools/firmware.sh ARCH      aarch64 or armv7; prints the folder: kernel, initrd, rom (a squashfs), command (the emulator and its
-#                               machine, a word a line)
+#                               machine, a word a line), program (the router's own) and target (what that was built for)
 #
 # The package is the one that routers get, unpacked by its installer's rules: of the .ipk its data, its lists and what its postinst does in
 # an image (opkg, armv7); of the .apk the same (aarch64). What it finds there is OpenWrt's own configuration and `uci`, and a
@@ -119,5 +119,8 @@ pack_initrd "$first" >"$work/initrd"
 cp "$fetched/kernel/boot/vmlinuz-$release" "$out/kernel"
 mv "$work/rom" "$work/initrd" "$out/"
 printf '%s\n' "${machine[@]}" >"$out/command"
+# What updates of it are made from.
+cp "$root/usr/sbin/lango" "$out/program"
+echo "$target" >"$out/target"
 say "emulated $arch: Linux $release, a root of $(($(stat -c %s "$out/rom") / 1024)) KiB with $(basename "$feed"/lango[_-]*."$([ "$arch" = armv7 ] && echo ipk || echo apk)")"
 echo "$out" >&3

@@ -125,7 +125,9 @@ service_boot() {
 	# OpenWrt names them by the board; here by the addresses that the emulator gave them.
 	local file module script
 	mount -t tmpfs -o nosuid,nodev,noatime tmpfs /tmp
-	mkdir -p /tmp/run /tmp/log /tmp/lock
+	mkdir -p /tmp/run /tmp/log /tmp/lock /tmp/sysinfo
+	# As OpenWrt's preinit does: what the device tree calls it first.
+	tr '\0' '\n' </proc/device-tree/compatible | head -n 1 >/tmp/sysinfo/board_name
 	while read -r module; do
 		modprobe "$module" || echo "modprobe $module failed" >/dev/console
 	done </etc/modules.d/router

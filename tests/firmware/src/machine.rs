@@ -44,6 +44,30 @@ impl Image {
         Ok(Self { folder: folder.to_owned(), command: command.lines().map(str::to_owned).collect() })
     }
 
+    /// Where it is.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The router's program, as the package brings it.
+    ///
+    /// # Errors
+    /// When it is not there.
+    pub fn program(&self) -> Result<Vec<u8>> {
+        let path = self.folder.join("program");
+        std::fs::read(&path).with_context(|| format!("{}", path.display()))
+    }
+
+    /// What that was built for, as rustc calls it.
+    ///
+    /// # Errors
+    /// When it is not there.
+    pub fn target(&self) -> Result<String> {
+        let path = self.folder.join("target");
+        Ok(std::fs::read_to_string(&path).with_context(|| format!("{}", path.display()))?.trim().to_owned())
+    }
+
     /// A disk for what the router writes, with these files on it already (below `/`), as an image that was made for this router has them.
     ///
     /// # Errors

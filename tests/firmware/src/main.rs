@@ -13,6 +13,7 @@ mod recipe;
 mod story;
 mod street;
 mod unpaid;
+mod updates;
 
 use anyhow::{Context, Result, ensure};
 use lango_lab::rights;

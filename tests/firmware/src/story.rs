@@ -5,7 +5,7 @@ use crate::idle::say;
 use crate::machine::{Image, Written};
 use crate::page::Figures;
 use crate::street::{CHECK, CHECKPOINT, Street};
-use crate::{cuts, provisioning};
+use crate::{cuts, provisioning, updates};
 use lango_lab::internet::{ECHO, HOST4};
 use lango_lab::phone::Phone;
 use lango_lab::safaricom::customer::{Answer, Customer};
@@ -58,6 +58,7 @@ pub fn run(image: &Image, quick: bool, figures: &mut Figures) {
     let mut customers = cuts::with_a_payment_under_way(&street, figures);
     if !quick {
         cuts::at_other_moments(&street, &mut customers);
+        updates::run(&street, image, &customers);
     }
     provisioning::mistake(&street, &customers, &number(5));
     let payments = street.money_is_service().unwrap_or_else(|e| panic!("{e:#}"));
