@@ -5,6 +5,7 @@
 
 mod by_hand;
 mod cuts;
+mod emulate;
 mod idle;
 mod machine;
 mod page;
@@ -61,6 +62,7 @@ fn run(arguments: &Arguments) -> Result<()> {
         story::run(&image, arguments.quick, &mut figures);
         if !arguments.quick {
             idle::run(&image, &mut figures);
+            emulate::run(&image);
         }
         arguments.page.as_deref().map_or(Ok(()), |file| page::write(file, &name, &figures))?;
     }
