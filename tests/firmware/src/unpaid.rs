@@ -18,10 +18,10 @@ const PORT: u16 = 4_999;
 const PACE: Duration = Duration::from_millis(20);
 /// Before any address is rewritten or any packet dropped, so that also those count that a firewall, which is not there yet, would have dressed.
 const COUNTER: &str = "table inet unpaid {
-	counter packets { }
+	counter got_out { }
 	chain arrivals {
 		type filter hook prerouting priority raw;
-		udp dport 4999 counter name \"packets\"
+		udp dport 4999 counter name \"got_out\"
 	}
 }";
 

@@ -68,7 +68,10 @@ impl<'a> Site<'a> {
                 releases.key
             ),
         );
+        let reloads = || sh(street, "logread").matches("config: read again and in force").count();
+        let before = reloads();
         sh(street, "lango check && service lango reload");
+        until_true("the release key to be in force", SOON, || reloads() > before).unwrap_or_else(|e| panic!("{e:#}"));
         street.safaricom.everybody(Customer::who(Answer::Pays));
         Self { street, customers, releases, board, shipped, next: Cell::new(30) }
     }
