@@ -187,6 +187,28 @@ fn time_ends_by_itself_with_nobody_running() {
 }
 
 #[test]
+fn time_ends_at_one_moment_for_all_devices_and_both_families() {
+    let world = World::new();
+    let mut gate = world.gate();
+    let _servers = [INTERNET4, INTERNET6].map(|address| Server::udp(&world, Host::Internet, socket_address(address, 4000), "e"));
+    let length = Duration::from_millis(2_000);
+    let begun = Instant::now();
+    let until = Some(now().after(Millis(2_000)));
+    gate.apply(&[GateChange::Set(GateAccount { until, ..account(1, &[1, 2]) })], now()).unwrap();
+    drop(gate);
+    let streams = [(Host::Phone1, INTERNET4), (Host::Phone1, INTERNET6), (Host::Phone2, INTERNET4), (Host::Phone2, INTERNET6)]
+        .map(|(phone, address)| Stream::start(&world, phone, socket_address(address, 4000), Duration::from_millis(5), 50));
+    eventually("the end is past", || (begun.elapsed() > length + Duration::from_millis(500)).then_some(()));
+    let ends = streams.map(|stream| stream.stop().back.last().expect("it passed before").1.duration_since(begun));
+    println!("the last packets came back after {ends:.1?}");
+    let bound = Duration::from_millis(100);
+    for end in ends {
+        assert!(end.abs_diff(length) <= bound, "one of {ends:?} is not {length:?}");
+    }
+    assert!(*ends.iter().max().unwrap() - *ends.iter().min().unwrap() <= bound, "not at one moment: {ends:?}");
+}
+
+#[test]
 fn a_moment_is_no_eternity() {
     let world = World::new();
     let mut gate = world.gate();
