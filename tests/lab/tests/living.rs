@@ -7,6 +7,9 @@ use lango_lab::lab::figure;
 use lango_lab::phone::Probe;
 use lango_lab::wait::{until, until_true};
 use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 const SILENCE: Duration = Duration::from_millis(300);
@@ -15,6 +18,12 @@ const ROUNDS: usize = 5;
 
 /// The longest that the gate may be away after somebody deleted it, and the longest that a new daemon may take.
 const BACK_WITHIN: Duration = Duration::from_millis(100);
+
+/// What is measured here is measured alone.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 fn arrived(lab: &Lab, probe: &Probe) -> usize {
     lab.internet().arrivals(probe.id).len()
@@ -33,6 +42,7 @@ fn lost(lab: &Lab, probe: &mut Probe) -> (usize, usize) {
 
 #[test]
 fn every_table_deleted_and_the_gate_is_back_at_once() {
+    let _alone = alone();
     let lab = Lab::start();
     let (phone, unpaid) = (lab.joined_phone(), lab.joined_phone());
     phone.await_paid(&phone.pay("day", "0712345678"));
@@ -85,6 +95,7 @@ fn tracked(lab: &Lab, words: &[&str]) -> Vec<String> {
 
 #[test]
 fn nothing_that_was_forwarded_stays_after_the_end() {
+    let _alone = alone();
     let lab = Lab::start();
     let phone = lab.joined_phone();
     phone.await_paid(&phone.pay("day", "0712345678"));
@@ -122,9 +133,19 @@ fn nothing_that_was_forwarded_stays_after_the_end() {
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
 }
 
+/// Whether the daemon answers a question on its control socket.
+fn answers(control: &Path) -> bool {
+    let Ok(mut stream) = UnixStream::connect(control) else { return false };
+    let mut first = [0; 1];
+    stream.set_read_timeout(Some(SOON)).is_ok()
+        && stream.write_all(b"{\"ask\":\"status\"}\n").is_ok()
+        && stream.read_exact(&mut first).is_ok()
+}
+
 #[test]
 fn a_thousand_sessions_are_taken_over_after_kill_9_without_a_loss() {
     const SESSIONS: u32 = 1_000;
+    let _alone = alone();
     let lab = Lab::start();
     let phone = lab.joined_phone();
     phone.await_paid(&phone.pay("day", "0712345678"));
@@ -140,6 +161,7 @@ fn a_thousand_sessions_are_taken_over_after_kill_9_without_a_loss() {
     let online = || lab.lango.status().ok().and_then(|status| status["devices_online"].as_u64());
     until_true("all to be online", SOON, || online() == Some(u64::from(SESSIONS))).unwrap();
     let mut probe = phone.probe(false);
+    let control = lab.world.folder.join("lango.sock");
     let mut times = Vec::new();
     for _ in 0..ROUNDS {
         let so_far = arrived(&lab, &probe);
@@ -147,20 +169,27 @@ fn a_thousand_sessions_are_taken_over_after_kill_9_without_a_loss() {
         lab.lango.program.kill9();
         let told = lab.lango.program.log().len();
         let started = Instant::now();
-        lab.lango.start().unwrap();
-        let serves = started.elapsed();
+        lab.lango.program.start().unwrap();
+        // From before the process is made until it answers, which it does when it has taken over.
+        while !answers(&control) {
+            assert!(started.elapsed() < SOON && lab.lango.program.running(), "{}", lab.lango.program.tail(20));
+            std::thread::sleep(Duration::from_micros(200));
+        }
+        let took = started.elapsed();
         let log = || lab.lango.program.log().split_off(told);
         let told = || log().lines().find(|line| line.contains("accounts are in force")).map(str::to_owned);
         let line = until("the daemon to say that it took over", SOON, told).unwrap();
         let numbers: Vec<u64> = line.split(|c: char| !c.is_ascii_digit()).filter_map(|word| word.parse().ok()).collect();
         assert_eq!(numbers[0], u64::from(SESSIONS), "{line}");
-        figure(&format!("{SESSIONS} sessions: taken over {} ms after the start, the portal serves after {serves:.1?}", numbers[1]));
+        figure(&format!("{SESSIONS} sessions: it answers after {took:.1?}; taken over {} ms after its start by its own count", numbers[1]));
         times.push(Duration::from_millis(numbers[1]));
     }
     let (lost, sent) = lost(&lab, &mut probe);
     assert_eq!((lost, online()), (0, Some(u64::from(SESSIONS))), "datagrams lost of {sent}, and devices online");
     figure(&format!("0 of {sent} datagrams of a stream of 1,000 a second were lost by {ROUNDS} kills and starts"));
-    times.sort_unstable();
-    assert!(times[times.len() / 2] <= BACK_WITHIN, "it took {times:?} (a debug build takes far longer than what is shipped)");
+    // By the daemon's own count, from its first line of code on: `make bench` adds what the system needs to make the process of the
+    // program that routers get, and judges that.
+    let worst = times.iter().max().unwrap();
+    assert!(*worst <= BACK_WITHIN, "it took {times:?} (a debug build takes far longer than what is shipped)");
     until("the daemon to answer", SOON, || lab.lango.sessions().ok()).unwrap();
 }
