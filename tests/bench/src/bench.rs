@@ -8,10 +8,10 @@ use crate::forwarding::{self, Comparison, Direction, Spread, compare};
 use crate::grants::{self, Grants};
 use crate::network::{Memory, Network};
 use crate::plan::Plan;
-use crate::report::{Report, count};
+use crate::report::{Figure, Report, count};
 use crate::traffic::Sink;
 use crate::{installing, portal, rest, restart};
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use lango_core::request::OnlineView;
 use lango_core::units::PackageId;
 use lango_lab::wait::until_true;
@@ -23,6 +23,11 @@ const TIMED: u32 = 20_000;
 
 /// As many online as the aim for memory is for.
 const FEW: u32 = 1_000;
+
+/// As many packets as veth pairs put together where nothing is said.
+const TOGETHER: u32 = 65_535;
+/// The longest frame on an Ethernet, in bytes.
+const WHOLE_PACKET: f64 = 1_514.0;
 
 /// Everything that a run needs. Fields are dropped in this order: the daemon first, what it runs in last.
 pub struct Bench {
@@ -55,7 +60,7 @@ impl Bench {
     /// Measures everything.
     ///
     /// # Errors
-    /// When something does not work; a figure that is bad is no error.
+    /// When something does not work. A figure that is bad is none: the reports say it ([`Report::missed`]).
     pub fn run(mut self) -> Result<(Report, Report)> {
         let portal = self.portal().context("the portal")?;
         self.noise().context("before Lango runs")?;
@@ -139,6 +144,9 @@ impl Bench {
         self.lango.start(store)?;
 
         self.forwarding(online, ["tcp-down", "tcp-up", "packets-down", "packets-up"])?;
+        if online > 1 && online <= FEW {
+            self.each_by_itself(online)?;
+        }
         if online > 1 {
             self.restarts(online, store)?;
         }
@@ -203,16 +211,17 @@ impl Bench {
         let package: PackageId = "plain".parse()?;
         let store = self.memory.path().join(store);
         self.start(&store)?;
-        std::thread::sleep(self.plan.idle_empty);
+        rest::settle(self.lango.pid()?, self.plan.settle)?;
         self.say_memory("at once")?;
         self.report.set(at_rest, 0, megabytes(rest::memory(self.lango.pid()?)?));
         for online in self.plan.fills.iter().copied().filter(|online| *online <= FEW) {
             self.fill(online, &package)?;
             if online > 1 {
+                rest::settle(self.lango.pid()?, self.plan.settle)?;
                 let activity = rest::activity(self.lango.pid()?, self.plan.idle)?;
                 self.say_memory("after a checkpoint")?;
                 self.report.set(at_rest, online, megabytes(rest::memory(self.lango.pid()?)?));
-                self.report.set(wake_ups, online, format!("{:.0}", activity.wake_ups));
+                self.report.set(wake_ups, online, plain(activity.wake_ups, 0, ""));
             }
             let devices = self.timed_devices();
             grants::through_daemon(&self.gated, &self.lango, &self.sink, &package, &devices)?;
@@ -247,7 +256,8 @@ impl Bench {
     fn installing(&mut self, online: u32) -> Result<()> {
         let seen = installing::anew(&self.gated, &self.lango, online).context("setting all speeds anew")?;
         let [longest, own] = [seen.longest, seen.longest_own].map(|time| time.as_secs_f64() * 1e3);
-        self.report.set("installing", online, format!("{longest:.0} ms, {own:.0} ms ({:.1} s)", seen.took.as_secs_f64()));
+        let text = format!("{longest:.0} ms, {own:.0} ms ({:.1} s)", seen.took.as_secs_f64());
+        self.report.set("installing", online, Figure { value: longest, text });
         Ok(())
     }
 
@@ -287,11 +297,11 @@ impl Bench {
 
     fn at_rest(&mut self, online: u32) -> Result<()> {
         let pid = self.lango.pid()?;
-        let length = if online == 0 { self.plan.idle_empty } else { self.plan.idle };
-        let activity = rest::activity(pid, length)?;
+        rest::settle(pid, self.plan.settle)?;
+        let activity = rest::activity(pid, self.plan.idle)?;
         self.report.set("memory", online, megabytes(rest::memory(pid)?));
-        self.report.set("wake-ups", online, format!("{:.0}", activity.wake_ups));
-        self.report.set("processor", online, format!("{:.1} ms", activity.processor));
+        self.report.set("wake-ups", online, plain(activity.wake_ups, 0, ""));
+        self.report.set("processor", online, plain(activity.processor, 1, " ms"));
         Ok(())
     }
 
@@ -323,6 +333,21 @@ impl Bench {
         Ok(())
     }
 
+    /// TCP whose packets nothing puts together, as on a router whose network card and driver do not.
+    fn each_by_itself(&mut self, online: u32) -> Result<()> {
+        let phones = online.min(self.plan.phones);
+        [&self.plain, &self.gated].into_iter().try_for_each(|network| network.packets_together(1))?;
+        for (id, direction) in [("tcp-small-down", Direction::Down), ("tcp-small-up", Direction::Up)] {
+            let compared = self.tcp(phones, direction).with_context(|| id.to_owned())?;
+            self.report.set(id, online, bits(&compared));
+            for network in [&self.plain, &self.gated] {
+                let mean = forwarding::packet_length(network, phones as usize, direction, &self.plan)?;
+                ensure!(mean <= WHOLE_PACKET, "{id}: packets of {mean:.0} bytes on average are put together after all");
+            }
+        }
+        [&self.plain, &self.gated].into_iter().try_for_each(|network| network.packets_together(TOGETHER))
+    }
+
     fn restarts(&mut self, online: u32, store: &Path) -> Result<()> {
         let listing = restart::listing(&self.gated, &self.lango, self.plan.restarts)?;
         self.report.set("list", online, median_and_worst(&listing.asked));
@@ -331,7 +356,8 @@ impl Bench {
         let (device, rounds) = (Device(online - 1), self.plan.restarts);
         let seen = restart::take_over(&self.gated, &mut self.lango, &self.sink, store, device, self.take_overs, rounds)?;
         self.report.set("take-over", online, median_and_worst(&seen.took));
-        self.report.set("lost", online, format!("{} of {}", seen.lost, count(u32::try_from(seen.sent)?)));
+        let text = format!("{} of {}", seen.lost, count(u32::try_from(seen.sent)?));
+        self.report.set("lost", online, Figure { value: seen.lost as f64, text });
         self.report.set("memory-again", online, megabytes(rest::memory(self.lango.pid()?)?));
         Ok(())
     }
@@ -351,23 +377,29 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-fn median_and_99(samples: &Samples) -> String {
-    format!("{:.2} ({:.1}) ms", samples.median(), samples.quantile(0.99))
+fn plain(value: f64, digits: usize, unit: &str) -> Figure {
+    Figure { value, text: format!("{value:.digits$}{unit}") }
 }
 
-fn median_and_worst(samples: &Samples) -> String {
-    format!("{:.0} ({:.0}) ms", samples.median(), samples.worst())
+fn median_and_99(samples: &Samples) -> Figure {
+    Figure { value: samples.median(), text: format!("{:.2} ({:.1}) ms", samples.median(), samples.quantile(0.99)) }
 }
 
-fn bits(Comparison { plain, gated, ratio }: &Comparison) -> String {
-    format!("{ratio:.2} ({:.1} / {:.1} Gbit/s)", gated / 1e9, plain / 1e9)
+/// The worst is what counts.
+fn median_and_worst(samples: &Samples) -> Figure {
+    Figure { value: samples.worst(), text: format!("{:.0} ({:.0}) ms", samples.median(), samples.worst()) }
 }
 
-fn packets(Comparison { plain, gated, ratio }: &Comparison) -> String {
-    format!("{ratio:.2} ({:.0} / {:.0} thousand)", gated / 1e3, plain / 1e3)
+fn bits(Comparison { plain, gated, ratio }: &Comparison) -> Figure {
+    Figure { value: *ratio, text: format!("{ratio:.2} ({:.1} / {:.1} Gbit/s)", gated / 1e9, plain / 1e9) }
 }
 
-fn megabytes(rest::Memory { all, anonymous, file }: rest::Memory) -> String {
+fn packets(Comparison { plain, gated, ratio }: &Comparison) -> Figure {
+    Figure { value: *ratio, text: format!("{ratio:.2} ({:.0} / {:.0} thousand)", gated / 1e3, plain / 1e3) }
+}
+
+/// All of it is what counts.
+pub fn megabytes(rest::Memory { all, anonymous, file }: rest::Memory) -> Figure {
     let mega = |kib: u64| kib as f64 * 1_024.0 / 1e6;
-    format!("{:.1} MB ({:.1} + {:.1})", mega(all), mega(anonymous), mega(file))
+    Figure { value: mega(all), text: format!("{:.1} MB ({:.1} + {:.1})", mega(all), mega(anonymous), mega(file)) }
 }

@@ -67,6 +67,29 @@ pub fn compare(plan: &Plan, mut plain: impl FnMut() -> Result<f64>, mut gated: i
 /// # Errors
 /// When a connection cannot be made.
 pub fn tcp(network: &Network, phones: usize, direction: Direction, plan: &Plan) -> Result<f64> {
+    carry(network, phones, direction, |received| rate(plan, || Ok(received.load(Ordering::Relaxed) * 8)))
+}
+
+/// How long the packets of such connections are on average where they arrive, with their Ethernet headers, in bytes.
+///
+/// # Errors
+/// When a connection cannot be made.
+pub fn packet_length(network: &Network, phones: usize, direction: Direction, plan: &Plan) -> Result<f64> {
+    let arrives_at = if direction == Direction::Up { &network.internet } else { &network.phones[0] };
+    carry(network, phones, direction, |_| {
+        arrives_at.run(|| {
+            std::thread::sleep(plan.warm);
+            let before = received()?;
+            std::thread::sleep(plan.window);
+            let after = received()?;
+            ensure!(after.1 > before.1, "nothing arrived");
+            Ok((after.0 - before.0) as f64 / (after.1 - before.1) as f64)
+        })
+    })
+}
+
+/// Lets connections of that many phones carry as much as they can while something is measured.
+fn carry(network: &Network, phones: usize, direction: Direction, measured: impl FnOnce(&AtomicU64) -> Result<f64>) -> Result<f64> {
     let listener = network.internet.run(|| TcpListener::bind((INTERNET, 0)))?;
     let address = listener.local_addr()?;
     let mut ends = Vec::new();
@@ -82,11 +105,11 @@ pub fn tcp(network: &Network, phones: usize, direction: Direction, plan: &Plan) 
             scope.spawn(|| send(from));
             scope.spawn(|| receive(to, &received));
         }
-        let rate = rate(plan, || Ok(received.load(Ordering::Relaxed) * 8));
+        let measured = measured(&received);
         for end in ends.iter().flat_map(|(from, to)| [from, to]) {
             let _reset_already = end.shutdown(std::net::Shutdown::Both);
         }
-        rate
+        measured
     })
 }
 
@@ -168,7 +191,7 @@ table ip discard {{
         let arrives_at = if direction == Direction::Up { &self.network.internet } else { &self.network.crowd };
         std::thread::scope(|scope| {
             let sender = scope.spawn(|| self.send(direction, &over));
-            let rate = arrives_at.run(|| rate(plan, received_packets));
+            let rate = arrives_at.run(|| rate(plan, || Ok(received()?.1)));
             over.store(true, Ordering::Relaxed);
             sender.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
             rate
@@ -190,9 +213,10 @@ table ip discard {{
     }
 }
 
-/// Packets that `eth0` of this thread's namespace has received.
-fn received_packets() -> Result<u64> {
+/// Bytes and packets that `eth0` of this thread's namespace has received.
+fn received() -> Result<(u64, u64)> {
     let text = std::fs::read_to_string("/proc/thread-self/net/dev")?;
     let line = text.lines().find_map(|line| line.trim().strip_prefix("eth0:")).context("there is no eth0")?;
-    line.split_whitespace().nth(1).and_then(|word| word.parse().ok()).with_context(|| format!("/proc/net/dev says {line:?}"))
+    let mut numbers = line.split_whitespace().map_while(|word| word.parse().ok());
+    numbers.next().zip(numbers.next()).with_context(|| format!("/proc/net/dev says {line:?}"))
 }

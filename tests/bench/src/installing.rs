@@ -40,10 +40,10 @@ pub fn anew(network: &Network, lango: &Lango, online: u32) -> Result<Installing>
     let (mut longest, mut longest_own, mut looked) = (Duration::ZERO, Duration::ZERO, Instant::now());
     let pid = lango.pid()?;
     loop {
-        let (asked, before) = (Instant::now(), rest::processor(pid)?);
+        let (asked, before) = (Instant::now(), rest::share(pid)?.used);
         control.raw(&Request::Status)?;
         longest = longest.max(asked.elapsed());
-        longest_own = longest_own.max(rest::processor(pid)?.saturating_sub(before));
+        longest_own = longest_own.max(rest::share(pid)?.used.saturating_sub(before));
         if looked.elapsed() > LOOK_EVERY {
             if classes(network)? == all {
                 return Ok(Installing { longest, longest_own, took: begun.elapsed() });

@@ -74,8 +74,9 @@ fn main() -> Result<()> {
         return bench.run_memory();
     }
     if portal {
-        println!("\n{}", bench.run_portal()?.table(true));
-        return Ok(());
+        let report = bench.run_portal()?;
+        println!("\n{}", report.table(true));
+        return judge(plan, &[&report]);
     }
     let (report, portal) = bench.run()?;
     let minutes = begun.elapsed().as_secs_f64() / 60.0;
@@ -94,5 +95,32 @@ fn main() -> Result<()> {
         let text = report::replace_between(&text, BEGIN, END, &section).with_context(|| format!("{}", readme.display()))?;
         std::fs::write(&readme, text).with_context(|| format!("{}", readme.display()))?;
     }
+    judge(plan, &[&report, &portal])
+}
+
+/// Says which aims were missed. In a run of full length that is an error.
+fn judge(plan: Plan, reports: &[&report::Report]) -> Result<()> {
+    let missed: Vec<String> = reports.iter().flat_map(|report| report.missed()).collect();
+    if missed.is_empty() {
+        return Ok(());
+    }
+    let missed = missed.join("\n  MISSED  ");
+    ensure!(!plan.enforced, "aims were missed\n  MISSED  {missed}");
+    println!("  Missed, which means little in a short run:\n  MISSED  {missed}");
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use report::{Figure, Report};
+
+    #[test]
+    fn a_missed_aim_ends_a_full_run_with_an_error() {
+        let mut report = Report::default();
+        for (lost, plan, well) in [(0.0, Plan::FULL, true), (1.0, Plan::QUICK, true), (1.0, Plan::FULL, false)] {
+            report.set("lost", 1_000, Figure { value: lost, text: String::new() });
+            assert_eq!(judge(plan, &[&Report::of_portal(), &report]).is_ok(), well, "{lost} lost, enforced: {}", plan.enforced);
+        }
+    }
 }

@@ -107,6 +107,15 @@ impl Network {
             .context("telling the router its neighbours")?;
         Ok(())
     }
+
+    /// Lets phones and the internet host put together so many packets of a TCP connection at most; 1: each goes by itself.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn packets_together(&self, most: u32) -> Result<()> {
+        let mut hosts = self.phones.iter().chain([&self.internet]);
+        hosts.try_for_each(|host| host.ip(&["link", "set", "eth0", "gso_max_segs", &most.to_string()]).map(drop))
+    }
 }
 
 fn join(router: &Namespace, port: &str, peer: &[&str]) -> Result<()> {

@@ -19,14 +19,16 @@ pub struct Plan {
     pub window: Duration,
     /// `kill -9` and start again, so often.
     pub restarts: u32,
-    /// How long the daemon is watched while nothing happens, with sessions (at least a checkpoint's time), and without.
+    /// How long the daemon is watched while nothing happens: at least a checkpoint's time.
     pub idle: Duration,
-    /// The same with nobody online.
-    pub idle_empty: Duration,
+    /// How long it may take before that until what was asked of it last is done.
+    pub settle: Duration,
+    /// Whether an aim that is missed is an error.
+    pub enforced: bool,
 }
 
 impl Plan {
-    /// All of it, within ten minutes.
+    /// All of it, within a quarter of an hour.
     pub const FULL: Self = Self {
         fills: &[1, 1_000, 10_000],
         grants: 200,
@@ -36,7 +38,8 @@ impl Plan {
         window: Duration::from_millis(300),
         restarts: 7,
         idle: Duration::from_secs(60),
-        idle_empty: Duration::from_secs(20),
+        settle: Duration::from_secs(30),
+        enforced: true,
     };
 
     /// Little of each, within two minutes: whether it works, not how fast.
@@ -49,6 +52,7 @@ impl Plan {
         window: Duration::from_millis(200),
         restarts: 2,
         idle: Duration::from_secs(3),
-        idle_empty: Duration::from_secs(2),
+        settle: Duration::from_secs(5),
+        enforced: false,
     };
 }

@@ -2,6 +2,7 @@
 //! open connections cost in memory.
 
 use crate::bare::{Answers, Bare};
+use crate::bench::megabytes;
 use crate::daemon::PORTAL_PORT;
 use crate::device::{INTERNET, ROUTER};
 use crate::figures::Samples;
@@ -9,7 +10,7 @@ use crate::forwarding::{Comparison, compare};
 use crate::load::Load;
 use crate::network::Network;
 use crate::plan::Plan;
-use crate::report::Report;
+use crate::report::{Figure, Report};
 use crate::rest;
 use anyhow::{Context as _, Result, bail, ensure};
 use lango_lab::net::Namespace;
@@ -24,8 +25,9 @@ const CROWDS: [u32; 2] = [10, 50];
 /// Clients that hold their connections, and connections of which the memory is looked at.
 const SLOW: u32 = 200;
 const OPEN: u32 = 1_000;
-/// As many of one phone as the portal serves it at once.
+/// As many of one phone as the portal serves it at once, and those of them that have their answer and stay.
 const OF_ONE_PHONE: u32 = 16;
+const STAY: u32 = 2;
 
 const BARE_REDIRECT_PORT: u16 = 9_001;
 const BARE_PAGE_PORT: u16 = 9_002;
@@ -49,7 +51,8 @@ pub fn run(plan: &Plan, plain: &Network, gated: &Network, daemon: u32, report: &
     let files = descriptors(daemon)?;
     let redirects = answers(&gated.phones[0], SocketAddrV4::new(INTERNET, 80), PROBE).context("the portal's redirect")?;
     let pages = answers(&gated.phones[0], SocketAddrV4::new(ROUTER, PORTAL_PORT), PAGE).context("the portal's page")?;
-    report.set("page", 0, format!("{:.1} KB", pages.kept.len() as f64 / 1e3));
+    let length = pages.kept.len() as f64 / 1e3;
+    report.set("page", 0, Figure { value: length, text: format!("{length:.1} KB") });
     // The captive devices' port 80, as the gate redirects it.
     plain.router.nft(&format!(
         "table ip bare {{
@@ -121,6 +124,7 @@ impl Ask {
         let request = format!("{}Connection: {}\r\n\r\n", self.text, if kept { "keep-alive" } else { "close" });
         let took = [RefCell::new(Vec::new()), RefCell::new(Vec::new())];
         let cost = [RefCell::new(Vec::new()), RefCell::new(Vec::new())];
+        let waits = [RefCell::new(Vec::new()), RefCell::new(Vec::new())];
         let ask = |network: &Network, (target, thread): (SocketAddrV4, u32), side: usize| {
             let load = Load {
                 phones: &network.phones,
@@ -130,23 +134,34 @@ impl Ask {
                 connections: crowd as usize,
                 kept,
             };
-            let before = rest::processor(thread)?;
+            let before = rest::share(thread)?;
             let answered = load.run(plan)?;
-            let used = rest::processor(thread)?.saturating_sub(before);
-            cost[side].borrow_mut().push(used.as_secs_f64() * 1e6 / answered.all.max(1) as f64);
+            let after = rest::share(thread)?;
+            let for_each = |part: Duration| part.as_secs_f64() * 1e6 / answered.all.max(1) as f64;
+            cost[side].borrow_mut().push(for_each(after.used.saturating_sub(before.used)));
+            waits[side].borrow_mut().push(for_each(after.waited.saturating_sub(before.waited)));
             took[side].borrow_mut().extend(answered.times);
             Ok(answered.rate)
         };
         let compared = compare(plan, || ask(plain, self.bare, 0), || ask(gated, self.portal, 1)).context(rate)?;
         let Comparison { plain: bare, gated: portal, ratio } = compared;
-        report.set(rate, crowd, format!("{ratio:.2} ({:.1} / {:.1} thousand)", portal / 1e3, bare / 1e3));
+        let text = format!("{ratio:.2} ({:.1} / {:.1} thousand)", portal / 1e3, bare / 1e3);
+        report.set(rate, crowd, Figure { value: ratio, text });
         let [bare, portal] = cost.map(RefCell::into_inner);
         let ratio = bare.iter().zip(&portal).map(|(bare, portal)| bare / portal).collect::<Samples>().median();
-        let [bare, portal] = [bare, portal].map(|all| all.into_iter().collect::<Samples>().median());
-        report.set(processor, crowd, format!("{ratio:.2} ({portal:.1} / {bare:.1} µs)"));
+        let median = |all: Vec<f64>| all.into_iter().collect::<Samples>().median();
+        let [bare, portal] = [bare, portal].map(median);
+        let [bare_waits, waits] = waits.map(|all| median(all.into_inner()));
+        report.set(
+            processor,
+            crowd,
+            Figure {
+                value: ratio, text: format!("{ratio:.2} ({portal:.1} / {bare:.1} µs, after a wait of {waits:.1} / {bare_waits:.1})")
+            },
+        );
         let [bare, portal] = took.map(|took| took.into_inner().into_iter().collect::<Samples>());
         let of = |samples: &Samples| format!("{:.2} / {:.2} ms", samples.median(), samples.quantile(0.99));
-        report.set(times, crowd, format!("{} ({})", of(&portal), of(&bare)));
+        report.set(times, crowd, Figure { value: portal.median(), text: format!("{} ({})", of(&portal), of(&bare)) });
         Ok(())
     }
 }
@@ -182,8 +197,17 @@ fn connect(phone: &Namespace, target: SocketAddrV4) -> Result<TcpStream> {
     Ok(stream)
 }
 
-/// Connections that hold their places: some say nothing, some say half, some have an answer and stay.
-fn hold(phones: &[Namespace], count: u32) -> Result<Vec<TcpStream>> {
+/// What who holds a place says: nothing, half of a request, or a form of which the rest never comes.
+const HOLDING: [&str; 3] = [
+    "",
+    PAGE,
+    "POST /login HTTP/1.1\r\nHost: portal.lan:8088\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 40\r\n\r\nusername=",
+];
+/// What who has its page and stays said.
+const STAYING: &str = "GET / HTTP/1.1\r\nHost: portal.lan:8088\r\nAccept-Encoding: gzip\r\nConnection: keep-alive\r\n\r\n";
+
+/// So many connections, spread over the phones, that say these things in turn.
+fn hold(phones: &[Namespace], count: u32, says: &[&str]) -> Result<Vec<TcpStream>> {
     let (target, mut held) = (SocketAddrV4::new(ROUTER, PORTAL_PORT), Vec::new());
     let of_each = count.div_ceil(u32::try_from(phones.len())?);
     for phone in phones {
@@ -192,12 +216,7 @@ fn hold(phones: &[Namespace], count: u32) -> Result<Vec<TcpStream>> {
             phone.run(|| (0..part).map(|_| TcpStream::connect_timeout(&target.into(), PATIENCE)).collect::<Result<Vec<_>, _>>())?;
         held.extend(streams);
     }
-    for (number, mut stream) in held.iter().enumerate() {
-        let said = match number % 3 {
-            0 => continue,
-            1 => PAGE.to_owned(),
-            _ => format!("{PAGE}Connection: keep-alive\r\n\r\n"),
-        };
+    for (mut stream, said) in held.iter().zip(says.iter().cycle()).filter(|(_, said)| !said.is_empty()) {
         // Of who has more than its share the oldest were closed.
         let _closed = stream.write_all(said.as_bytes());
     }
@@ -225,27 +244,33 @@ fn still_open(held: &[TcpStream]) -> Result<u32> {
 /// A phone that wants the page while others hold their connections.
 fn slow(plan: &Plan, gated: &Network, report: &mut Report) -> Result<()> {
     let Some((good, others)) = gated.phones.split_last() else { bail!("no phones") };
-    let count = SLOW.min(OF_ONE_PHONE * u32::try_from(others.len())?);
+    // As many of each as a device may have, but the one or two with which it has its page and stays; 15 phones hold 210.
+    let each = OF_ONE_PHONE - STAY;
+    let phones = u32::try_from(others.len())?;
+    let count = SLOW.min(each * phones);
     let target = SocketAddrV4::new(ROUTER, PORTAL_PORT);
     let mut took = Vec::new();
     for crowd in [0, count] {
         let mut times = Vec::new();
         while times.len() < plan.grants as usize {
-            // They are let go after five seconds, and come again.
-            let held = hold(others, crowd)?;
+            // They are let go after five seconds, and come again. Who has its page is not kept where places are rare.
+            let staying = hold(others, if crowd > 0 { STAY * phones } else { 0 }, &[STAYING])?;
+            let held = hold(others, if crowd > 0 { each * phones } else { 0 }, &HOLDING)?;
             let begun = Instant::now();
             while begun.elapsed() < Duration::from_secs(2) && times.len() < plan.grants as usize {
                 times.push(first_byte(good, target)?);
             }
-            // Those that have an answer are not kept where places are rare.
+            // What is closed never opens again: so many held all the time.
             let open = still_open(&held)?;
-            ensure!(open >= crowd / 2, "{open} of {crowd} held their connections: too few for what is measured");
+            ensure!(open >= crowd, "{open} held their connections, and what is measured needs {crowd}");
+            drop(staying);
         }
         took.push(times.into_iter().collect::<Samples>());
     }
-    let of = |samples: &Samples| format!("{:.2} / {:.2} / {:.1} ms", samples.median(), samples.quantile(0.99), samples.worst());
-    report.set("first-byte", 0, of(&took[0]));
-    report.set("first-byte", count, of(&took[1]));
+    for (crowd, samples) in [0, count].into_iter().zip(took) {
+        let text = format!("{:.2} / {:.2} / {:.1} ms", samples.median(), samples.quantile(0.99), samples.worst());
+        report.set("first-byte", crowd, Figure { value: samples.worst(), text });
+    }
     Ok(())
 }
 
@@ -276,21 +301,17 @@ fn memory(gated: &Network, daemon: u32, files: usize, report: &mut Report) -> Re
     until_true("the connections before to be gone", PATIENCE, gone)?;
     let before = rest::memory(daemon)?;
     report.set("portal-memory", 0, megabytes(before));
-    let held = hold(&gated.phones, OPEN)?;
+    let held = hold(&gated.phones, OPEN, &["", PAGE, STAYING])?;
     let inside = until("the portal to have taken in who came", PATIENCE, || {
         let now = descriptors(daemon).ok()?;
         let open = u32::try_from(now.checked_sub(files)?).ok()?;
         (open >= 3 * OF_ONE_PHONE).then_some(open)
     })?;
     let open = still_open(&held)?;
-    report.set("portal-memory", OPEN, format!("{} ({} of them are kept)", megabytes(rest::memory(daemon)?), open.max(inside)));
+    let Figure { value, text } = megabytes(rest::memory(daemon)?);
+    report.set("portal-memory", OPEN, Figure { value, text: format!("{text} ({} of them are kept)", open.max(inside)) });
     drop(held);
     until_true("the connections to be gone", PATIENCE, gone)?;
     report.set("portal-memory-after", OPEN, megabytes(rest::memory(daemon)?));
     Ok(())
-}
-
-fn megabytes(memory: rest::Memory) -> String {
-    let mega = |kib: u64| kib as f64 * 1_024.0 / 1e6;
-    format!("{:.1} MB ({:.1} + {:.1})", mega(memory.all), mega(memory.anonymous), mega(memory.file))
 }

@@ -1,8 +1,8 @@
 //! What the daemon takes while nothing happens: memory, wake-ups, and the processor's time.
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use std::fs::{read_dir, read_to_string};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Memory of a process that is in RAM, in KiB.
 #[derive(Debug, Clone, Copy)]
@@ -40,6 +40,27 @@ pub struct Activity {
     pub processor: f64,
 }
 
+/// So long nothing woke a process that has done what was asked of it last.
+const QUIET: Duration = Duration::from_secs(3);
+
+/// Waits until nothing wakes a process any more for a moment. One that is woken more often than that has no such moment: then it is
+/// watched as it is after `most`.
+///
+/// # Errors
+/// When it is gone.
+pub fn settle(pid: u32, most: Duration) -> Result<()> {
+    let begun = Instant::now();
+    let (mut before, mut since) = (so_far(pid)?.0, Instant::now());
+    while since.elapsed() < QUIET && begun.elapsed() < most {
+        std::thread::sleep(Duration::from_millis(100));
+        let now = so_far(pid)?.0;
+        if now != before {
+            (before, since) = (now, Instant::now());
+        }
+    }
+    Ok(())
+}
+
 /// Watches a process for a while.
 ///
 /// # Errors
@@ -55,12 +76,24 @@ pub fn activity(pid: u32, length: Duration) -> Result<Activity> {
     })
 }
 
-/// Processor time that a process's first thread has used so far.
+/// What a thread had of the processors so far.
+#[derive(Debug, Clone, Copy)]
+pub struct Share {
+    /// It ran for so long.
+    pub used: Duration,
+    /// It could have run for so long, and others did.
+    pub waited: Duration,
+}
+
+/// What a process's first thread had of the processors so far.
 ///
 /// # Errors
-/// When it is gone.
-pub fn processor(pid: u32) -> Result<Duration> {
-    Ok(Duration::from_nanos(field(&read_to_string(format!("/proc/{pid}/schedstat"))?, "")?))
+/// When it is gone, or the kernel does not count that (`CONFIG_SCHED_INFO`).
+pub fn share(pid: u32) -> Result<Share> {
+    let text = read_to_string(format!("/proc/{pid}/schedstat"))?;
+    let numbers: Vec<u64> = text.split_whitespace().map_while(|word| word.parse().ok()).collect();
+    let [used, waited, ..] = numbers[..] else { bail!("/proc/{pid}/schedstat says {text:?}") };
+    Ok(Share { used: Duration::from_nanos(used), waited: Duration::from_nanos(waited) })
 }
 
 /// Voluntary context switches and processor time (ns) of all threads that live.

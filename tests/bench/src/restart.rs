@@ -17,8 +17,11 @@ use std::time::{Duration, Instant};
 const PACE: Duration = Duration::from_millis(1);
 /// No further round begins after this.
 const ENOUGH: Duration = Duration::from_secs(10);
-/// Longer than the daemon takes the counters that it read for fresh: twenty times as long as the reading took.
-const STALE: Duration = Duration::from_secs(1);
+/// Longer than the daemon takes the counters that it read for fresh: so many times as long as the slowest reading took, and as long
+/// again for a reading of its own that was slower.
+const STALE: u32 = 2 * lango::daemon::USAGE_SHARE;
+/// A small reading is over before it can be timed well.
+const STALE_LEAST: Duration = Duration::from_secs(1);
 /// So many pass with the daemon dead, and after it is back.
 const MEANWHILE: u64 = 100;
 
@@ -82,21 +85,23 @@ pub struct Listing {
 /// # Errors
 /// When the daemon or the kernel refuses.
 pub fn listing(network: &Network, lango: &Lango, times: u32) -> Result<Listing> {
-    let mut control = lango.control()?;
-    let mut asked = Vec::new();
-    for _ in 0..times {
-        // Counters that were read a moment ago serve more than one asker; here each asks for new ones.
-        std::thread::sleep(STALE);
-        let begun = Instant::now();
-        control.raw(&Request::Sessions)?;
-        asked.push(begun.elapsed());
-    }
     let mut gate = network.router.run(|| Gate::open(gate_config())).context("the gate")?;
     let mut counters = Vec::new();
     for _ in 0..times {
         let begun = Instant::now();
         gate.usage().context("the counters")?;
         counters.push(begun.elapsed());
+    }
+    let mut asked = Vec::new();
+    // The control socket lets go of who is silent for longer.
+    let stale = counters.iter().max().map_or(STALE_LEAST, |slowest| (*slowest * STALE).clamp(STALE_LEAST, Duration::from_secs(8)));
+    let mut control = lango.control()?;
+    for _ in 0..times {
+        // Counters that were read a moment ago serve more than one asker; here each asks for new ones.
+        std::thread::sleep(stale);
+        let begun = Instant::now();
+        control.raw(&Request::Sessions)?;
+        asked.push(begun.elapsed());
     }
     Ok(Listing { asked: asked.into_iter().collect(), counters: counters.into_iter().collect() })
 }

@@ -50,8 +50,8 @@ use tokio::time::Instant;
 const TOGETHER: usize = 64;
 
 /// Reading the kernel's counters for pages takes at most one part in this of the daemon's time: with few sessions every
-/// page is exact to the packet, with thousands it may be a moment old.
-const USAGE_SHARE: u32 = 20;
+/// page is exact to the packet, with thousands it may be a moment old: so many times as long as the reading took.
+pub const USAGE_SHARE: u32 = 20;
 
 /// What failed outside is tried again after this long.
 const AGAIN: Duration = Duration::from_secs(1);
