@@ -30,6 +30,8 @@ QUICK_TESTS=(
   conntrack::both_ends_of_open_connections_are_reset_and_the_portal_s_goes_on
   filling::from_its_first_part_on_nobody_passes_who_is_not_known
   installing::nft_prints_the_table_as_documented
+  offload::with_it_on_all_that_a_paid_device_sends_is_counted_and_cut
+  offload::without_the_two_rules_of_the_gate_it_would_pass_uncounted
   neighbours::who_comes_while_events_are_being_lost_is_told_as_well
   takeover::a_new_daemon_takes_over_without_losing_a_packet_or_a_byte
   takeover::rules_of_another_config_are_replaced_and_accounts_stay

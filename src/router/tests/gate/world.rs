@@ -189,6 +189,18 @@ impl World {
         if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
     }
 
+    /// Takes those rules of one of our chains out that `nft` lists with these words.
+    pub fn delete_rules(&self, chain: &str, words: &str) {
+        let name = self.name(Host::Router);
+        let listed = Command::new("ip").args(["netns", "exec", &name, "nft", "-a", "list", "chain", "inet", "lango", chain]).output();
+        let listed = String::from_utf8(listed.expect("the tests of the gate need nft (package nftables)").stdout).unwrap();
+        let handles: Vec<_> = listed.lines().filter(|line| line.contains(words)).filter_map(|line| line.rsplit_once("# handle ")).collect();
+        assert!(!handles.is_empty(), "no rule has {words} in {listed}");
+        for (_, handle) in handles {
+            self.nft(Host::Router, &format!("delete rule inet lango {chain} handle {handle}"));
+        }
+    }
+
     /// Packets that arrived at the internet host from beyond the router.
     pub fn arrived(&self) -> u64 {
         let text = self.nft(Host::Internet, "list counter inet seen arrived");
