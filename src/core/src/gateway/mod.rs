@@ -18,6 +18,7 @@ mod outbox;
 mod payments;
 mod pruning;
 mod radius;
+mod readings;
 mod receipts;
 mod serving;
 mod sessions;
@@ -87,6 +88,7 @@ pub struct Gateway {
     seen: devices::Seen,
     pruning: pruning::Pruning,
     next_checkpoint: Option<Monotonic>,
+    readings: readings::Readings,
     checkpoint_wanted: bool,
     /// The account with which the checkpoint that is being written goes on in the next step.
     writing: Option<GateId>,
@@ -161,6 +163,7 @@ impl Gateway {
             seen: devices::Seen::default(),
             pruning: pruning::Pruning::default(),
             next_checkpoint: None,
+            readings: readings::Readings::default(),
             checkpoint_wanted: false,
             writing: None,
             stopping: false,
@@ -194,6 +197,9 @@ impl Gateway {
         let written = gateway.accounts.oldest_written(gateway.last_checkpoint.as_ref());
         gateway.next_checkpoint = written.map(|written| written.after(gateway.settings.checkpoint));
         gateway.schedule_checkpoint(now);
+        if gateway.accounts.values().any(|account| !account.online.is_empty() && account.data_left().is_some()) {
+            gateway.readings.begin(gateway.accounts.devices_online(), now.monotonic);
+        }
         gateway
     }
 
@@ -248,6 +254,7 @@ impl Gateway {
         self.expire_orders(now);
         self.look_at_doubts(now);
         self.checkpoint(now);
+        self.step.read_usage |= self.readings.ask(now.monotonic);
         if writes_down {
             self.write_down();
         }
@@ -263,7 +270,8 @@ impl Gateway {
         let (ends, orders, doubts) = (self.accounts.next_end(), self.orders.next_given_up(), self.neighbours.next_look());
         let at_once = self.writing.map(|_| Monotonic(0));
         let (link, near, reclaims) = (self.link.timeout(), self.next_near_end(), self.reclaims.timeout());
-        let timers = [at_once, ends, orders, doubts, self.next_checkpoint, link, near, reclaims, self.radius.timeout()];
+        let timers =
+            [at_once, ends, orders, doubts, self.next_checkpoint, self.readings.due(), link, near, reclaims, self.radius.timeout()];
         timers.into_iter().flatten().min()
     }
 
@@ -416,6 +424,11 @@ impl Gateway {
                 account.map_or(GateChange::Remove(id), GateChange::Set)
             })
             .collect();
+        if gate.iter().any(|change| matches!(change, GateChange::Set(account) if account.data_end.is_some())) {
+            self.readings.begin(self.accounts.devices_online(), now.monotonic);
+        } else if self.accounts.devices_online() == 0 {
+            self.readings.nobody();
+        }
 
         if let (true, Some(checkpoint)) = (step.checkpoint, &self.last_checkpoint) {
             changes.push(Change::Put(Box::new(Record::Checkpoint(checkpoint.clone()))));

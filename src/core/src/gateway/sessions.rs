@@ -11,7 +11,7 @@ use crate::record::Device;
 use crate::request::{Answer, Refusal, SessionView, Target};
 use crate::step::Entropy;
 use crate::time::{Monotonic, Now};
-use crate::units::{Mac, Millis, PackageId, Username};
+use crate::units::{Bytes, Mac, Millis, PackageId, Username};
 use std::net::IpAddr;
 
 /// How often what was used is made durable while somebody is online, where the operator says nothing else
@@ -221,15 +221,24 @@ impl Gateway {
     }
 
     pub(super) fn usage(&mut self, usage: &[Usage], now: Now) {
+        // Of the accounts with a data limit: what the one moved that moved most. An account's devices come one after the other.
+        let (mut most, mut of_account) = (Bytes::ZERO, (GateId(0), Bytes::ZERO));
         for Usage { id, mac, traffic } in usage {
+            let mut moved = Bytes::ZERO;
             let count = |account: &mut Account| {
                 let known = account.traffic.get_or_insert_with(*mac, Traffic::default);
                 let newer = known.max(*traffic);
-                let counted = std::mem::replace(known, newer) != newer;
+                let before = std::mem::replace(known, newer);
+                let counted = before != newer;
+                if account.data_left().is_some() {
+                    moved = newer.total().minus(before.total());
+                }
                 account.note_counted(&self.boot);
                 counted.then(|| account.online.contains_key(mac))
             };
             let counted = self.accounts.change_numbered(*id, count).flatten();
+            of_account = (*id, if of_account.0 == *id { of_account.1.plus(moved) } else { moved });
+            most = most.max(of_account.1);
             if counted == Some(true) {
                 self.seen.note(*mac, now.monotonic);
                 self.session_moved(*mac, now);
@@ -241,6 +250,7 @@ impl Gateway {
                 Some(true) => self.accounts.note_unwritten(*id),
             }
         }
+        self.readings.read(most, self.accounts.devices_online(), self.settings.checkpoint, now.monotonic);
         if std::mem::take(&mut self.checkpoint_wanted) {
             self.writing = Some(GateId(0));
             // Sessions of accounts without a limit of time are accounted by it, too.

@@ -1,6 +1,6 @@
 //! From one purchase to the next on a live session: the rules and the real kernel together let every packet pass.
 
-use crate::traffic::{Server, Stream, socket_address};
+use crate::traffic::{Server, Stream, socket_address, udp_to};
 use crate::world::{Host, INTERNET4, World, addresses, mac};
 use lango::clock;
 use lango::gate::Gate;
@@ -19,6 +19,9 @@ const TIME: u64 = 1_500;
 const DATA: u64 = 600_000;
 /// A datagram of the stream there and back, headers included: the answer is one byte longer.
 const THERE_AND_BACK: u64 = (500 + 28) + (501 + 28);
+
+/// Data of another one.
+const FIVE_MEGABYTES: u64 = 5_000_000;
 
 fn package(id: &str, time: bool, data: bool, speed: bool) -> Package {
     let rate = speed.then_some(Kbps(20_000));
@@ -41,6 +44,10 @@ impl Router {
             package("time_slow", true, false, true),
             package("data", false, true, false),
             package("data_slow", false, true, true),
+            Package {
+                limits: Limits { data: Some(Bytes(FIVE_MEGABYTES)), ..package("five", false, true, false).limits },
+                ..package("five", false, true, false)
+            },
         ];
         let settings = Settings {
             name: "test".parse().unwrap(),
@@ -144,4 +151,49 @@ fn two_purchases_of_data_give_their_sum_and_not_a_packet_more() {
         let whole: Vec<u64> = streamed.lost().into_iter().filter(|lost| *lost < back).collect();
         assert_eq!(whole, [0u64; 0], "nothing is lost before the sum is used up; counters read: {reads}");
     }
+}
+
+/// Sends until so many bytes have passed, there and back; gives how many did.
+fn moves(socket: &std::net::UdpSocket, bytes: u64) -> u64 {
+    let mut passed = 0;
+    // Headers of IPv4 and UDP are 28 bytes, and the answer is one byte longer.
+    while passed < bytes && socket.send(&[0; 1_400]).and_then(|_| socket.recv(&mut [0; 2_000])).is_ok() {
+        passed += 1_428 + 1_429;
+    }
+    passed
+}
+
+#[test]
+fn a_table_that_goes_gives_away_what_was_moved_since_the_last_reading_and_that_is_a_second_s_worth() {
+    let world = World::new();
+    let _server = Server::udp(&world, Host::Internet, socket_address(INTERNET4, 4000), "e");
+    let mut router = Router::open(&world);
+    router.buy("five");
+    let socket = world.within(Host::Phone1, || udp_to(socket_address(INTERNET4, 4000)));
+    let mut passed = moves(&socket, 2_000_000);
+    // Nobody asks for a page, and the daemon does what is due: a reading, long before the next checkpoint.
+    router.runs(2_500);
+    for round in 1..=2 {
+        world.nft(Host::Router, "delete table inet lango");
+        let desired = router.gateway.desired_gate();
+        router.gate.reconcile(&desired, clock::monotonic()).unwrap();
+        let used = desired[0].used.0;
+        assert_eq!(used, passed, "round {round}: the books have all that passed");
+        passed += moves(&socket, 300_000);
+        router.runs(8_500);
+    }
+    passed += moves(&socket, u64::MAX);
+    assert!(passed <= FIVE_MEGABYTES && passed + 2 * 1_429 > FIVE_MEGABYTES, "{passed} bytes passed of {FIVE_MEGABYTES}");
+    // What was moved in the moment before is given away, and not a packet more.
+    let usage = router.gate.usage().unwrap();
+    router.step(Input::Usage(usage));
+    router.buy("five");
+    let mut again = moves(&socket, 400_000);
+    world.nft(Host::Router, "delete table inet lango");
+    let desired = router.gateway.desired_gate();
+    router.gate.reconcile(&desired, clock::monotonic()).unwrap();
+    again += moves(&socket, u64::MAX);
+    // The exchange that passes a mark, and the bytes that were left of the package before.
+    let most = FIVE_MEGABYTES + 400_000 + 2 * (1_428 + 1_429);
+    assert!(again > FIVE_MEGABYTES && again <= most, "{again} bytes passed of {FIVE_MEGABYTES}, with 400,000 to be given away");
 }

@@ -1,7 +1,7 @@
 //! No money, no service: time, data, devices, credentials.
 
 use super::world::*;
-use crate::gate::GateId;
+use crate::gate::{GateId, Traffic};
 use crate::request::{Answer, Refusal, Request, Target, Typed};
 use crate::step::{Effect, Input};
 use crate::units::{Bytes, Password, Seconds};
@@ -88,6 +88,28 @@ fn data_ends_both_ways_together() {
     assert_eq!(world.session(ALICE).unwrap().bytes_remaining, Some(Bytes(1)));
     world.used(ALICE, 40_000_000, 60_000_000);
     assert!(world.gate.is_empty());
+}
+
+#[test]
+fn whose_data_is_limited_is_read_sooner_than_at_checkpoints_while_bytes_move() {
+    // (package, what the books have after a second, two and three, of a megabyte that was moved in each)
+    for (package, expected) in [("mega", [1_000_000, 2_000_000, 3_000_000]), ("hour", [0, 0, 0])] {
+        let mut world = World::ready();
+        world.buys(ALICE, package, "NLJ7RT61SV");
+        let id = world.in_gate(ALICE).unwrap().id;
+        for (second, used) in (1..).zip(expected) {
+            world.counted.insert((id, ALICE), Traffic { up: Bytes(0), down: Bytes(second * 1_000_000) });
+            world.pass(1_000);
+            assert_eq!(world.gateway.desired_gate()[0].used, Bytes(used), "{package}, second {second}");
+        }
+        // At rest there are some readings more, further and further apart, and then checkpoints alone.
+        world.pass(60_000);
+        assert_eq!(world.gateway.desired_gate()[0].used, Bytes(3_000_000), "{package}, after a checkpoint");
+        let next = world.gateway.poll_timeout().unwrap();
+        world.pass(HOUR / 2);
+        let after = world.gateway.poll_timeout().unwrap();
+        assert_eq!((after.0 - next.0) % 60_000, 0, "{package}: checkpoints alone");
+    }
 }
 
 #[test]
