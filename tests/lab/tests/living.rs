@@ -74,8 +74,7 @@ fn every_table_deleted_and_the_gate_is_back_at_once() {
         gaps.push(gap);
     }
     assert_eq!(lab.lango.program.log().matches("somebody removed our table").count(), ROUNDS);
-    gaps.sort();
-    assert!(gaps[ROUNDS / 2] <= BACK_WITHIN, "the gate was away for {gaps:?}");
+    assert!(gaps.iter().all(|gap| *gap <= BACK_WITHIN), "the gate was away for {gaps:?}");
     // A packet that is in the chains in the very instant of the deletion may be refused, and no other.
     let (lost, sent) = lost(&lab, &mut paid);
     figure(&format!("{lost} of {sent} datagrams of who has paid were lost by {ROUNDS} deletions"));

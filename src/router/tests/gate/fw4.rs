@@ -113,11 +113,14 @@ fn after_a_stop_the_table_is_back_at_once_with_what_is_left() {
         desired.used = used.total();
         desired.devices.values_mut().for_each(|device| device.traffic = used);
         let begun = Instant::now();
-        world.stop_fw4();
-        let (event, heard) = events.recv_timeout(Duration::from_secs(5)).unwrap();
-        assert_eq!(event, GateEvent::TableGone);
-        gate.reconcile(std::slice::from_ref(&desired), now()).unwrap();
-        let back = heard.elapsed();
+        let back = std::thread::scope(|scope| {
+            // The command ends some time after the kernel did what it asks for, and a daemon does not wait for that.
+            scope.spawn(|| world.stop_fw4());
+            let (event, heard) = events.recv_timeout(Duration::from_secs(5)).unwrap();
+            assert_eq!(event, GateEvent::TableGone);
+            gate.reconcile(std::slice::from_ref(&desired), now()).unwrap();
+            heard.elapsed()
+        });
         times.push(back);
         println!("round {round}: {back:?} after it was heard, {:?} after the command", begun.elapsed());
         assert!(refused(&world.within(Host::Phone2, || udp_ask(socket_address(INTERNET6, 4000), b"x"))), "round {round}");
@@ -127,8 +130,7 @@ fn after_a_stop_the_table_is_back_at_once_with_what_is_left() {
         assert_eq!(of(&gate.usage().unwrap(), 1, 1), used, "the counters go on");
         world.reload_fw4();
     }
-    times.sort();
-    assert!(times[2] <= BACK_WITHIN, "the table is back after {times:?}; the first time took {first:?}");
+    assert!(times.iter().all(|time| *time <= BACK_WITHIN), "the table is back after {times:?}; the first time took {first:?}");
     // The limit is what it was: not one byte more for all the stops.
     let mut left = of(&gate.usage().unwrap(), 1, 1).total().0;
     while world.within(Host::Phone1, || udp_ask(socket_address(INTERNET6, 4000), &[0; 1000])).is_ok() {
