@@ -219,7 +219,10 @@ fn show(answer: &Answer, ask: &Ask, json: bool) -> Outcome {
 /// Uninstalling stops the daemon first: the gate is then removed without it.
 fn flush_without_daemon() -> Outcome {
     match crate::gate::flush() {
-        Ok(()) => Outcome { out: "The gate is removed from the kernel.\n".to_owned(), ..Outcome::default() },
+        Ok(()) => {
+            crate::neighbours::put_back();
+            Outcome { out: "The gate is removed from the kernel.\n".to_owned(), ..Outcome::default() }
+        }
         Err(error) => {
             let error = anyhow::Error::new(error);
             let code = if nix::unistd::geteuid().is_root() { code_of(&error) } else { exit::PERMISSION };

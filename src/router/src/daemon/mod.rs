@@ -23,7 +23,7 @@ use crate::clock;
 use crate::config::{self, Config};
 use crate::control::{self, wire};
 use crate::gate::{Gate, GateEvent, GateEvents, Sender, Senders};
-use crate::neighbours::{NeighbourEvent, Neighbours, Sight};
+use crate::neighbours::{self, NeighbourEvent, Neighbours, Sight};
 use crate::portal::PortalConfig;
 use crate::sync::{SyncEvent, SyncHandle};
 use crate::update::{Ended, Successor, Updates};
@@ -410,7 +410,8 @@ impl Daemon {
             // Older kernels keep to themselves that somebody's data ended, until somebody changes a table (docs/kernels.md).
             self.look_for_ends(inputs);
         }
-        for (mac, address) in batch.probe {
+        // After a flush the kernel's settings are the system's again, and are not touched.
+        for (mac, address) in batch.probe.into_iter().filter(|_| self.gate.is_some()) {
             if let Err(cause) = self.neighbours.probe(mac, address) {
                 log::warn!("neighbours: the kernel does not ask whether {mac} is still at {address}: {cause}");
             }
@@ -445,6 +446,7 @@ impl Daemon {
         match self.gate.as_mut().map_or(Ok(()), Gate::flush) {
             Ok(()) => {
                 (self.gate, self.gate_again) = (None, None);
+                neighbours::put_back();
                 log::warn!("gate: removed from the kernel by the operator, until lango starts again");
                 wire::Reply::Answer(Box::new(Answer::Done))
             }

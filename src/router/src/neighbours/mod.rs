@@ -67,6 +67,32 @@ pub struct Neighbours {
     ports: (u32, Instant),
 }
 
+/// Where the kernel has what it does to find a neighbour, a folder for each interface.
+const SETTINGS: &str = "/proc/sys/net/ipv4/neigh";
+
+/// How it is to ask whether somebody still answers, on the interfaces on which it was asked to.
+const ASKED_SO: [(&str, &str); 2] = [("ucast_solicit", "1"), ("mcast_resolicit", "2")];
+
+/// What the kernel has for every interface where nobody says otherwise (`arp_tbl`). In a network namespace it does not show that.
+const OF_THE_KERNEL: [&str; 2] = ["3", "0"];
+
+/// Lets the kernel ask for neighbours as it does on every interface, where a daemon of ours had set it otherwise: one that was killed kept
+/// no note, so they are known by having exactly our values. In the network namespace of the calling thread.
+pub fn put_back() {
+    let read = |link: &str, name: &str| std::fs::read_to_string(format!("{SETTINGS}/{link}/{name}"));
+    let Ok(links) = std::fs::read_dir(SETTINGS) else { return };
+    for link in links.filter_map(|link| link.ok()?.file_name().into_string().ok()).filter(|link| link != "default") {
+        if ASKED_SO.iter().all(|(name, value)| read(&link, name).is_ok_and(|found| found.trim() == *value)) {
+            for ((name, _), of_the_kernel) in ASKED_SO.into_iter().zip(OF_THE_KERNEL) {
+                let value = read("default", name).unwrap_or_else(|_| of_the_kernel.to_owned());
+                if let Err(cause) = std::fs::write(format!("{SETTINGS}/{link}/{name}"), value) {
+                    log::warn!("neighbours: {name} of {link} stays as it is: {cause}");
+                }
+            }
+        }
+    }
+}
+
 impl Neighbours {
     /// Begins to listen on these interfaces, in the network namespace of the calling thread, and reads who is there
     /// already ([`Neighbours::known`]). Must be called within a tokio runtime.
@@ -181,8 +207,8 @@ impl Shared {
         }
         // The kernel asks the Ethernet address that it knows, three times. Where another station sends from that address,
         // too, the bridge takes the question to whichever sent last. So: once there, and then everybody, twice.
-        for (name, value) in [("ucast_solicit", "1"), ("mcast_resolicit", "2")] {
-            if let Err(cause) = std::fs::write(format!("/proc/sys/net/ipv4/neigh/{link}/{name}"), value) {
+        for (name, value) in ASKED_SO {
+            if let Err(cause) = std::fs::write(format!("{SETTINGS}/{link}/{name}"), value) {
                 log::debug!("neighbours: {name} of {link} stays as it is: {cause}");
             }
         }

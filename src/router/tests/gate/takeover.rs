@@ -1,8 +1,11 @@
 //! A daemon that starts again, a table that somebody deleted, and the end of it all.
 
 use crate::traffic::{Server, Stream, connection, refused, socket_address, tcp_ask, udp_ask};
-use crate::world::{Host, INTERNET4, INTERNET6, PORTAL_PORT, World, account, addresses, config, eventually, mac, now, of, within_seconds};
+use crate::world::{
+    Host, INTERNET4, INTERNET6, PORTAL_PORT, ROUTER4, World, account, addresses, config, eventually, mac, now, of, within_seconds,
+};
 use lango::gate::{self, GateConfig, GateError, GateEvent};
+use lango::neighbours;
 use lango_core::gate::{GateAccount, GateChange, GateDevice, GateId, Traffic};
 use lango_core::units::{Bytes, Mac};
 use std::collections::{BTreeMap, BTreeSet};
@@ -268,10 +271,32 @@ fn flush_leaves_nothing_and_touches_nobody_else() {
         text.lines().map(|line| line.split(" expires ").next().unwrap().to_owned()).collect::<Vec<_>>()
     };
     let before = (tables(), listed("inet other"), listed("ip standin"), listed("inet standin"));
+    let asking = || {
+        world.within(Host::Router, || {
+            ["br-lan", "wan"].map(|link| {
+                let setting = |name| std::fs::read_to_string(format!("/proc/sys/net/ipv4/neigh/{link}/{name}")).unwrap();
+                (setting("ucast_solicit"), setting("mcast_resolicit"))
+            })
+        })
+    };
+    let asked_before = asking();
     let mut gate = world.gate();
     gate.apply(&[GateChange::Set(GateAccount { until: within_seconds(30), ..account(1, &[1, 2]) })], now()).unwrap();
     assert!(tables().contains("table inet lango"));
+    // Whether somebody is still there is asked in a way of our own.
+    assert!(world.ping(Host::Phone1, ROUTER4, "56"));
+    world.within(Host::Router, || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let mut neighbours = neighbours::Neighbours::open(&["br-lan".to_owned()]).unwrap();
+            neighbours.probe(mac(1), "10.77.0.11".parse().unwrap()).unwrap();
+        });
+    });
+    assert_eq!(asking()[0], ("1\n".to_owned(), "2\n".to_owned()));
+    assert_eq!(asking()[1], asked_before[1]);
     gate.flush().unwrap();
+    world.within(Host::Router, neighbours::put_back);
+    assert_eq!(asking(), asked_before);
     assert_eq!((tables(), listed("inet other"), listed("ip standin"), listed("inet standin")), before);
     world.within(Host::Router, gate::flush).unwrap();
     // With the gate gone the router is a plain router again.
