@@ -4,11 +4,11 @@ use super::front::Front;
 use super::radius::Radius;
 use super::recovery::Storage;
 use super::rules::Rules;
-use super::{Daemon, Sources, cleaning, garden, https, portions};
+use super::{Daemon, Event, Sources, cleaning, garden, https, portions};
 use crate::clock;
 use crate::config::Config;
 use crate::control;
-use crate::gate::{Gate, GateConfig, GateEvents, Senders, Whole};
+use crate::gate::{Gate, GateConfig, GateEvent, GateEvents, Senders, Whole};
 use crate::neighbours::Neighbours;
 use crate::portal::{self, Doors, Own, PortalConfig, SecureName, Site};
 use crate::store::Store;
@@ -114,7 +114,25 @@ pub(super) async fn start(config_path: &Path, mut config: Config, own: Own) -> a
         updates,
         successor: None,
     };
+    // A table of another version goes in one transaction while nobody listens, and nobody loses a packet by that.
+    let listening = if daemon.gate.as_ref().is_some_and(Gate::is_to_be_replaced) {
+        drop(gate_events);
+        None
+    } else {
+        Some(gate_events)
+    };
     daemon.take_over(update_told.map(Input::Update)).await?;
+    let gate_events = match listening {
+        Some(gate_events) => gate_events,
+        None => {
+            let gate_events = GateEvents::open().context("the kernel's gate events cannot be heard")?;
+            // What happened while nobody listened was not told: it is looked for, as after lost events.
+            let mut inputs = VecDeque::new();
+            daemon.take_in(Event::Gate(GateEvent::Overrun), &mut inputs);
+            daemon.step(inputs).await?;
+            gate_events
+        }
+    };
 
     let accounts = daemon.gate.as_ref().map_or(0, |gate| gate.installed().len());
     log::info!("gate: {accounts} accounts are in force, {} ms after the start", began.elapsed().as_millis());

@@ -68,6 +68,22 @@ impl GateEvents {
     }
 }
 
+/// Whether anybody in the network namespace of the calling thread hears what changes in nftables: us, `nft monitor`. The kernel makes
+/// news for them then, 4 KiB for each request of a transaction. True where it cannot be known.
+pub(super) fn somebody_listens() -> bool {
+    std::fs::read_to_string("/proc/thread-self/net/netlink").map_or(true, |sockets| hear_changes(&sockets))
+}
+
+/// The same, by the kernel's list of netlink sockets: protocol 12 is netfilter's, and each has the groups that it hears as a bit mask.
+fn hear_changes(sockets: &str) -> bool {
+    sockets.lines().any(|socket| {
+        let mut columns = socket.split_ascii_whitespace().skip(1);
+        let (protocol, groups) = (columns.next(), columns.nth(1));
+        protocol == Some("12")
+            && groups.and_then(|groups| u32::from_str_radix(groups, 16).ok()).is_none_or(|groups| groups & EVENT_GROUP != 0)
+    })
+}
+
 /// The events in a datagram. What cannot be read is none of ours: the kernel is the sender.
 pub fn events_in(datagram: &[u8]) -> impl Iterator<Item = GateEvent> + '_ {
     Messages::new(datagram).filter_map(Result::ok).flat_map(|message| events(&message).unwrap_or_default())
@@ -108,6 +124,23 @@ fn garden_in(read: &Message<'_>) -> Result<Vec<GateEvent>, Malformed> {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn who_listens_is_read_from_the_list_of_sockets() {
+        let listed = |sockets: &str| {
+            super::hear_changes(&format!(
+                "sk               Eth Pid        Groups   Rmem     Wmem     Dump  Locks    Drops    Inode\n{sockets}"
+            ))
+        };
+        assert!(!listed(""));
+        let socket = |protocol: u32, groups: &str| {
+            format!("00000000a1b2c3d4 {protocol:<3} 1234       {groups} 0        0        0     2        0        4242\n")
+        };
+        assert!(listed(&(socket(0, "00000000") + &socket(12, "00000040"))));
+        assert!(listed(&socket(12, "00000041")), "and something else");
+        assert!(listed(&socket(12, "?")), "not known");
+        assert!(!listed(&(socket(12, "00000000") + &socket(12, "00000007") + &socket(0, "00000040"))), "connections, and links");
+    }
+
     use super::super::nft::{Request, add_element, add_quota, delete_table};
     use super::*;
     use crate::gate::names::QuotaName;

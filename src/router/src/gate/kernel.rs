@@ -69,6 +69,14 @@ impl Kernel {
         self.largest
     }
 
+    /// Makes room for a transaction of so many bytes; gives how many it can have.
+    ///
+    /// # Errors
+    /// When the system does not tell.
+    pub fn room_for(&mut self, bytes: usize) -> Result<usize, NetlinkError> {
+        self.socket.reserve(bytes)
+    }
+
     /// Does all of these requests, or none of them.
     ///
     /// # Errors
@@ -132,6 +140,20 @@ impl Kernel {
         )?;
         (found.rules, found.comments) = rules;
         Ok(found)
+    }
+
+    /// The names of the chains of our table that packets enter by themselves.
+    ///
+    /// # Errors
+    /// When the kernel refuses to tell.
+    pub fn base_chains(&mut self) -> Result<Vec<String>, NetlinkError> {
+        self.socket.dump(SUBSYSTEM | message::GET_CHAIN, in_table, Vec::new, |names, m| {
+            let attributes = m.attributes(GENERIC_HEADER)?;
+            if ours(m)? && attributes.clone().find(attribute::CHAIN_HOOK)?.is_some() {
+                names.extend(attributes.find(attribute::CHAIN_NAME)?.and_then(|name| name.text()).map(str::to_owned));
+            }
+            Ok(())
+        })
     }
 
     /// Everything that the table holds of accounts, and what its objects say.
@@ -305,7 +327,7 @@ pub struct Refused {
 }
 
 impl Refused {
-    fn whole(error: NetlinkError) -> Self {
+    pub(super) fn whole(error: NetlinkError) -> Self {
         Self { error, by_index: Vec::new() }
     }
 }

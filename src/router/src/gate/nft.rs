@@ -25,6 +25,8 @@ pub mod message {
     pub const GET_TABLE: u16 = 1;
     pub const DELETE_TABLE: u16 = 2;
     pub const NEW_CHAIN: u16 = 3;
+    pub const GET_CHAIN: u16 = 4;
+    pub const DELETE_CHAIN: u16 = 5;
     pub const NEW_RULE: u16 = 6;
     pub const GET_RULE: u16 = 7;
     pub const DELETE_RULE: u16 = 8;
@@ -297,6 +299,15 @@ pub fn add_table(comment: &str) -> Request {
 #[must_use]
 pub fn delete_table() -> Request {
     Request::new(message::DELETE_TABLE, 0, |w| w.text(attribute::TABLE_NAME, TABLE))
+}
+
+/// Deletes a chain of our table, with its rules.
+#[must_use]
+pub fn delete_chain(name: &str) -> Request {
+    Request::new(message::DELETE_CHAIN, 0, |w| {
+        w.text(attribute::CHAIN_TABLE, TABLE);
+        w.text(attribute::CHAIN_NAME, name);
+    })
 }
 
 /// Deletes all rules of our table; its chains stay.

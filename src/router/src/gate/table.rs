@@ -1,9 +1,9 @@
 //! How our table stands in the kernel, and what is to be done so that it is there with our rules.
 
 use super::kernel::Kernel;
-use super::nft::delete_table;
+use super::nft::{delete_chain, delete_table};
 use super::transaction::Preparation;
-use super::{Gate, GateConfig, GateError, Whole, cannot, garden, ruleset};
+use super::{Gate, GateConfig, GateError, Whole, cannot, events::somebody_listens, garden, ruleset};
 use crate::clock;
 
 /// How our table stands.
@@ -20,13 +20,21 @@ pub(super) enum Table {
 }
 
 impl Gate {
+    /// Whether the table that is in the kernel has accounts in force that [`Gate::reconcile`] replaces with it: nobody loses a packet by that
+    /// while no [`super::GateEvents`] are open, however many there are.
+    #[must_use]
+    pub fn is_to_be_replaced(&self) -> bool {
+        self.table == Table::Foreign
+    }
+
     /// Puts in what is missing of table and rules; without what this kernel lacks, where the gate can do without it.
     pub(super) fn install(&mut self) -> Result<(), GateError> {
         let wanted = self.config.clone();
         let mut first = None;
         for (learn, whole) in ways(&wanted) {
             (self.config.learn, self.config.whole) = (learn, whole);
-            match self.kernel.transact(self.preparation().into_requests().iter()) {
+            let requests = self.preparation().into_requests();
+            match self.kernel.transact(requests.iter()) {
                 Ok(()) => {
                     self.say_what_is_lacking(&wanted);
                     return Ok(());
@@ -67,7 +75,7 @@ impl Gate {
     }
 
     /// What must be done to the table before accounts can be put in.
-    pub(super) fn preparation(&self) -> Preparation {
+    pub(super) fn preparation(&mut self) -> Preparation {
         let mut frame = Vec::new();
         match self.table {
             Table::Ours { rules_current: true } => return Preparation::default(),
@@ -77,12 +85,20 @@ impl Gate {
                 rules.extend(ruleset::marking());
                 return Preparation::of_rules(rules);
             }
-            Table::Foreign => frame.push(delete_table()),
+            Table::Foreign => {
+                // A chain that is deleted goes on with its rules until the kernel, which does what it was asked in order, comes to it. Where that
+                // is after thousands of objects, what it finds meanwhile are maps that are empty already, and it refuses who has paid.
+                let chains = self.kernel.base_chains().unwrap_or_default();
+                frame.extend(chains.iter().map(|name| delete_chain(name)));
+                frame.push(delete_table());
+            }
             Table::Missing => {}
         }
         frame.extend(ruleset::frame());
         frame.extend(garden::put_back(&self.garden, clock::monotonic()));
-        Preparation::new(frame, ruleset::rules(&self.config))
+        // Everybody passes while there is none: a part that stops who is not known comes sooner than one transaction of all.
+        let unheard = self.table == Table::Foreign && !somebody_listens();
+        Preparation::new(frame, ruleset::rules(&self.config), unheard)
     }
 
     /// What was to be prepared is done.

@@ -36,6 +36,13 @@ const LONGEST_TIMEOUT: u64 = 100 * 365 * 86_400_000;
 /// accounts at once would take 150 MB for a moment, which few routers have.
 const MOST_REQUESTS: usize = 2_048;
 
+/// The same while nobody listens, where a table of another version is replaced: the kernel makes no news then, and keeps a
+/// few hundred bytes for each. More than three thousand accounts at once.
+const MOST_UNHEARD: usize = 40_960;
+
+/// What a transaction of so many may take, in bytes.
+const LARGEST_UNHEARD: usize = 8 * 1024 * 1024;
+
 /// What the beginning and the end of a transaction take, in bytes.
 const BATCH_ENDS: usize = 2 * (HEADER + 4);
 
@@ -93,17 +100,20 @@ pub(super) struct Preparation {
     pub(super) rules: Vec<Request>,
     /// The first transaction is in the kernel already.
     begun: bool,
+    /// It takes the place of a table in which accounts are in force, and nobody listens: all of it goes in one transaction if that can be,
+    /// so that nobody loses a packet.
+    unheard: bool,
 }
 
 impl Preparation {
     /// Rules in a table that is there.
     pub(super) const fn of_rules(rules: Vec<Request>) -> Self {
-        Self { frame: Vec::new(), rules, begun: false }
+        Self { frame: Vec::new(), rules, begun: false, unheard: false }
     }
 
     /// A frame and the rules in it.
-    pub(super) const fn new(frame: Vec<Request>, rules: Vec<Request>) -> Self {
-        Self { frame, rules, begun: false }
+    pub(super) const fn new(frame: Vec<Request>, rules: Vec<Request>, unheard: bool) -> Self {
+        Self { frame, rules, begun: false, unheard }
     }
 
     /// All of it, where no account is to be put in.
@@ -156,6 +166,9 @@ impl Gate {
                         self.look_again(&refused, facts)?;
                     } else if preparation.begun {
                         preparation = self.begin_again(facts)?;
+                    } else if std::mem::take(&mut preparation.unheard) {
+                        // For want of memory, maybe: parts need less.
+                        log::debug!("gate: the table goes in parts");
                     } else {
                         return Err(cannot("install the rules")(refused.error));
                     }
@@ -179,14 +192,19 @@ impl Gate {
         for request in early {
             transaction.push(request, None);
         }
+        let (most_requests, most_bytes) = if preparation.unheard {
+            (MOST_UNHEARD, self.kernel.room_for(LARGEST_UNHEARD).map_err(Refused::whole)?)
+        } else {
+            (MOST_REQUESTS, self.kernel.largest())
+        };
         for group in groups {
             // Ends are counted from when the kernel hears of them: each part is put together just before it is sent.
             let now = clock::monotonic();
             let requests: Vec<_> = group.iter().map(|op| request(op, now)).collect();
             let bytes: usize = requests.iter().map(bytes_of).sum();
-            let most = transaction.requests.len() + requests.len() > MOST_REQUESTS;
+            let most = transaction.requests.len() + requests.len() > most_requests;
             // Rules come with it, if only with the first or the last one, which has a few more of them.
-            if most || transaction.bytes + bytes + BATCH_ENDS + rules * 5 / 4 > self.kernel.largest() {
+            if most || transaction.bytes + bytes + BATCH_ENDS + rules * 5 / 4 > most_bytes {
                 if !preparation.begun && !preparation.frame.is_empty() {
                     ruleset::rules_meanwhile(&self.config).into_iter().for_each(|request| transaction.push(request, None));
                 }
