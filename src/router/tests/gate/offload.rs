@@ -110,7 +110,7 @@ const SHORT_BY: u64 = 65_536;
 
 /// A connection between the first phone and the internet host, over which each side tells the other.
 enum Flow {
-    Udp(UdpSocket, Server),
+    Udp { socket: UdpSocket, _server: Server },
     Tcp { near: TcpStream, far: TcpStream },
 }
 
@@ -121,7 +121,7 @@ impl Flow {
             Self::Tcp { near, far }
         } else {
             let server = Server::udp(world, Host::Internet, to, "e");
-            Self::Udp(world.within(Host::Phone1, || udp_to(to)), server)
+            Self::Udp { socket: world.within(Host::Phone1, || udp_to(to)), _server: server }
         }
     }
 
@@ -129,7 +129,7 @@ impl Flow {
     fn exchange(&mut self) -> bool {
         let mut block = [0; 2_000];
         match self {
-            Self::Udp(socket, _) => socket.send(&block[..1_000]).and_then(|_| socket.recv(&mut block)).is_ok(),
+            Self::Udp { socket, .. } => socket.send(&block[..1_000]).and_then(|_| socket.recv(&mut block)).is_ok(),
             Self::Tcp { near, far } => {
                 let passes = |from: &mut TcpStream, to: &mut TcpStream| {
                     let mut there = [0; 1_000];
