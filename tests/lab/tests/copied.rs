@@ -28,8 +28,8 @@ fn a_copy_with_an_address_of_its_own_is_told_of_and_uses_nothing_of_the_owner_s(
     thief.namespace.ip(&["route", "replace", "default", "via", &lease.router.to_string()]).unwrap();
     let mut stealing = thief.probe(false);
     until_true("the daemon to tell of it", SOON, || {
-        // The owner is a phone in use; where both are silent nobody can tell who is who.
-        assert!(owner.udp_echo((HOST4, ECHO).into(), SOON));
+        // The owner is a phone in use. An answer may go astray: the bridge takes it to the one that sent last.
+        let _ = owner.udp_echo((HOST4, ECHO).into(), SILENCE);
         suspicions(&lab) > 0
     })
     .unwrap();
@@ -43,11 +43,12 @@ fn a_copy_with_an_address_of_its_own_is_told_of_and_uses_nothing_of_the_owner_s(
     until_true("the copy to go on", SOON, || stealing.sent().len() > sent + 1_000).unwrap();
     stealing.stop();
     let before = used();
-    assert!(owner.udp_echo((HOST4, ECHO).into(), SOON) && owner.tcp_echo((HOST4, ECHO).into(), SOON));
+    until_true("the owner to be answered", SOON, || owner.udp_echo((HOST4, ECHO).into(), SILENCE)).unwrap();
     assert_eq!(lab.internet().arrivals(stealing.id).len(), stolen, "nothing more of the copy's arrives");
     // A datagram of the probe's takes 44 bytes: what passed is less than what the kernel lets pass while nobody listens.
     assert!(stolen * 44 < 64 * 1024 && before < 128 * 1024, "{stolen} datagrams passed; {before} bytes are on the account");
     assert!(!thief.udp_echo((HOST4, ECHO).into(), SILENCE), "the copy is not served");
-    assert!(owner.udp_echo((HOST4, ECHO).into(), SOON), "the owner is");
+    until_true("the owner to be answered again", SOON, || owner.udp_echo((HOST4, ECHO).into(), SILENCE)).unwrap();
+    assert!(owner.tcp_echo((HOST4, ECHO).into(), SOON), "the owner is");
     assert_eq!(lab.lango.sessions().unwrap().as_array().map(Vec::len), Some(1));
 }
