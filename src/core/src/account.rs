@@ -273,6 +273,18 @@ impl Account {
         Some(self.data_end()?.minus(self.used()))
     }
 
+    /// Time left of all that was bought, one purchase after the other; nothing where one of them has no end of time.
+    #[must_use]
+    pub fn time_in_all(&self, at: Monotonic) -> Option<Millis> {
+        self.purchases.iter().skip(1).try_fold(self.clock.left(at)?, |sum, next| Some(sum.plus(next.limits.time?)))
+    }
+
+    /// Data left of all that was bought; nothing where one of them has no end of data.
+    #[must_use]
+    pub fn data_in_all(&self) -> Option<Bytes> {
+        self.purchases.iter().skip(1).try_fold(self.data_left()?, |sum, next| Some(sum.plus(next.limits.data?)))
+    }
+
     /// Whether anything that was bought is left at `at`.
     #[must_use]
     pub fn open(&self, at: Monotonic) -> bool {

@@ -76,3 +76,14 @@ pub enum OrderState {
     /// Nothing was heard in time.
     Expired,
 }
+
+impl OrderState {
+    /// The account that has what was paid for.
+    #[must_use]
+    pub const fn account(&self) -> Option<&Username> {
+        match self {
+            Self::Paid { account, .. } => Some(account),
+            Self::Pending | Self::Unserved { .. } | Self::Failed { .. } | Self::Expired => None,
+        }
+    }
+}

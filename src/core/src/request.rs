@@ -4,7 +4,8 @@ mod view;
 
 pub use view::{
     AccountView, BatchView, CertificateView, Failures, FlowOffload, MyAccountView, MyDeviceView, OnlineView, OperatorPaymentView,
-    PaymentStatus, PaymentView, RedeemedView, ServedView, SessionView, StatusView, UpdateView, VoucherStatus, VoucherView, rfc3339,
+    PaymentStatus, PaymentView, ReceiptView, RedeemedView, ServedView, SessionView, StatusView, UpdateView, VoucherStatus, VoucherView,
+    rfc3339,
 };
 
 use crate::language::Language;
@@ -299,10 +300,16 @@ pub struct StartView {
     pub packages: Vec<Package>,
     /// Whether payments are possible now, as to [`Request::Status`].
     pub payments: bool,
+    /// Whether there are vouchers that can be redeemed.
+    #[serde(skip)]
+    pub vouchers: bool,
+    /// The number that the device asked to pay from last, but for one that it said was mistyped.
+    #[serde(skip)]
+    pub phone: Option<Msisdn>,
 }
 
 impl StartView {
-    /// Whether nothing of it is the device's own: then everybody who has nothing sees the same.
+    /// Whether nothing that the start page shows is the device's own: then everybody who has nothing sees the same.
     #[must_use]
     pub const fn is_common(&self) -> bool {
         self.session.is_none() && self.latest.is_none() && self.used_up.is_none()

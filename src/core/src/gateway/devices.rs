@@ -120,6 +120,7 @@ impl Gateway {
             devices_at_most: account.device_limit(),
             devices: devices.collect(),
             queued: account.purchases.iter().skip(1).cloned().collect(),
+            receipts: self.receipts_of(account, device),
         })
     }
 
@@ -137,6 +138,8 @@ impl Gateway {
             used_up: device.and_then(|device| self.used_up(device, now)),
             packages: self.settings.packages.clone(),
             payments: self.can_pay(),
+            vouchers: device.is_some() && self.vouchers_can_be_redeemed(now),
+            phone: device.and_then(|device| self.number_of(device, now)),
         }
     }
 

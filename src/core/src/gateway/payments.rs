@@ -4,7 +4,7 @@ use super::Gateway;
 use super::notices::Sold;
 use super::pruning::Told;
 use super::radius::is_remote;
-use crate::account::{Account, Clock};
+use crate::account::{Account, Clock, Purchase};
 use crate::credentials;
 use crate::few::FewMap;
 use crate::gate::GateId;
@@ -15,11 +15,21 @@ use crate::message::{Outcome, PaymentRequest, PaymentUpdate, Reason, UpBody};
 use crate::order::{CREDENTIALS_SHOWN_FOR, Order, OrderState};
 use crate::package::Package;
 use crate::radius::TerminateCause;
-use crate::request::{Answer, PaymentStatus, PaymentView, Refusal};
+use crate::request::{Answer, PaymentStatus, PaymentView, ReceiptView, Refusal};
 use crate::step::Entropy;
-use crate::time::{Now, Wall};
+use crate::time::{Monotonic, Now, Wall};
+use crate::tree::BTreeSet;
 use crate::units::{Bytes, Mac, Millis, Msisdn, OrderId, PackageId, Receipt, Shillings, Username};
 use std::collections::VecDeque;
+
+/// So many receipts are on the account's page.
+const RECEIPTS_SHOWN: usize = 5;
+
+/// By which orders are compared: those that were decided in an earlier boot have no moment in this one ([`Order::since`] is 0), and are older
+/// than all that have, whatever their clock said.
+const fn newness(order: &Order, at: Option<Wall>) -> (bool, Option<Wall>, Monotonic) {
+    (order.since.0 > 0, at, order.since)
+}
 
 /// A device may start so many payments in each window: each is a prompt on somebody's phone.
 pub(super) const fn tries() -> Limiter {
@@ -344,6 +354,51 @@ impl Gateway {
         Some(self.payment_view(newest, now))
     }
 
+    /// How many purchases come before what an order bought ([`PaymentView::before`]). Purchases do not say which order they are of: the newest
+    /// order is taken for the last that fits, any other for the first.
+    fn before(&self, order: &Order) -> Option<usize> {
+        let OrderState::Paid { account: name, .. } = &order.state else { return None };
+        let account = self.accounts.get(name).filter(|_| self.account_online(order.device).as_ref() == Some(name))?;
+        let limits = &order.package.limits;
+        let fits = |purchase: &Purchase| purchase.package == order.package.id || purchase.limits.adds_to(limits);
+        let age = |order: &Order| newness(order, order.created);
+        let newer = |other: &Order| other.state.account() == Some(name) && age(other) > age(order) && other.package.limits.adds_to(limits);
+        let is_newest = !self.orders.of_device(order.device).any(newer);
+        if is_newest { account.purchases.iter().rposition(fits) } else { account.purchases.iter().position(fits) }
+    }
+
+    /// The number that a device asked to pay from last; not one that it gave up as mistyped. None while somebody else seems to have its
+    /// address, too (docs/decisions/0050).
+    pub(super) fn number_of(&self, device: Mac, now: Now) -> Option<Msisdn> {
+        if self.suspicions.is_suspected(device, now.monotonic) {
+            return None;
+        }
+        let meant = self.orders.of_device(device).filter(|order| !order.given_up);
+        meant.max_by_key(|order| newness(order, order.created)).map(|order| order.phone)
+    }
+
+    /// What was paid for an account by the devices that are known to have used it, the newest first.
+    pub(super) fn receipts_of(&self, account: &Account, asker: Mac) -> Vec<ReceiptView> {
+        let devices = account.traffic.keys().copied().chain(account.online.keys().copied()).chain([asker]).collect::<BTreeSet<Mac>>();
+        let orders = devices.iter().flat_map(|device| self.orders.of_device(*device));
+        let mut paid: Vec<_> = orders
+            .filter_map(|order| match &order.state {
+                OrderState::Paid { receipt, amount, account: of } if *of == account.username => {
+                    let at = self.ledger.get(receipt).and_then(|entry| entry.at);
+                    Some((newness(order, at), at, order, receipt, *amount))
+                }
+                _ => None,
+            })
+            .collect();
+        paid.sort_by_key(|(age, ..)| std::cmp::Reverse(*age));
+        let shown = paid.into_iter().take(RECEIPTS_SHOWN);
+        let view = |(_, at, order, receipt, amount): (_, _, &Order, &Receipt, _)| {
+            let label = order.package.label.clone();
+            ReceiptView { receipt: receipt.clone(), label, amount, at }
+        };
+        shown.map(view).collect()
+    }
+
     fn decided_lately(&self, order: &Order, now: Now) -> bool {
         order.boot == self.boot && order.since.0 > 0 && now.monotonic.since(order.since) < CREDENTIALS_SHOWN_FOR
     }
@@ -360,6 +415,7 @@ impl Gateway {
             package: Some(order.package.clone()),
             phone: Some(order.phone),
             given_up: order.given_up,
+            before: self.before(order),
         };
         match &order.state {
             OrderState::Pending => {}

@@ -369,6 +369,9 @@ impl Gateway {
             bytes_up: traffic.up,
             bytes_down: traffic.down,
             devices: u8::try_from(account.online.len()).unwrap_or(u8::MAX),
+            until: account.clock.ends().and_then(|ends| now.wall_at(ends)),
+            seconds_in_all: account.time_in_all(now.monotonic).map(Millis::as_seconds_ceil),
+            bytes_in_all: account.data_in_all(),
         }
     }
 }

@@ -112,6 +112,11 @@ impl Suspicions {
         true
     }
 
+    /// Whether a device was told of lately: as long as two have its address, it is told of again before this is over.
+    pub(super) fn is_suspected(&self, mac: Mac, now: Monotonic) -> bool {
+        self.told.get(&mac).is_some_and(|at| now.since(*at).0 < 2 * TOLD_EVERY.0)
+    }
+
     /// How many were told since the start.
     pub(super) const fn count(&self) -> u32 {
         self.count

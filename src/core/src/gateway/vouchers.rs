@@ -27,8 +27,8 @@ pub(super) const fn tries() -> Guard {
 pub(super) struct Vouchers {
     by_hash: BTreeMap<VoucherHash, Voucher>,
     batches: BTreeMap<BatchId, Batch>,
-    /// How many vouchers of each batch are kept.
-    left: BTreeMap<BatchId, usize>,
+    /// How many vouchers of each batch are kept, and how many of those are not used.
+    left: BTreeMap<BatchId, (usize, usize)>,
     /// What was redeemed lately, and when: the newest last.
     lately: Vec<(Monotonic, VoucherHash)>,
 }
@@ -55,10 +55,11 @@ impl Vouchers {
     }
 
     pub(super) fn insert(&mut self, voucher: Voucher) {
-        let batch = voucher.batch;
-        if self.by_hash.insert(voucher.hash, voucher).is_none() {
-            *self.left.entry(batch).or_default() += 1;
-        }
+        self.remove(&voucher.hash);
+        let (kept, unused) = self.left.entry(voucher.batch).or_default();
+        *kept += 1;
+        *unused += usize::from(voucher.state == VoucherState::Unused);
+        self.by_hash.insert(voucher.hash, voucher);
     }
 
     pub(super) fn insert_batch(&mut self, batch: Batch) {
@@ -67,9 +68,10 @@ impl Vouchers {
 
     pub(super) fn remove(&mut self, hash: &VoucherHash) {
         let Some(voucher) = self.by_hash.remove(hash) else { return };
-        let Some(left) = self.left.get_mut(&voucher.batch) else { return };
-        *left -= 1;
-        if *left == 0 {
+        let Some((kept, unused)) = self.left.get_mut(&voucher.batch) else { return };
+        *kept -= 1;
+        *unused -= usize::from(voucher.state == VoucherState::Unused);
+        if *kept == 0 {
             self.left.remove(&voucher.batch);
         }
     }
@@ -118,8 +120,11 @@ impl Vouchers {
     /// Whether the index is what a walk over all vouchers gives.
     #[cfg(test)]
     pub(super) fn assert_indexed(&self) {
-        let mut left: BTreeMap<BatchId, usize> = BTreeMap::new();
-        self.by_hash.values().for_each(|voucher| *left.entry(voucher.batch).or_default() += 1);
+        let mut left: BTreeMap<BatchId, (usize, usize)> = BTreeMap::new();
+        for voucher in self.by_hash.values() {
+            let (kept, unused) = left.entry(voucher.batch).or_default();
+            (*kept, *unused) = (*kept + 1, *unused + usize::from(voucher.state == VoucherState::Unused));
+        }
         assert_eq!(self.left, left);
         assert!(self.by_hash.values().all(|voucher| self.batches.contains_key(&voucher.batch)), "a voucher without its batch");
     }
@@ -242,6 +247,15 @@ impl Gateway {
             (Some(session), Some(password)) => Answer::Redeemed(RedeemedView { session, password }),
             _ => Answer::Refused(Refusal::NotStored),
         }
+    }
+
+    /// Whether there is a voucher that could be redeemed now. Nothing is counted through for it.
+    pub(super) fn vouchers_can_be_redeemed(&self, now: Now) -> bool {
+        let open = self.vouchers.left.iter().filter(|(_, (_, unused))| *unused > 0);
+        open.filter_map(|(id, _)| self.vouchers.batch(*id)).any(|batch| {
+            let gives = batch.offer.is_some() || self.settings.package(&batch.package).is_some();
+            gives && !self.is_past(batch.expires, now)
+        })
     }
 
     /// What an unused voucher gives.

@@ -53,6 +53,10 @@ pub struct PaymentView {
     /// Whether the customer waits for it no longer, having mistyped the number. Not part of the contract's JSON.
     #[serde(skip)]
     pub given_up: bool,
+    /// How many purchases come before what was bought, on the account that the device is online with: 0 where it is in use. Nothing where it
+    /// is used up, and where the device is not online on that account. Not part of the contract's JSON.
+    #[serde(skip)]
+    pub before: Option<usize>,
 }
 
 /// A session, as the contract's `SESSION`.
@@ -75,6 +79,16 @@ pub struct SessionView {
     pub bytes_down: Bytes,
     /// Devices online on the account.
     pub devices: u8,
+    /// When the time that is left ends, where it has an end and the router's clock is set. Not part of the contract's JSON.
+    #[serde(skip)]
+    pub until: Option<Wall>,
+    /// Time until the device is captive again, with all that waits behind the package in use; nothing where that has no end. Not part of the
+    /// contract's JSON.
+    #[serde(skip)]
+    pub seconds_in_all: Option<Seconds>,
+    /// The same for data.
+    #[serde(skip)]
+    pub bytes_in_all: Option<Bytes>,
 }
 
 /// How the router is, for the operator.
@@ -285,6 +299,22 @@ pub struct MyAccountView {
     pub devices: Vec<MyDeviceView>,
     /// What begins when what is in use is used up, in its order.
     pub queued: Vec<Purchase>,
+    /// What was paid for it, the newest first; the last few.
+    #[serde(skip)]
+    pub receipts: Vec<ReceiptView>,
+}
+
+/// A payment that is on one's own account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReceiptView {
+    /// M-Pesa's receipt.
+    pub receipt: Receipt,
+    /// What was bought, as the price list called it then.
+    pub label: String,
+    /// What was paid.
+    pub amount: Shillings,
+    /// When it arrived; nothing where the router's clock was not set then.
+    pub at: Option<Wall>,
 }
 
 /// A device online on one's own account.

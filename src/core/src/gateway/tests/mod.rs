@@ -11,6 +11,7 @@ mod model;
 mod money;
 mod notices;
 mod outages;
+mod pages;
 mod pruning;
 mod radius;
 mod updates;
