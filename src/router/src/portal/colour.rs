@@ -194,6 +194,43 @@ mod tests {
             }
         }
     }
+
+    /// The value that a name has in the style; in its dark half where the name is there.
+    fn named(style: &str, name: &str, dark: bool) -> Colour {
+        let (light, night) = style.split_once("@media (prefers-color-scheme:dark)").expect("there are dark pages");
+        let night = night.split("}\n}").next().unwrap_or_default();
+        let value = |text: &str| Some(text.split_once(&format!("--{name}:"))?.1.split([';', '}']).next().unwrap_or_default().to_owned());
+        let found = if dark { value(night).or_else(|| value(light)) } else { value(light) };
+        let found = found.unwrap_or_else(|| panic!("--{name} is not in the style"));
+        // #fff is #ffffff.
+        let long = if found.len() == 4 { found.chars().skip(1).flat_map(|c| [c, c]).collect() } else { found[1..].to_owned() };
+        colour(&format!("#{long}"))
+    }
+
+    /// What has the focus is seen (WCAG 2.2, 1.4.11 and 2.4.7): the ring around it has 3:1 with all that it can lie on. In the header, and
+    /// around the link that leads past it, that is the band; the footer's links lie on the page's ground.
+    #[test]
+    fn the_ring_around_what_has_the_focus_is_seen_everywhere() {
+        let style = include_str!("../../../../web/style.css");
+        assert!(style.contains("\n:focus-visible{outline:3px solid var(--ink);"));
+        assert!(style.contains("\nheader :focus-visible,.skip:focus-visible{outline-color:var(--sun)}"));
+        assert_eq!(style.matches("outline").count(), 3, "nothing else says how the ring is: {style}");
+        for dark in [false, true] {
+            let named = |name| named(style, name, dark);
+            for ground in ["paper", "card", "note-bg", "bad-bg", "good-bg"] {
+                let contrast = named("ink").contrast(named(ground));
+                assert!(contrast >= 3.0, "on {ground}, dark {dark}: {contrast}");
+            }
+            let contrast = named("sun").contrast(named("band"));
+            assert!(contrast >= 3.0, "on the band, dark {dark}: {contrast}");
+        }
+        // An operator's colour changes the band and the ring on it alone; `whatever_colour_…` holds these two against each other.
+        let own = Colours::of_one(colour("#7a1f5c")).style();
+        assert!(
+            own.contains("--sun:") && own.contains("--band:") && !["--ink:", "--paper:", "--card:"].iter().any(|name| own.contains(name))
+        );
+    }
+
     /// The backgrounds that are reckoned with are the ones that the pages have.
     #[test]
     fn the_style_has_these_backgrounds() {
