@@ -8,8 +8,8 @@ use lango_core::account::Purchase;
 use lango_core::message::Reason;
 use lango_core::package::{self, Package};
 use lango_core::request::{
-    Answer, Failures, MyAccountView, MyDeviceView, PaymentStatus, PaymentView, RedeemedView, Refusal, Request, SessionView, StartView,
-    StatusView,
+    Answer, Failures, MyAccountView, MyDeviceView, PaymentStatus, PaymentView, ReceiptView, RedeemedView, Refusal, Request, SessionView,
+    StartView, StatusView,
 };
 use lango_core::time::Wall;
 use lango_core::tree::BTreeMap;
@@ -94,6 +94,9 @@ impl Desk {
             bytes_up: Bytes(0),
             bytes_down: Bytes(u64::MAX),
             devices: 1,
+            until: Some(Wall(u64::MAX)),
+            seconds_in_all: Some(Seconds(u64::MAX)),
+            bytes_in_all: None,
         }
     }
 
@@ -129,6 +132,7 @@ impl Desk {
             package: Some(Self::package("hour")),
             phone: "0712345678".parse().ok(),
             given_up: self.0.get() & 8 != 0,
+            before: paid.then_some(usize::from(self.0.get() & 1)),
         }
     }
 }
@@ -169,6 +173,8 @@ impl Backend for Desk {
                 used_up: device.filter(|_| self.0.get() & 0x18 == 0x18).map(|_| "hour".parse().expect("an id")),
                 packages: vec![Self::package("hour"), Self::package("day")],
                 payments: self.0.get() & 4 != 0,
+                vouchers: self.0.get() & 8 != 0,
+                phone: device.and_then(|_| "0712345678".parse().ok()),
             })),
             Request::MyAccount { device } => Answer::MyAccount(online.then(|| MyAccountView {
                 session: Self::session(device),
@@ -179,6 +185,12 @@ impl Backend for Desk {
                     MyDeviceView { device: Mac([6; 6]), this: false, online_since: None, bytes_up: Bytes(1), bytes_down: Bytes(2) },
                 ],
                 queued: vec![Purchase { package: "gone".parse().expect("an id"), limits: Self::package("day").limits }],
+                receipts: vec![ReceiptView {
+                    receipt: "NLJ7RT61SV".parse().expect("a receipt"),
+                    label: NASTY.to_owned(),
+                    amount: Shillings(10),
+                    at: Some(Wall::EARLIEST),
+                }],
             })),
             _ if refuses => match self.0.get() {
                 // A login server's own words.

@@ -266,6 +266,7 @@ impl<'a> Walk<'a> {
         tab.follow(self.t("log_out"));
         tab.arrive("/");
         tab.see(self.t("packages_title"));
+        tab.see(self.t("said_out"));
         assert!(phone.session().is_none());
         tab.portal("/login");
         tab.fill("code", &code);
@@ -310,6 +311,7 @@ impl<'a> Walk<'a> {
         let (username, password) = (keys[0].as_str().expect("a user name"), keys[1].as_str().expect("a password"));
         first.follow(self.t("my_account"));
         first.arrive("/account");
+        first.see(receipt);
         look("account", first);
 
         second.portal("/login");
@@ -411,6 +413,7 @@ impl<'a> Walk<'a> {
         first.follow(self.t("log_out_other"));
         first.arrive("/account");
         first.see(self.t("online_title"));
+        first.see(self.t("said_device_out"));
         assert!(!first.text().contains(self.t("others_title")));
         assert!(second_phone.session().is_none() && first_phone.session().is_some());
         first.follow(self.t("buy_more"));

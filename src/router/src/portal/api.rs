@@ -166,14 +166,18 @@ impl<B: Backend> Desk<B> {
     /// RFC 8908 section 5. The session's end is told, so that a phone warns before it comes.
     /// `url` is the portal's as the asker reached it: RFC 8908 wants an `https` one, and who asked without has no certificate to trust.
     async fn captive(&self, device: lango_core::units::Mac, url: String) -> Result<Reply, Problem> {
-        let state = match self.session(device).await? {
+        let start = self.start(Some(device)).await?;
+        let state = match &start.session {
             None => json!({"captive": true, "user-portal-url": url}),
             Some(session) => {
-                let mut state = json!({"captive": false, "user-portal-url": url, "can-extend-session": true});
-                if let Some(seconds) = session.seconds_remaining {
+                // There must be a way to go on from here: something to buy and M-Pesa to pay with, or a voucher.
+                let can_extend = (start.payments && !start.packages.is_empty()) || start.vouchers;
+                let mut state = json!({"captive": false, "user-portal-url": url, "can-extend-session": can_extend});
+                // Until the device is captive: what waits behind the package in use comes before that.
+                if let Some(seconds) = session.seconds_in_all {
                     state["seconds-remaining"] = json!(seconds);
                 }
-                if let Some(bytes) = session.bytes_remaining {
+                if let Some(bytes) = session.bytes_in_all {
                     state["bytes-remaining"] = json!(bytes);
                 }
                 state

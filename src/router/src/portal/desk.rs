@@ -129,11 +129,6 @@ impl<B: Backend> Desk<B> {
         }
     }
 
-    /// Whether payments can be had.
-    pub(super) async fn payments(&self) -> bool {
-        self.start(None).await.is_ok_and(|start| start.payments)
-    }
-
     pub(super) async fn payment(&self, device: Mac, order: OrderId) -> Result<PaymentView, Problem> {
         self.money(Request::PaymentStatus { device, order }).await
     }

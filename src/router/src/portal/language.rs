@@ -2,8 +2,13 @@
 
 use super::head::quality;
 use super::top::TEXTS;
+use lango_core::time::Wall;
 use lango_core::units::{Bytes, Kbps, Seconds, Shillings};
 use serde_json::{Map, Value};
+
+/// What customers' clocks show ahead of UTC, in milliseconds: prices are in shillings of Kenya's and numbers are Kenyan, and all of Kenya has
+/// East Africa Time, the whole year. Routers come set to UTC, and few are ever set otherwise.
+const EAST_AFRICA: u64 = 3 * 3_600_000;
 
 /// A language and its texts.
 #[derive(Debug)]
@@ -153,6 +158,23 @@ impl Language {
         text
     }
 
+    /// A moment by East Africa's clocks: `14:05`, or with its day `Tue 24 Nov 14:05`.
+    #[must_use]
+    pub fn moment(&self, at: Wall, with_day: bool) -> String {
+        let local = at.0.saturating_add(EAST_AFRICA);
+        let written = Wall(local).to_rfc3339();
+        let part = |from: usize, to: usize| written.get(from..to).unwrap_or_default();
+        let time = part(11, 16);
+        if !with_day {
+            return time.to_owned();
+        }
+        let name = |key: &'static str, place: usize| self.text(key).split(' ').nth(place).unwrap_or_default();
+        // 1970 began on a Thursday.
+        let weekday = usize::try_from((local / 86_400_000 + 4) % 7).unwrap_or_default();
+        let month = part(5, 7).parse::<usize>().unwrap_or(1);
+        format!("{} {} {} {time}", name("days", weekday), part(8, 10).trim_start_matches('0'), name("months", month.saturating_sub(1)))
+    }
+
     /// The unit names for the script, which counts down between two answers of the router.
     #[must_use]
     pub fn units(&self) -> String {
@@ -289,6 +311,30 @@ mod tests {
         }
         for (kbps, text) in [(512, "up to 512 kbps"), (1_000, "up to 1 Mbps"), (2_500, "up to 2.5 Mbps"), (5_000, "up to 5 Mbps")] {
             assert_eq!(en.speed(Kbps(kbps)), text);
+        }
+    }
+
+    #[test]
+    fn moments_are_those_of_clocks_in_kenya() {
+        let languages = Languages::embedded();
+        let (en, sw) = (languages.choose(Some("en"), None), languages.choose(Some("sw"), None));
+        for (utc, english, swahili) in [
+            ("2026-11-22T09:30:00Z", "Sun 22 Nov 12:30", "Jpl 22 Nov 12:30"),
+            ("2026-11-24T21:05:59Z", "Wed 25 Nov 00:05", "Jtn 25 Nov 00:05"),
+            ("2027-02-28T20:59:00Z", "Sun 28 Feb 23:59", "Jpl 28 Feb 23:59"),
+            ("2027-12-31T21:00:00Z", "Sat 1 Jan 00:00", "Jms 1 Jan 00:00"),
+        ] {
+            let at = Wall::from_rfc3339(utc).unwrap();
+            assert_eq!((en.moment(at, true).as_str(), sw.moment(at, true).as_str()), (english, swahili), "{utc}");
+            assert_eq!(en.moment(at, false), english[english.len() - 5..], "{utc}");
+        }
+        for language in languages.iter() {
+            assert_eq!(
+                (language.text("days").split(' ').count(), language.text("months").split(' ').count()),
+                (7, 12),
+                "{}",
+                language.code
+            );
         }
     }
 

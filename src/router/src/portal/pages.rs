@@ -76,6 +76,9 @@ impl<B: Backend> Desk<B> {
     /// The start page as it is sent, where it was made before for whoever sees it in the same way, and shows nothing of anybody's own. It is
     /// what phones ask for most. Where what was heard of the device is a moment old, it is the device's own that is missing for that moment.
     pub(super) fn kept_start(&self, head: &Head, spoken: (usize, bool), peer: IpAddr, close: bool) -> Option<Rc<[u8]>> {
+        if said(head, false).is_some() {
+            return None;
+        }
         let device = self.backend.device_heard(peer)?;
         let sight = sight(head, spoken, true, close);
         self.backend.common_start(device, |packages, payments| self.kept().page(sight, packages, payments))?
@@ -95,7 +98,7 @@ impl<B: Backend> Desk<B> {
         };
         // Nothing is waited for from here on: what is kept is of the config that the page was made with.
         let sight = sight(head, self.spoken_by(head), device.is_some(), close);
-        let common = start.is_common();
+        let common = start.is_common() && said(head, false).is_none();
         if let (true, Some(page)) = (common, self.kept().page(sight, &start.packages, start.payments)) {
             return page;
         }
@@ -118,31 +121,36 @@ impl<B: Backend> Desk<B> {
             "account_text": visit.language().fill("account_is", &[("username", session.username.as_str())]),
             "keys": account.password.as_ref().map(|password| json!({"username": session.username, "password": password})),
             "queued": view::queued(visit.language(), &account, &packages),
+            "receipts": view::receipts(visit.language(), &account),
+            "said": said(head, true).map(|key| visit.language().text(key)),
             "others": view::others(&visit, &account, &names),
         });
         Ok(visit.page(200, "account", visit.language().text("my_account"), values))
     }
 
     async fn buy(&self, head: &Head, peer: IpAddr, package: &str) -> Result<Reply, Problem> {
-        self.device(peer).await?;
+        let device = self.device(peer).await?;
         let package = self.find(package).await?;
-        Ok(self.buy_page(head, &package, "", None).await)
+        Ok(self.buy_page(head, device, &package, None, None).await)
     }
 
     async fn find(&self, id: &str) -> Result<Package, Problem> {
         self.packages().await?.into_iter().find(|package| package.id.as_str() == id).ok_or_else(|| Refusal::UnknownPackage.into())
     }
 
-    async fn buy_page(&self, head: &Head, package: &Package, typed: &str, problem: Option<Problem>) -> Reply {
+    /// The number is what was typed; otherwise the one that the device asked to pay from last ([decision 50](docs/decisions/0050-remembered-number.md)).
+    async fn buy_page(&self, head: &Head, device: Mac, package: &Package, typed: Option<&str>, problem: Option<Problem>) -> Reply {
         let path = format!("/buy/{}", package.id);
         let visit = self.visit(head, &path);
         let bad_phone = problem == Some(Problem::BAD_PHONE);
+        let (payments, known) = self.start(Some(device)).await.map_or((false, None), |start| (start.payments, start.phone));
+        let known = || known.map(|phone| view::phone(phone).replace('\u{a0}', " ")).unwrap_or_default();
         let values = json!({
             "package": view::package(visit.language(), package, None),
             "action": visit.link(&path),
-            "offline": !self.payments().await,
+            "offline": !payments,
             // Long enough for any number, and no more of what was sent is sent back.
-            "phone": typed.chars().take(20).collect::<String>(),
+            "phone": typed.map_or_else(known, |typed| typed.chars().take(20).collect()),
             "bad_phone": bad_phone,
             "problem": problem.as_ref().filter(|problem| !bad_phone && problem.code != "payments_offline").map(|problem| view::problem(visit.language(), problem)),
             "login_link": true,
@@ -164,7 +172,7 @@ impl<B: Backend> Desk<B> {
         };
         Ok(match paid {
             Ok(payment) => after_form(self.visit(head, "/").link(&format!("/pay/{}", payment.payment))),
-            Err(problem) => self.buy_page(head, &package, &typed, Some(problem)).await,
+            Err(problem) => self.buy_page(head, device, &package, Some(&typed), Some(problem)).await,
         })
     }
 
@@ -175,7 +183,7 @@ impl<B: Backend> Desk<B> {
         let request = Request::Pay { device, package: PackageId::clone(&package.id), phone, language: self.spoken(head) };
         Ok(match self.money(request).await {
             Ok(payment) => after_form(self.visit(head, "/").link(&format!("/pay/{}", payment.payment))),
-            Err(problem) => self.buy_page(head, &package, "", Some(problem)).await,
+            Err(problem) => self.buy_page(head, device, &package, None, Some(problem)).await,
         })
     }
 
@@ -222,7 +230,8 @@ impl<B: Backend> Desk<B> {
                 visit.page(200, "wait", language.text("wait_title"), values)
             }
             PaymentStatus::Paid => {
-                let session = if payment.connected { self.session(device).await? } else { None };
+                // Only of what was paid for: what comes before it is something else, at another price.
+                let session = if payment.before == Some(0) { self.session(device).await? } else { None };
                 let keys = match (&payment.username, &payment.password) {
                     (Some(username), Some(password)) => Some(json!({"username": username, "password": password})),
                     _ => None,
@@ -232,6 +241,7 @@ impl<B: Backend> Desk<B> {
                     "next_step": language.text(if keys.is_some() { "done_log_in" } else { "done_ask" }),
                     "package": package,
                     "left": session.as_ref().map(|session| view::left(&visit, session)),
+                    "waits": payment.before.is_some_and(|before| before > 0),
                     "receipt": payment.receipt,
                     "keys": keys,
                 });
@@ -342,8 +352,9 @@ impl<B: Backend> Desk<B> {
         let visit = self.visit(head, "/login");
         let device = self.device(peer).await?;
         let typed = field(body, "code").unwrap_or_default();
+        let added = self.session(device).await?.is_some();
         Ok(match self.redeemed(device, &typed).await {
-            Ok(_) => after_form(visit.link("/account")),
+            Ok(_) => after_form(visit.link(if added { "/account?said=voucher" } else { "/account" })),
             Err(problem) => self.login_page(&visit, None, Some((&typed, problem))),
         })
     }
@@ -356,13 +367,24 @@ impl<B: Backend> Desk<B> {
             Err(problem) if problem.code == "not_online" => {}
             Err(problem) => return Err(problem),
         }
-        Ok(after_form(self.visit(head, "/").link("/account")))
+        Ok(after_form(self.visit(head, "/").link("/account?said=device_out")))
     }
 
     async fn logout_form(&self, head: &Head, peer: IpAddr) -> Result<Reply, Problem> {
         let device = self.device(peer).await?;
         self.leave(device).await?;
-        Ok(after_form(self.visit(head, "/").link("/?all=1")))
+        Ok(after_form(self.visit(head, "/").link("/?all=1&said=out")))
+    }
+}
+
+/// The text on what a form did, by the key that it put into the path of the page that it leads to. Only where it can be true: such a path can
+/// be kept, or sent by somebody else.
+fn said(head: &Head, online: bool) -> Option<&'static str> {
+    match (head.asked("said")?.as_str(), online) {
+        ("out", false) => Some("said_out"),
+        ("device_out", true) => Some("said_device_out"),
+        ("voucher", true) => Some("said_voucher"),
+        _ => None,
     }
 }
 
@@ -378,7 +400,7 @@ fn wants_all(head: &Head) -> bool {
 
 /// The packages, with what else there is for a device to see; `known` is whether it is one of the LAN.
 fn start_page(visit: &Visit, head: &Head, known: bool, start: &StartView) -> Reply {
-    let StartView { session, latest, used_up, packages, payments } = start;
+    let StartView { session, latest, used_up, packages, payments, .. } = start;
     // A sheet that was closed at the PIN prompt and comes back finds its payment.
     if let Some(payment) = latest.as_ref().filter(|payment| payment.status == PaymentStatus::Pending && !wants_all(head)) {
         return after_form(visit.link(&format!("/pay/{}", payment.payment)));
@@ -396,13 +418,14 @@ fn start_page(visit: &Visit, head: &Head, known: bool, start: &StartView) -> Rep
             "href": again.map(|package| visit.link(&format!("/buy/{}", package.id))),
         })
     });
-    let said = latest.as_ref().filter(|payment| used_up.is_none() || payment.status != PaymentStatus::Paid);
+    let told = latest.as_ref().filter(|payment| used_up.is_none() || payment.status != PaymentStatus::Paid);
     let title = visit.language().text(if session.is_some() { "online_title" } else { "packages_title" });
     let values = json!({
+        "said": said(head, session.is_some()).map(|key| visit.language().text(key)),
         "unknown_device": !known,
         "offline": !payments,
         "used_up": used_up,
-        "payment": said.and_then(|payment| view::latest(visit, payment, session.is_some())),
+        "payment": told.and_then(|payment| view::latest(visit, payment, session.is_some())),
         "session": session.as_ref().map(|session| view::session(visit, session, packages)),
         "none": packages.is_empty(),
         "packages": listed,

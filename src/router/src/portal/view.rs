@@ -19,7 +19,10 @@ pub fn package(language: &Language, package: &Package, href: Option<String>) -> 
     let time = limits.time.map_or_else(unlimited, |time| language.duration(time.as_seconds_ceil()));
     let data = limits.data.map_or_else(unlimited, language::data);
     let mut facts = vec![("fact_time", time), ("fact_data", data)];
-    facts.extend(limits.down.map(|speed| ("fact_speed", language.speed(speed))));
+    // What comes down is what people mean by speed. Where only sending is slowed down, that is what is slow.
+    let speed = limits.down.map(|down| language.speed(down));
+    let speed = speed.or_else(|| limits.up.map(|up| language.fill("speed_up", &[("speed", &language.speed(up))])));
+    facts.extend(speed.map(|speed| ("fact_speed", speed)));
     facts.extend((limits.devices > 1).then(|| ("fact_devices", limits.devices.to_string())));
     let facts: Vec<Value> = facts.into_iter().map(|(name, value)| json!({"name": language.text(name), "value": value})).collect();
     let price = language.money(package.price);
@@ -40,11 +43,20 @@ pub fn left(visit: &Visit, session: &SessionView) -> Value {
     json!({
         "time": session.seconds_remaining.map_or_else(unlimited, |left| language.duration(left)),
         "seconds": session.seconds_remaining.map_or_else(String::new, |left| left.to_string()),
+        "until": until(language, session),
         "data": session.bytes_remaining.map_or_else(unlimited, language::data),
         "data_live": session.bytes_remaining.is_some(),
         "units": language.units(),
         "ended_href": visit.link("/?all=1"),
     })
+}
+
+/// From so many seconds on it is said on which day something ends; `web/live.js` has the same.
+const FAR: u64 = 64_800;
+
+/// When the time that is left ends; nothing where that is not known, or has no end.
+fn until(language: &Language, session: &SessionView) -> Option<String> {
+    Some(language.moment(session.until?, session.seconds_remaining?.0 > FAR))
 }
 
 /// A session.
@@ -68,6 +80,21 @@ pub fn queued(language: &Language, account: &MyAccountView, packages: &[Package]
         let facts = [("fact_time", time), ("fact_data", data)];
         let facts: Vec<Value> = facts.into_iter().map(|(name, value)| json!({"name": language.text(name), "value": value})).collect();
         json!({"label": label(&next.package, packages), "facts": facts})
+    });
+    let list: Vec<Value> = list.collect();
+    if list.is_empty() { Value::Null } else { json!({"list": list}) }
+}
+
+/// What was paid for one's account, where anything was.
+#[must_use]
+pub fn receipts(language: &Language, account: &MyAccountView) -> Value {
+    let list = account.receipts.iter().map(|paid| {
+        json!({
+            "receipt": paid.receipt,
+            "label": paid.label,
+            "amount": language.money(paid.amount),
+            "at": paid.at.map(|at| language.moment(at, true)),
+        })
     });
     let list: Vec<Value> = list.collect();
     if list.is_empty() { Value::Null } else { json!({"list": list}) }

@@ -317,7 +317,33 @@ fn the_captive_portal_api() {
             get(&world, PHONE, "/captive-portal/api").await.json(),
             json!({"captive": false, "user-portal-url": url, "can-extend-session": true, "seconds-remaining": 3540, "bytes-remaining": 499_000_000})
         );
+        // Until the device is captive: with what waits. The contract's SESSION is of the package in use.
+        (session.seconds_in_all, session.bytes_in_all) = (Some(Seconds(7_140)), None);
+        world.shop.sessions.borrow_mut().insert(phone(), session.clone());
+        let state = get(&world, PHONE, "/captive-portal/api").await.json();
+        assert_eq!((&state["seconds-remaining"], state.get("bytes-remaining")), (&json!(7_140), None));
+        let session_now = post_json(&world, PHONE, "/api/hotspot/check-session", "").await.json()["session"].clone();
+        assert_eq!((&session_now["seconds_remaining"], session_now.as_object().unwrap().len()), (&json!(3_540), 8), "{session_now}");
+        // There is a way to go on: something is sold and can be paid for, or there are vouchers.
+        for (payments, packages, vouchers, can) in [
+            (true, true, true, true),
+            (true, true, false, true),
+            (false, true, false, false),
+            (true, false, false, false),
+            (false, false, true, true),
+        ] {
+            world.shop.online.set(payments);
+            let sold = if packages { Vec::new() } else { world.shop.packages.take() };
+            world.shop.vouchers.set(vouchers);
+            let state = get(&world, PHONE, "/captive-portal/api").await.json();
+            assert_eq!(state["can-extend-session"], can, "payments {payments}, packages {packages}, vouchers {vouchers}");
+            if !packages {
+                world.shop.packages.replace(sold);
+            }
+        }
+        world.shop.online.set(true);
         (session.seconds_remaining, session.bytes_remaining) = (None, None);
+        (session.seconds_in_all, session.bytes_in_all) = (None, None);
         world.shop.sessions.borrow_mut().insert(phone(), session);
         assert_eq!(
             get(&world, PHONE, "/captive-portal/api").await.json(),

@@ -3,12 +3,13 @@
 use crate::client::{Answer, Wire, get, get_with, post_form, post_json};
 use crate::world::{OTHER_PHONE, PHONE, STRANGER, World, mac, phone, within};
 use lango::config::settings::{Placed, Portal};
-use lango::portal::{Limits, Site, own};
+use lango::portal::{Limits, Own, Site, own};
 use lango_core::account::Purchase;
 use lango_core::message::Reason;
 use lango_core::package;
-use lango_core::request::{PaymentStatus, Refusal, SessionView};
-use lango_core::units::{Millis, OrderId, Seconds, Shillings};
+use lango_core::request::{PaymentStatus, ReceiptView, Refusal, SessionView};
+use lango_core::time::Wall;
+use lango_core::units::{Kbps, Millis, OrderId, Seconds, Shillings};
 use std::sync::Arc;
 
 /// Follows the redirect that a form answers with.
@@ -90,22 +91,50 @@ fn the_packages_page() {
 #[test]
 fn the_whole_portal_is_light() {
     within(Limits::default(), async |world| {
+        let terms = vec![("en".to_owned(), "Be good to each other.".to_owned())];
+        world.config.send_modify(|config| config.site = Arc::new(Site::new(Own { terms, ..Own::default() })));
         for language in ["en", "sw"] {
             let headers = format!("Accept-Encoding: gzip, deflate\r\nAccept-Language: {language}-KE\r\n");
             world.shop.sessions.borrow_mut().clear();
+            // One of each kind, as full as it gets, but for the operator's own terms.
+            let mut pages = Vec::new();
+            let read = async |pages: &mut Vec<_>, kind: &str, path: &str| {
+                pages.push((kind.to_owned(), get_with(&world, PHONE, path, &headers).await));
+            };
+            for (kind, path) in [
+                ("packages", "/"),
+                ("buy", "/buy/hour"),
+                ("login", "/login"),
+                ("receipt", "/receipt"),
+                ("terms", "/terms"),
+                ("error", "/pay/none"),
+            ] {
+                if kind == "packages" {
+                    world.shop.payments.borrow_mut().clear();
+                }
+                read(&mut pages, kind, path).await;
+            }
             let order = bought(&world).await;
             let payment = format!("/pay/{order}");
-            let mut pages = Vec::new();
-            for path in ["/?all=1", "/buy/hour", &payment, "/login"] {
-                pages.push((path.to_owned(), get_with(&world, PHONE, path, &headers).await));
-            }
+            read(&mut pages, "wait", &payment).await;
+            world.shop.fail(&order, Reason::InsufficientBalance);
+            read(&mut pages, "failed", &payment).await;
+            world.shop.change(&order, |view| view.status = PaymentStatus::Expired);
+            read(&mut pages, "expired", &payment).await;
             world.shop.pay(&order);
-            for path in [&payment, "/account", "/buy/none"] {
-                pages.push((path.to_owned(), get_with(&world, PHONE, path, &headers).await));
-            }
+            read(&mut pages, "done", &payment).await;
+            world.shop.sessions.borrow_mut().insert(mac(OTHER_PHONE.parse().unwrap()), world.shop.session("kito42"));
+            let paid = ReceiptView {
+                receipt: "NLJ7RT61SV".parse().unwrap(),
+                label: "1 hour".to_owned(),
+                amount: Shillings(10),
+                at: Some(Wall::EARLIEST),
+            };
+            world.shop.receipts.replace(vec![paid; 5]);
+            read(&mut pages, "account", "/account").await;
             let mut total = 0;
             for (path, page) in pages {
-                assert_eq!(page.header("content-encoding"), Some("gzip"));
+                assert_eq!(page.header("content-encoding"), Some("gzip"), "{path}");
                 let plain = page.text();
                 assert!(plain.contains(&format!("<html lang=\"{language}\">")) && plain.trim_end().ends_with("</html>"), "{path}");
                 assert!(page.head.len() + page.body.len() <= 14 * 1024, "{path}: {} bytes", page.body.len());
@@ -156,11 +185,119 @@ fn paying_and_getting_online() {
 }
 
 #[test]
+fn what_was_bought_and_waits_is_shown_as_itself() {
+    within(Limits::default(), async |world| {
+        world.shop.until.set(Wall::from_rfc3339("2026-11-24T10:59:00Z"));
+        let order = bought(&world).await;
+        world.shop.pay(&order);
+        let path = format!("/pay/{order}");
+        for headers in ["", "Accept-Language: sw\r\n"] {
+            // In use: what is left of it, and until when, in the page itself.
+            let until = if headers.is_empty() { "<p class=\"soft\">Until" } else { "<p class=\"soft\">Hadi" };
+            shows(&get_with(&world, PHONE, &path, headers).await, &["data-seconds=\"3540\"", until, "<b data-until>13:59</b>"]);
+        }
+        shows(&get(&world, PHONE, "/account").await, &["<p class=\"soft\">Until <b data-until>13:59</b>"]);
+        // Behind something else: its own time and data, and nothing of what is in use, which the script would count down.
+        world.shop.change(&order, |view| view.before = Some(1));
+        let page = get(&world, PHONE, &path).await;
+        shows(
+            &page,
+            &["You are online", "<h2>1 hour</h2>", "KSh 10", "<dd>1 hour</dd>", "<dd>500 MB</dd>", "It begins by itself", "NLJ7RT61SV"],
+        );
+        hides(&page, &["59 minutes", "499 MB", "data-units", "data-until", "13:59"]);
+        shows(&get(&world, PHONE, &format!("{path}?lang=sw")).await, &["Kitaanza chenyewe"]);
+        // Used up since.
+        world.shop.change(&order, |view| view.before = None);
+        let page = get(&world, PHONE, &path).await;
+        shows(&page, &["<dd>1 hour</dd>"]);
+        hides(&page, &["59 minutes", "It begins by itself"]);
+        // A router whose clock is not set leaves it to the script.
+        world.shop.until.set(None);
+        world.shop.sessions.borrow_mut().insert(phone(), world.shop.session("kito42"));
+        shows(&get(&world, PHONE, "/account").await, &["<p class=\"soft\" hidden>Until <b data-until></b>"]);
+        // What ends on another day says so.
+        let far = SessionView {
+            seconds_remaining: Some(Seconds(90_000)),
+            until: Wall::from_rfc3339("2026-11-24T21:05:00Z"),
+            ..world.shop.session("kito42")
+        };
+        world.shop.sessions.borrow_mut().insert(phone(), far);
+        shows(&get(&world, PHONE, "/account").await, &["Until <b data-until>Wed 25 Nov 00:05</b>"]);
+    });
+}
+
+#[test]
+fn the_number_is_remembered_for_the_device() {
+    within(Limits::default(), async |world| {
+        shows(&get(&world, PHONE, "/buy/day").await, &[" value=\"\" data-phone"]);
+        let order = bought(&world).await;
+        world.shop.pay(&order);
+        shows(&get(&world, PHONE, "/buy/day").await, &[" value=\"0712 345 678\" data-phone"]);
+        shows(&get(&world, OTHER_PHONE, "/buy/day").await, &[" value=\"\" data-phone"]);
+        // What is typed comes before it.
+        let page = post_form(&world, PHONE, "/buy/day", "phone=08123").await;
+        shows(&page, &[" value=\"08123\" data-phone"]);
+        // As it stands in the form, it is a number.
+        let (location, page) = landed(&world, post_form(&world, PHONE, "/buy/day", "phone=0712+345+678").await).await;
+        assert!(location.starts_with("/pay/"));
+        shows(&page, &["0712\u{a0}345\u{a0}678"]);
+        // One that was mistyped is not offered again; the one before it is.
+        let (_, page) = landed(&world, post_form(&world, PHONE, "/buy/hour", "phone=0712000009").await).await;
+        let wrong = page.text().split("action=\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap().to_owned();
+        let (_, page) = landed(&world, post_form(&world, PHONE, &wrong, "").await).await;
+        shows(&page, &[" value=\"0712 345 678\" data-phone"]);
+    });
+}
+
+#[test]
+fn my_account_has_its_receipts() {
+    within(Limits::default(), async |world| {
+        world.shop.sessions.borrow_mut().insert(phone(), world.shop.session("kito42"));
+        hides(&get(&world, PHONE, "/account").await, &["Your receipts"]);
+        let paid = |receipt: &str, label: &str, amount, at| ReceiptView {
+            receipt: receipt.parse().unwrap(),
+            label: label.to_owned(),
+            amount: Shillings(amount),
+            at: Wall::from_rfc3339(at),
+        };
+        world
+            .shop
+            .receipts
+            .replace(vec![paid("NLJ7RT61SV", "1 hour", 1_500, "2026-11-24T11:05:00Z"), paid("UJ22T8IYOU", "Day <all>", 50, "no clock")]);
+        let page = get(&world, PHONE, "/account").await;
+        shows(
+            &page,
+            &[
+                "<h2>Your receipts</h2>",
+                "<b>NLJ7RT61SV</b> KSh 1,500<br><span class=\"soft\">1 hour, Tue 24 Nov 14:05</span>",
+                "<b>UJ22T8IYOU</b> KSh 50<br><span class=\"soft\">Day &lt;all&gt;</span>",
+            ],
+        );
+        shows(&get(&world, PHONE, "/account?lang=sw").await, &["Risiti zako", "Jnn 24 Nov 14:05"]);
+    });
+}
+
+#[test]
+fn a_speed_is_told_where_sending_alone_is_slowed_down() {
+    within(Limits::default(), async |world| {
+        let package = |down, up| {
+            let limits = &mut world.shop.packages.borrow_mut()[0].limits;
+            (limits.down, limits.up) = (down, up);
+        };
+        package(Some(Kbps(5_000)), Some(Kbps(2_000)));
+        shows(&get(&world, PHONE, "/").await, &["<dd>up to 5 Mbps</dd>"]);
+        package(None, Some(Kbps(2_000)));
+        shows(&get(&world, PHONE, "/").await, &["<dd>up to 2 Mbps for sending</dd>"]);
+        shows(&get(&world, PHONE, "/?lang=sw").await, &["<dd>hadi 2 Mbps kutuma</dd>"]);
+    });
+}
+
+#[test]
 fn paid_but_not_online() {
     within(Limits::default(), async |world| {
         let order = bought(&world).await;
         world.shop.pay(&order);
-        world.shop.change(&order, |view| view.connected = false);
+        world.shop.change(&order, |view| (view.connected, view.before) = (false, None));
         shows(
             &get(&world, PHONE, &format!("/pay/{order}")).await,
             &["this device is not online", "Log in with your user name", "k7m2p9", "href=\"/login\""],
@@ -208,7 +345,7 @@ fn a_mistyped_number_is_put_right_at_once() {
         assert_eq!(post_form(&world, OTHER_PHONE, &wrong, "").await.status, 404);
         let (location, page) = landed(&world, post_form(&world, PHONE, &wrong, "").await).await;
         assert_eq!(location, "/buy/hour");
-        shows(&page, &["M-Pesa phone number"]);
+        shows(&page, &["M-Pesa phone number", " value=\"\" data-phone"]);
         hides(&page, &["712345678"]);
         // Who looks at it again is offered the right number first, and the mistyped one by name.
         let page = get(&world, PHONE, &format!("/pay/{order}")).await;
@@ -285,8 +422,18 @@ fn logging_in_and_out() {
         shows(&page, &["You are online", "59 minutes", "499 MB", "kito42", "action=\"/logout\"", "Package: 1 hour"]);
         hides(&page, &["k7m2p9"]);
         let (location, page) = landed(&world, post_form(&world, PHONE, "/logout", "").await).await;
-        assert_eq!(location, "/?all=1");
-        shows(&page, &["Get online"]);
+        assert_eq!(location, "/?all=1&said=out");
+        shows(&page, &["Get online", "role=\"status\"><p>You are logged out. What is left stays yours."]);
+        // It is said once, to whom it is true for, and nothing else can be put into the page's mouth.
+        let page = get(&world, PHONE, "/?all=1&said=out&lang=sw").await;
+        shows(&page, &["Umetoka.", "href=\"/?all=1&amp;lang=en\""]);
+        hides(&get(&world, OTHER_PHONE, "/?all=1").await, &["You are logged out"]);
+        for said in ["said_out", "device_out", "<b>", "%3Cb%3E", "error_title", ""] {
+            hides(&get(&world, PHONE, &format!("/?all=1&said={said}")).await, &["notice good", "<b>"]);
+        }
+        world.shop.sessions.borrow_mut().insert(phone(), world.shop.session("kito42"));
+        hides(&get(&world, PHONE, "/?all=1&said=out").await, &["You are logged out"]);
+        world.shop.sessions.borrow_mut().clear();
         assert!(world.shop.sessions.borrow().is_empty());
     });
 }
@@ -360,6 +507,11 @@ fn going_online_with_a_voucher() {
         assert_eq!(location, "/account");
         shows(&page, &["You are online", "59 minutes", "vera77", "v7m2p9", "shown here for five minutes"]);
         hides(&page, &["Other devices"]);
+        hides(&page, &["The voucher was added"]);
+        world.shop.redeemed.set(false);
+        let (location, page) = landed(&world, post_form(&world, PHONE, "/voucher", "code=ABCD-EFGH-JKMN").await).await;
+        assert_eq!(location, "/account?said=voucher");
+        shows(&page, &["role=\"status\"><p>The voucher was added to what you have."]);
         let again = post_form(&world, OTHER_PHONE, "/voucher", "code=ABCD-EFGH-JKMN").await;
         assert_eq!(again.status, 409);
         shows(&again, &["This voucher is used already", "value=\"ABCD-EFGH-JKMN\""]);
@@ -384,7 +536,8 @@ fn my_account_shows_its_other_devices_and_logs_them_out() {
         for _ in 0..2 {
             let form = post_form(&world, PHONE, "/account/logout", &format!("device={}", other.to_string().replace(':', "%3A"))).await;
             let (location, page) = landed(&world, form).await;
-            assert_eq!(location, "/account");
+            assert_eq!(location, "/account?said=device_out");
+            shows(&page, &["role=\"status\"><p>The other device is logged out."]);
             hides(&page, &["Other devices"]);
         }
         assert_eq!(world.shop.sessions.borrow().keys().copied().collect::<Vec<_>>(), [phone()]);

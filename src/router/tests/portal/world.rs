@@ -8,8 +8,8 @@ use lango_core::language::Language;
 use lango_core::message::Reason;
 use lango_core::package::{self, Package};
 use lango_core::request::{
-    Answer, Failures, MyAccountView, MyDeviceView, PaymentStatus, PaymentView, RedeemedView, Refusal, Request, SessionView, StartView,
-    StatusView, Typed,
+    Answer, Failures, MyAccountView, MyDeviceView, PaymentStatus, PaymentView, ReceiptView, RedeemedView, Refusal, Request, SessionView,
+    StartView, StatusView, Typed,
 };
 use lango_core::time::Wall;
 use lango_core::tree::BTreeMap;
@@ -66,10 +66,16 @@ pub struct Shop {
     pub unsettled: Cell<bool>,
     /// What waits on the account behind what is in use.
     pub queued: RefCell<Vec<Purchase>>,
+    /// What was paid for the account.
+    pub receipts: RefCell<Vec<ReceiptView>>,
+    /// When sessions end, by the router's clock.
+    pub until: Cell<Option<Wall>>,
+    /// Whether there are vouchers.
+    pub vouchers: Cell<bool>,
     /// Whether the device has mistyped too often already.
     pub tired: Cell<bool>,
     /// Whether the one good voucher is used.
-    redeemed: Cell<bool>,
+    pub redeemed: Cell<bool>,
     changes: broadcast::Sender<OrderId>,
 }
 
@@ -123,6 +129,9 @@ impl Shop {
             starts: Cell::new(0),
             unsettled: Cell::new(false),
             queued: RefCell::default(),
+            receipts: RefCell::default(),
+            until: Cell::new(None),
+            vouchers: Cell::new(false),
             tired: Cell::new(false),
             redeemed: Cell::new(false),
             changes: broadcast::channel(16).0,
@@ -139,6 +148,9 @@ impl Shop {
             bytes_up: Bytes(120_000),
             bytes_down: Bytes(880_000),
             devices: 1,
+            until: self.until.get(),
+            seconds_in_all: Some(Seconds(3_540)),
+            bytes_in_all: Some(Bytes(499_000_000)),
         }
     }
 
@@ -160,6 +172,7 @@ impl Shop {
             view.status = PaymentStatus::Paid;
             view.receipt = Some("NLJ7RT61SV".parse().unwrap());
             view.connected = true;
+            view.before = Some(0);
             view.username = Some("kito42".parse().unwrap());
             view.password = Some(Password::new("k7m2p9").unwrap());
         });
@@ -234,6 +247,7 @@ impl Shop {
                     package: Some(package),
                     phone: Some(phone),
                     given_up: false,
+                    before: None,
                 };
                 payments.push((device, view.clone()));
                 Answer::Payment(view)
@@ -321,6 +335,7 @@ impl Shop {
                     devices_at_most: 3,
                     devices: self.sessions.borrow().iter().filter(same).map(|(mac, _)| view(mac)).collect(),
                     queued: self.queued.borrow().clone(),
+                    receipts: self.receipts.borrow().clone(),
                 }
             })),
             Request::LogoutOther { device, other } => {
@@ -339,12 +354,18 @@ impl Shop {
             Request::Start { device } => {
                 self.starts.set(self.starts.get() + 1);
                 let latest = |device| self.payments.borrow().iter().rev().find(|(owner, _)| *owner == device).map(|(_, view)| view.clone());
+                let number = |device| {
+                    let payments = self.payments.borrow();
+                    payments.iter().rev().find(|(owner, view)| *owner == device && !view.given_up).and_then(|(_, view)| view.phone)
+                };
                 Answer::Start(Box::new(StartView {
                     session: device.and_then(|device| self.sessions.borrow().get(&device).cloned()),
                     latest: device.and_then(latest),
                     used_up: device.and_then(|device| self.used_up.borrow().get(&device).cloned()),
                     packages: self.packages.borrow().clone(),
                     payments: self.online.get(),
+                    vouchers: self.vouchers.get(),
+                    phone: device.and_then(number),
                 }))
             }
             operator => panic!("customers do not ask {operator:?}"),
