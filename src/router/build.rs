@@ -1,5 +1,5 @@
-//! Makes the fixed head of the portal's pages: style and script inlined, and each compressed here, so that the router needs no
-//! compressor and the first view is one request. One of each for all languages; an operator's own takes the place of one of them.
+//! Makes the fixed heads of the portal's pages: style and script inlined, in parts of which each page has those that it has something for, and
+//! each compressed here, better than a router could, so that the first view is one request. One of each for all languages; an operator's own takes their place.
 //!
 //! The compressed form is raw DEFLATE (RFC 1951) that ends on a byte boundary and is not final: the program puts stored blocks
 //! around it (`src/portal/gzip.rs`).
@@ -17,33 +17,44 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
+/// What stands in the head, each where a page has something for it; the style is in every one, and what stands before it is in its part.
+const PARTS: &[(&str, &str)] = &[
+    ("STYLE", "style.css"),
+    ("FORM", "form.css"),
+    ("WAIT", "wait.css"),
+    ("SCRIPT", "script.js"),
+    ("LOGIN", "login.js"),
+    ("FOLLOW", "follow.js"),
+    ("LIVE", "live.js"),
+];
+
 fn main() -> Result<(), Box<dyn Error>> {
     let web = Path::new(&env::var("CARGO_MANIFEST_DIR")?).join("../../web").canonicalize()?;
     let out = PathBuf::from(env::var("OUT_DIR")?);
     println!("cargo::rerun-if-changed={}", web.display());
 
-    let style = lean(&read(&web.join("style.css"))?);
-    let script = tight(&lean(&read(&web.join("script.js"))?))?;
     let template = lean(&read(&web.join("head.html"))?);
-    let [opening, before_style, before_script, end] = split(&template, ["{{lang}}", "{{style}}", "{{script}}"])?;
+    let [opening, before, end] = split(&template, ["{{lang}}", "{{parts}}"])?;
     let mut code = format!(
         "/// What stands before the language's code.\npub const OPENING: &str = {opening:?};\n\
-         /// What stands before the style.\npub const BEFORE_STYLE: &str = {before_style:?};\n\
-         /// What stands before the script.\npub const BEFORE_SCRIPT: &str = {before_script:?};\n\
-         /// What stands behind the script.\npub const END: &str = {:?};\n",
-        format!("{end}\n"),
+         /// What stands before the style.\npub const BEFORE: &str = {before:?};\n"
     );
-    for (name, text, whole) in
-        [("STYLE", &style, format!("{before_style}{style}")), ("SCRIPT", &script, format!("{before_script}{script}{end}\n"))]
-    {
-        let file = out.join(format!("head.{}.deflate", name.to_lowercase()));
-        fs::write(&file, deflate(whole.as_bytes())?)?;
+    if !end.is_empty() {
+        return Err("web/head.html: nothing stands behind {{parts}}".into());
+    }
+    for (name, file) in PARTS {
+        let (element, text) = match file.strip_suffix(".css") {
+            Some(_) => ("style", lean(&read(&web.join(file))?)),
+            None => ("script", tight(&lean(&read(&web.join(file))?))?),
+        };
+        let before = if *name == "STYLE" { before } else { "" };
+        let packed = out.join(format!("{file}.deflate"));
+        fs::write(&packed, deflate(format!("{before}<{element}>{text}</{element}>\n").as_bytes())?)?;
         writeln!(
             code,
-            "/// The {0}, as it is, compressed with what stands around it, and its hash for the Content-Security-Policy.\n\
-             pub static {name}: Part = Part {{ plain: {text:?}, deflated: include_bytes!({file:?}), hash: {1:?} }};",
-            name.to_lowercase(),
-            hash(text),
+            "/// `web/{file}`, as it is, compressed with what stands around it, and its hash for the Content-Security-Policy.\n\
+             pub static {name}: Part = Part {{ element: {element:?}, plain: {text:?}, deflated: include_bytes!({packed:?}), hash: {:?} }};",
+            hash(&text),
         )?;
     }
     code.push_str("/// The texts of each language by its code, as JSON; the first being the one for everybody else.\npub static TEXTS: &[(&str, &str)] = &[\n");
@@ -125,7 +136,7 @@ fn tight(script: &str) -> Result<String, String> {
             let line: String = out.chars().rev().take_while(|c| *c != '\n').take(60).collect();
             let line: String = line.chars().rev().collect();
             return Err(format!(
-                "web/script.js: a comment stands behind code: give it a line of its own, or put what is none in quotes: {line}//"
+                "web/*.js: a comment stands behind code: give it a line of its own, or put what is none in quotes: {line}//"
             ));
         }
         if quote.is_none() && idle {

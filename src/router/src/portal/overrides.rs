@@ -318,7 +318,14 @@ mod tests {
         for (text, lines) in [("var a = 1;", vec![]), ("x\n'</Script>'", vec![2]), ("<!-- x", vec![1])] {
             assert_eq!(scripts(text), lines, "{text}");
         }
-        assert_eq!(scripts(include_str!("../../../../web/script.js")), Vec::<u32>::new());
+        for ours in [
+            include_str!("../../../../web/script.js"),
+            include_str!("../../../../web/login.js"),
+            include_str!("../../../../web/follow.js"),
+            include_str!("../../../../web/live.js"),
+        ] {
+            assert_eq!(scripts(ours), Vec::<u32>::new());
+        }
     }
 
     #[test]

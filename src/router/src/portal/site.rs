@@ -5,12 +5,12 @@ use super::language::{Language, Languages};
 use super::logo::Logo;
 use super::reply::{Problem, Reply};
 use super::template::Templates;
-use super::top::{Inlined, Top};
+use super::top::{Inlined, Needs, Top};
 use super::view;
 use crate::config::settings::Support;
 use serde_json::{Map, Value, json};
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// The templates that are in the binary.
 const TEMPLATES: &[(&str, &str)] = &[
@@ -53,9 +53,9 @@ pub struct Own {
 pub struct Site {
     templates: Templates,
     languages: Languages,
-    /// One for each language.
-    tops: Vec<Top>,
-    policy: String,
+    inlined: Inlined,
+    /// For each language one for each of [`Needs`], made when it is needed first.
+    tops: Vec<[OnceLock<Top>; Needs::KINDS]>,
     logo: Option<Logo>,
     support: Option<Support>,
     terms: Vec<(String, String)>,
@@ -92,13 +92,8 @@ impl Site {
         for (code, texts) in own.texts {
             languages.replace(&code, texts);
         }
-        let (styles, scripts) = own.inlined.policy();
-        let pictures = if own.logo.is_some() { "'self' data:" } else { "data:" };
-        let policy = format!(
-            "default-src 'none'; style-src {styles}; script-src {scripts}; connect-src 'self'; img-src {pictures}; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-        );
-        let tops = languages.iter().map(|language| own.inlined.top(language)).collect();
-        Self { templates, languages, tops, policy, logo: own.logo, support: own.support, terms: own.terms }
+        let tops = languages.iter().map(|_| [const { OnceLock::new() }; Needs::KINDS]).collect();
+        Self { templates, languages, inlined: own.inlined, tops, logo: own.logo, support: own.support, terms: own.terms }
     }
 
     /// Our own pages' templates, by name.
@@ -112,6 +107,21 @@ impl Site {
     pub fn spoken(&self, asked: Option<&str>, accept_language: Option<&str>) -> (usize, bool) {
         let place = self.languages.chosen(asked, accept_language);
         (place, asked.is_some_and(|asked| asked.eq_ignore_ascii_case(self.languages.at(place).code)))
+    }
+
+    /// The head of pages in the language of that place.
+    fn top(&self, place: usize, needs: Needs) -> Option<&Top> {
+        let top = self.tops.get(place)?.get(needs.place())?;
+        Some(top.get_or_init(|| self.inlined.top(self.languages.at(place).code, needs)))
+    }
+
+    /// What browsers take on a page with this head, and nothing else.
+    fn policy(&self, top: &Top) -> String {
+        let Top { styles, scripts, .. } = top;
+        let pictures = if self.logo.is_some() { "'self' data:" } else { "data:" };
+        format!(
+            "default-src 'none'; style-src{styles}; script-src{scripts}; connect-src 'self'; img-src {pictures}; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+        )
     }
 
     /// The picture beside the hotspot's name.
@@ -179,6 +189,8 @@ impl Visit {
             "logo": site.logo.as_ref().map(Logo::path),
             "support": site.support.as_ref().map(call),
             "terms": !site.terms.is_empty(),
+            // What the form before did; only pages that a form leads to say it.
+            "said": null,
         });
         if let (Some(all), Value::Object(values)) = (all.as_object_mut(), values) {
             all.extend(values);
@@ -186,13 +198,13 @@ impl Visit {
         let tail = site.templates.render("layout", page, &[&spoken.scope, &all]);
         let mut reply = Reply::new(status, "text/html; charset=utf-8", Vec::new())
             .with("Cache-Control", "no-store")
-            .with("Content-Security-Policy", site.policy.clone())
             // Not no-referrer: a browser would then send its forms with "Origin: null".
             .with("Referrer-Policy", "same-origin")
             .with("X-Frame-Options", "DENY")
             .with("Content-Language", spoken.code)
             .with("Vary", "Accept-Language, Accept-Encoding");
-        let Some(top) = site.tops.get(self.place) else { return reply };
+        let Some(top) = site.top(self.place, Needs::of(&tail)) else { return reply };
+        reply = reply.with("Content-Security-Policy", site.policy(top));
         if self.gzip {
             reply.body = gzip::file(&top.packed, top.length, top.crc, tail.as_bytes());
             reply.with("Content-Encoding", "gzip")

@@ -141,7 +141,7 @@ impl Gateway {
         let Some(mut asked) = self.radius.asked.remove(&id) else { return false };
         let older = std::mem::replace(&mut asked.why, why.clone());
         if let Why::Login(ask) | Why::Roaming { ask, .. } = older {
-            // Ten seconds: the portal's script comes again by itself below that (`login` in web/script.js), and two pages with two
+            // Ten seconds: the portal's script comes again by itself below that (`login` in web/login.js), and two pages with two
             // passwords would push each other out for ever.
             self.step.replies.push((ask, Answer::Refused(Refusal::TooManyRequests { retry_after: Seconds(10) })));
         }

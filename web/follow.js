@@ -1,0 +1,38 @@
+// With script.js, on the page that waits for a payment.
+(function (l) {
+'use strict';
+var d = document, all = l.all;
+// A payment: events where they work, polling where they do not (every second for a minute, then every five).
+function follow(el) {
+  var base = el.getAttribute('data-follow'), tries = 0, done = false, polling = false, source = null;
+  function seen(v, status) {
+    // Refused: the phone came back with another address, and this payment is not its own any more. The page says what to do.
+    var lost = status === 403 || status === 404;
+    if (done || l.sending || (!lost && (!v || v.status === 'pending'))) { return; }
+    done = true;
+    if (source) { source.close(); }
+    // A whole navigation, never a change in place: it is what makes a phone look again whether it is online.
+    location.replace(el.getAttribute('data-next'));
+  }
+  function poll() {
+    if (done) { return; }
+    polling = true;
+    tries += 1;
+    l.ask('GET', base + '/status', function (v, status) {
+      seen(v, status);
+      if (!done) { setTimeout(poll, tries < 60 ? 1000 : 5000); }
+    });
+  }
+  if (window.EventSource) {
+    source = new EventSource(base + '/events');
+    source.onmessage = function (e) { try { seen(JSON.parse(e.data)); } catch (x) { return; } };
+    source.onerror = function () { source.close(); if (!polling) { poll(); } };
+    // Beside it, slowly: after roaming a connection may be dead and not know it.
+    setInterval(function () { if (!done && !polling) { l.ask('GET', base + '/status', seen); } }, 10000);
+  } else { poll(); }
+  // Timers sleep while the PIN prompt covers the page.
+  d.addEventListener('visibilitychange', function () { if (!d.hidden && !done) { l.ask('GET', base + '/status', seen); } });
+  setTimeout(function () { all('[data-late]', function (e) { l.show(e, true); }); }, 30000);
+}
+l.each('[data-follow]', follow);
+})(lango);
