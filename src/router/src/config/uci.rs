@@ -2,10 +2,14 @@
 //!
 //! The rules are those of OpenWrt's own parser, as far as they decide what a file means: quotes of both kinds, which may
 //! touch each other; a backslash takes the next character as it is, and at a line's end the value goes on in the next line;
-//! `#` begins a comment wherever it stands outside quotes; `;` separates statements; keywords may be cut to their first
-//! letter; a named section that comes again goes on; a later `option` replaces, a `list` adds. Two differences are meant:
-//! that parser stops at the first fault, this one goes on, so that all can be told at once; and there a quoted value may
-//! hold line breaks, here not: no setting has any, and a forgotten quote is told where it is and not a page further down.
+//! `#` begins a comment wherever it stands outside quotes; keywords may be cut to their first letter, and stand without quotes; a named
+//! section that comes again goes on; a later `option` replaces, one without a value changes nothing, a `list` adds. A test holds both
+//! side by side (`images/tests/uci_peer.rs`). What is meant to differ is refused here and never read in another way:
+//! - that parser stops at the first fault, this one goes on, so that all can be told at once;
+//! - there a quoted value may hold line breaks: no setting has any, and a forgotten quote is told where it is and not a page further down;
+//! - there a `;` outside quotes ends a statement in some places, and in others the rest of the line is dropped without a word;
+//! - there an empty word behind a statement is nothing;
+//! - lines that are not UTF-8, or hold unprintable characters.
 
 use std::fmt;
 
@@ -65,6 +69,8 @@ pub struct Entry {
     /// The line of an `option` of the same name that this one replaced although both stand in one block. OpenWrt takes the
     /// later one without a word; a person who wrote both has most likely made a mistake.
     pub replaced: Option<u32>,
+    /// Whether it is an `option` without a value: to OpenWrt it is not there.
+    pub nothing: bool,
 }
 
 impl Entry {
@@ -138,12 +144,7 @@ impl Builder {
             }
             "option" | "o" => self.option(line, arguments, false),
             "list" | "l" => self.option(line, arguments, true),
-            // The word itself is not shown: it may be the rest of a password whose quotes are wrong.
-            _ => Err(Fault::new(
-                line,
-                "this line begins with an unknown word",
-                "it must begin with config, option or list, or with # for a comment",
-            )),
+            _ => Err(unknown_word(line)),
         }
     }
 
@@ -215,16 +216,27 @@ impl Builder {
             return Err(Fault::new(line, format!("this {keyword} stands before the first section"), "begin with config gateway 'main'"));
         };
         let Some(section) = self.file.sections.get_mut(index) else { return Ok(()) };
+        let nothing = !list && value.text.is_empty();
         match section.options.iter_mut().find(|entry| entry.name == name.text) {
-            None => section.options.push(Entry { name: name.text.clone(), values: vec![value], replaced: None }),
-            Some(entry) if list => entry.values.push(value),
+            None => section.options.push(Entry { name: name.text.clone(), values: vec![value], replaced: None, nothing }),
+            Some(entry) if list && !entry.nothing => entry.values.push(value),
             Some(entry) => {
-                entry.replaced = Some(entry.line()).filter(|&earlier| earlier >= block);
-                entry.values = vec![value];
+                if !list {
+                    entry.replaced = Some(entry.line()).filter(|&earlier| earlier >= block);
+                }
+                // What was said before stays.
+                if !nothing {
+                    (entry.values, entry.nothing) = (vec![value], false);
+                }
             }
         }
         Ok(())
     }
+}
+
+/// The word itself is not shown: it may be the rest of a password whose quotes are wrong.
+fn unknown_word(line: u32) -> Fault {
+    Fault::new(line, "this line begins with an unknown word", "it must begin with config, option or list, or with # for a comment")
 }
 
 fn is_name(text: &str) -> bool {
@@ -267,18 +279,34 @@ impl Scanner<'_> {
                 None if words.is_empty() => return None,
                 None => return Some(Ok(words)),
                 Some('#') => self.skip_while(|c| c != '\n'),
-                Some('\n' | ';') => {
+                Some('\n') => {
                     self.next();
                     if !words.is_empty() {
                         return Some(Ok(words));
                     }
                 }
-                Some(_) => match self.word() {
+                Some(';') => {
+                    let fault = Fault::new(self.line, "a ; stands outside quotes", "begin a new line, or put the value into quotes");
+                    self.skip_while(|c| c != '\n');
+                    return Some(Err(fault));
+                }
+                Some(_) => match self.argument(words.is_empty()) {
                     Ok(word) => words.push(word),
                     Err(fault) => return Some(Err(fault)),
                 },
             }
         }
+    }
+
+    /// A keyword stands as it is; what follows it may be quoted.
+    fn argument(&mut self, keyword: bool) -> Result<Value, Fault> {
+        let begin = self.at;
+        let word = self.word()?;
+        if keyword && self.text.get(begin..self.at) != Some(word.text.as_str()) {
+            self.skip_while(|c| c != '\n');
+            return Err(unknown_word(word.line));
+        }
+        Ok(word)
     }
 
     fn word(&mut self) -> Result<Value, Fault> {

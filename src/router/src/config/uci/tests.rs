@@ -30,7 +30,6 @@ fn values_as_they_may_be_written() {
         ("x#a comment", "x"),
         ("'x#y' # a comment", "x#y"),
         ("'a;b'", "a;b"),
-        ("x;", "x"),
         ("\tx \t", "x"),
         ("x\r", "x"),
         ("'Saa 1 – jioni'", "Saa 1 – jioni"),
@@ -58,6 +57,11 @@ fn what_the_format_does_not_take() {
         ("option a b", "1: this option stands before the first section"),
         ("list a b", "1: this list stands before the first section"),
         ("setting a b", "1: this line begins with an unknown word"),
+        ("'config' a", "1: this line begins with an unknown word"),
+        ("c\"onfig\" a", "1: this line begins with an unknown word"),
+        ("con\\fig a", "1: this line begins with an unknown word"),
+        ("config a\noption b c;d", "2: a ; stands outside quotes"),
+        ("config a\noption b c ; option d e", "2: a ; stands outside quotes"),
         ("package", "1: package needs one name"),
         ("package lango\nconfig a\npackage network", "3: a second package begins here"),
         ("config a x\nconfig b x", "2: a section of another type is named 'x', too (line 1)"),
@@ -107,8 +111,26 @@ fn options_and_lists_of_one_name() {
 }
 
 #[test]
-fn short_keywords_and_several_statements_a_line() {
-    let (file, faults) = parse(b"p lango\nc a x; o b 'c;d'; l e f ; l e g # ; o h i\n");
+fn an_option_without_a_value_changes_nothing() {
+    let read = |text: &str| {
+        let (file, faults) = parse(format!("config a n\n{text}").as_bytes());
+        assert_eq!(faults, []);
+        let entry = &file.sections[0].options[0];
+        (entry.values.iter().map(|value| value.text.clone()).collect::<Vec<_>>(), entry.replaced, entry.nothing)
+    };
+    let v = |values: &[&str]| values.iter().map(|&text| text.to_owned()).collect::<Vec<_>>();
+    assert_eq!(read("option x a\nconfig a n\noption x ''\n"), (v(&["a"]), None, false));
+    assert_eq!(read("option x a\noption x\n"), (v(&["a"]), Some(2), false), "in one block it is a mistake all the same");
+    assert_eq!(read("list x a\nlist x b\nconfig a n\noption x ''\n"), (v(&["a", "b"]), None, false));
+    assert_eq!(read("option x ''\n"), (v(&[""]), None, true));
+    assert_eq!(read("option x ''\nlist x a\n"), (v(&["a"]), None, false));
+    assert_eq!(read("list x ''\nlist x a\n"), (v(&["", "a"]), None, false), "a list may have empty values");
+    assert_eq!(read("list x ''\n"), (v(&[""]), None, false));
+}
+
+#[test]
+fn short_keywords() {
+    let (file, faults) = parse(b"p lango\nc a x\no b 'c;d'\nl e f\nl e g # ; o h i\n");
     assert_eq!(faults, []);
     assert_eq!(file.package.map(|package| package.text).as_deref(), Some("lango"));
     let options = &file.sections[0].options;
