@@ -203,3 +203,52 @@ fn a_host_name_of_its_own_is_the_routers_name() {
         }
     }
 }
+
+#[test]
+fn radios_that_appear_after_the_first_boot_are_opened_too_each_once() {
+    const HOTPLUG: &str = "(. /etc/hotplug.d/ieee80211/50-lango)";
+    const OPEN: [&str; 5] = ["lango-a1b2c3", "none", "1", "lan", "0"];
+    const UNTOUCHED: [&str; 5] = ["OpenWrt", "none", "", "lan", "1"];
+    let appears = |router: &Router, radio: u8| {
+        router.sh(&format!(
+            "uci set wireless.radio{radio}=wifi-device; uci set wireless.radio{radio}.disabled=1; uci set wireless.default_radio{radio}=wifi-iface; \
+             uci set wireless.default_radio{radio}.device=radio{radio}; uci set wireless.default_radio{radio}.network=lan; \
+             uci set wireless.default_radio{radio}.ssid=OpenWrt; uci set wireless.default_radio{radio}.encryption=none; uci commit wireless; \
+             ACTION=add; {HOTPLUG}"
+        ));
+    };
+    for router in both() {
+        router.put("etc/lango/country", "KE\n");
+        router.put("etc/config/wireless", "");
+        // It appeared before the script: that one will see it.
+        router.sh(&format!("ACTION=add; {HOTPLUG}; {FIRST_BOOT}; ACTION=remove; {HOTPLUG}; ACTION=add; {HOTPLUG}"));
+        assert!(!router.calls_contain("wifi reload"), "there is none yet");
+        for radio in [0, 1] {
+            appears(&router, radio);
+            assert_eq!(
+                (wifi(&router, radio), router.uci(&format!("wireless.radio{radio}.country"))),
+                (OPEN.map(str::to_owned), "KE".to_owned())
+            );
+            assert!(router.calls().contains(&"wifi reload".to_owned()));
+        }
+        assert!(router.get("etc/lango/first-boot").ends_with("\nwifi default_radio0\nwifi default_radio1\n"), "the removal closes them");
+        // At each boot they appear again. What was made of them meanwhile is somebody's.
+        router.sh("uci set wireless.radio0.disabled=1; uci set wireless.default_radio0.ssid=OpenWrt; uci commit wireless");
+        let before = router.configuration();
+        router.sh(&format!("ACTION=add; {HOTPLUG}"));
+        assert!(router.configuration() == before && !router.calls_contain("wifi reload"));
+        script(&router, "prerm", "PKG_UPGRADE=0");
+        let closed = [0, 1].map(|radio| router.uci(&format!("wireless.radio{radio}.disabled")));
+        assert!(closed == ["1", "1"] && !router.path("etc/lango/radios").exists(), "{closed:?}");
+        // And what is done again is done with all of them.
+        router.sh("uci set wireless.default_radio0.ssid=OpenWrt; uci -q delete wireless.default_radio0.isolate; uci commit wireless");
+        router.sh(FIRST_BOOT);
+        assert_eq!((wifi(&router, 0), wifi(&router, 1)), (OPEN.map(str::to_owned), OPEN.map(str::to_owned)));
+    }
+    for router in both() {
+        router.put("etc/config/wireless", "");
+        router.sh(&format!("export LANGO_INSTALLING=1; {FIRST_BOOT}"));
+        appears(&router, 0);
+        assert_eq!(wifi(&router, 0), UNTOUCHED, "installed by hand, Wi-Fi is the operator's");
+    }
+}

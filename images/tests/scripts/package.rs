@@ -105,6 +105,19 @@ fn removal_leaves_the_router_as_it_was_and_the_store_to_the_operator() {
 }
 
 #[test]
+fn removal_while_an_image_is_on_its_way_leaves_nothing_of_it() {
+    const MARK: &str = "usr/sbin/lango.before-image";
+    for router in both() {
+        router.put(MARK, "");
+        script(&router, "prerm", "PKG_UPGRADE=1");
+        script(&router, "prerm", "IPKG_INSTROOT=/nowhere");
+        assert!(router.path(MARK).exists(), "the new program looks at it, too");
+        script(&router, "prerm", "PKG_UPGRADE=0");
+        assert!(!router.path(MARK).exists());
+    }
+}
+
+#[test]
 fn removal_opens_the_gate_also_where_the_configuration_has_mistakes() {
     for router in both() {
         router.put("mistakes", "");

@@ -4,6 +4,10 @@
 LANGO_CONFIG=/etc/config/lango
 # Lies there once the first boot has set up what it does; each line names something that was changed, for the removal.
 LANGO_FIRST_BOOT=/etc/lango/first-boot
+# In an image: the radios that were looked at, one a line, each once in the router's life.
+LANGO_RADIOS=/etc/lango/radios
+# In an image: the country that they are in.
+LANGO_COUNTRY=/etc/lango/country
 
 lango_option() { # NAME DEFAULT: an option of the gateway; the values of a list, with blanks between
 	uci -q get "lango.@gateway[0].$1" || echo "$2"
@@ -114,36 +118,59 @@ lango_fill_in() { # OPTION THE-PACKAGE'S-VALUE VALUE
 	[ -z "$3" ] || sed -i "s/^\([[:space:]]*option $1 \)'$2'\$/\1'$3'/" "$LANGO_CONFIG"
 }
 
-lango_radios() { # the open networks of its radios that are as OpenWrt makes them, nobody having looked at them: switched off
-	local wifi radio
+lango_new_radios() { # those that nobody has looked at here
+	local radio
+	for radio in $(uci -q -X show wireless | sed -n 's/^wireless\.\([A-Za-z0-9_]*\)=wifi-device$/\1/p'); do
+		grep -qx "$radio" "$LANGO_RADIOS" || echo "$radio"
+	done
+}
+
+lango_untouched_wifi() { # RADIO: its open networks, where it is as OpenWrt makes it: switched off
+	local wifi
+	[ "$(uci -q get "wireless.$1.disabled")" = 1 ] || return 0
 	for wifi in $(uci -q -X show wireless | sed -n 's/^wireless\.\([A-Za-z0-9_]*\)=wifi-iface$/\1/p'); do
-		radio="$(uci -q get "wireless.$wifi.device")"
-		if [ "$(uci -q get "wireless.$wifi.ssid")" = OpenWrt ] && [ "$(uci -q get "wireless.$wifi.encryption")" = none ] &&
-			[ "$(uci -q get "wireless.$wifi.network")" = lan ] && [ "$(uci -q get "wireless.$radio.disabled")" = 1 ]; then
+		if [ "$(uci -q get "wireless.$wifi.device")" = "$1" ] && [ "$(uci -q get "wireless.$wifi.ssid")" = OpenWrt ] &&
+			[ "$(uci -q get "wireless.$wifi.encryption")" = none ] && [ "$(uci -q get "wireless.$wifi.network")" = lan ]; then
 			echo "$wifi"
 		fi
 	done
 }
 
-# What customers connect to: an open network, with the portal's name, in which they do not get at each other.
-lango_open_wifi() {
-	local wifi name radio
+# What customers connect to: an open network, with the portal's name, in which they do not get at each other. Of each radio that is new;
+# succeeds where one was opened.
+lango_open_wifi() { # FILE: where it is written down for the removal
+	local wifi name radio gated='' opened=1
 	# Only where the gate stands: what else is in OpenWrt's `lan` is no customers'.
 	case " $(lango_option lan br-lan) " in
-	*" $(lango_device lan) "*) ;;
-	*) return 0 ;;
+	*" $(lango_device lan) "*) gated=1 ;;
 	esac
 	name="$(uci -q get 'lango.@portal[0].name')"
 	# A network's name has 32 bytes at most; a router's is of ASCII.
 	[ -n "$name" ] && [ "$(printf %s "$name" | wc -c)" -le 32 ] || name="$(lango_option name lango | cut -c 1-32)"
-	for wifi in $(lango_radios); do
-		radio="$(uci -q get "wireless.$wifi.device")"
-		echo "wifi $wifi" >>"$LANGO_FIRST_BOOT.new"
-		uci set "wireless.$wifi.ssid=$name"
-		uci set "wireless.$wifi.isolate=1"
-		uci set "wireless.$radio.disabled=0"
+	for radio in $(lango_new_radios); do
+		# What it may send; without a country one of 5 GHz sends nothing.
+		if [ -s "$LANGO_COUNTRY" ] && [ -z "$(uci -q get "wireless.$radio.country")" ]; then
+			uci set "wireless.$radio.country=$(cat "$LANGO_COUNTRY")"
+		fi
+		for wifi in $([ -z "$gated" ] || lango_untouched_wifi "$radio"); do
+			echo "wifi $wifi" >>"$1"
+			uci set "wireless.$wifi.ssid=$name"
+			uci set "wireless.$wifi.isolate=1"
+			uci set "wireless.$radio.disabled=0"
+			opened=0
+		done
 		uci commit wireless
+		# Last: where the power goes before, it is looked at again.
+		echo "$radio" >>"$LANGO_RADIOS"
 	done
+	return $opened
+}
+
+# Drivers that wait for their firmware bring their radios after the first boot's script: an image opens them then.
+lango_late_radios() {
+	# Not before that script is through, and not where lango was installed by hand.
+	[ -e "$LANGO_FIRST_BOOT" ] && [ -e "$LANGO_RADIOS" ] || return 0
+	! lango_open_wifi "$LANGO_FIRST_BOOT" || /sbin/wifi reload
 }
 
 # Behind it there is no gate any more: it goes off, unless somebody has closed it by a password.
@@ -163,6 +190,7 @@ lango_first_boot() {
 	[ ! -e "$LANGO_FIRST_BOOT" ] || return 0
 	mkdir -p /etc/lango && chmod 700 /etc/lango || return 1
 	# Each line before its change: where the power goes in between, it is done again, and nothing is forgotten.
+	[ -e "$LANGO_FIRST_BOOT.new" ] || rm -f "$LANGO_RADIOS"
 	: >>"$LANGO_FIRST_BOOT.new" || return 1
 
 	lango_fill_in name lango "$(lango_name)"
@@ -185,7 +213,7 @@ lango_first_boot() {
 		echo "$offload" >>"$LANGO_FIRST_BOOT.new" && uci set "firewall.@defaults[0].$offload=0" && uci commit firewall
 	done
 	# Not where it is installed by hand: that network would be open until lango runs.
-	[ -n "$LANGO_INSTALLING" ] || lango_open_wifi
+	[ -n "$LANGO_INSTALLING" ] || { : >>"$LANGO_RADIOS" && lango_open_wifi "$LANGO_FIRST_BOOT.new"; }
 	mv "$LANGO_FIRST_BOOT.new" "$LANGO_FIRST_BOOT"
 }
 
@@ -201,7 +229,7 @@ lango_undo_first_boot() {
 		flow_offloading | flow_offloading_hw) uci -q set "firewall.@defaults[0].$what=1" && uci commit firewall ;;
 		esac
 	done <"$LANGO_FIRST_BOOT"
-	rm -f "$LANGO_FIRST_BOOT"
+	rm -f "$LANGO_FIRST_BOOT" "$LANGO_RADIOS"
 }
 
 # dnsmasq's folder for files of others has the name of its section in it on newer versions of OpenWrt. Nobody reads the other one.
