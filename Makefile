@@ -1,6 +1,6 @@
 # Lango: what there is to do with it. Each of these installs first what it needs and is missing (tools/setup.sh).
 
-TARGETS ?= armv7-unknown-linux-musleabihf aarch64-unknown-linux-musl
+TARGETS ?= armv7-unknown-linux-musleabihf aarch64-unknown-linux-musl x86_64-unknown-linux-musl
 target_folder := $(abspath $(or $(CARGO_TARGET_DIR),target))
 programs := $(target_folder)/lab
 # What examines the portal's pages: root may have another home than who runs this.
@@ -101,10 +101,9 @@ lint: ## formatting, clippy, and what comes in from outside (licences, bans, sou
 	shellcheck images/emulated/*.sh
 	shellcheck -x images/scripts/* images/files/lib/*/*.sh images/files/etc/init.d/* images/files/etc/uci-defaults/* images/files/etc/hotplug.d/*/*
 
-router: ## static programs for the routers' processors, and their sizes; TARGETS='…' for others
+router: ## static programs for the routers' processors, and their sizes, held to their budgets; TARGETS='…' for others
 	@tools/setup.sh build cross
 	@tools/router.sh $(TARGETS)
-	@tools/sizes.sh
 
 sizes: ## sizes of the routers' programs that are built, and what they were when last recorded; RECORD=1: records them
 	@tools/sizes.sh $(if $(filter-out 0,$(RECORD)),--record)

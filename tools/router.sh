@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Builds the router's program for each target named, as one static file: out/router/TARGET/lango.
+# Builds the router's program for each target named, as one static file: out/router/TARGET/lango. Then says how large they are, and fails where
+# one is larger than it may be (tools/sizes.sh).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # shellcheck source=tools/paths.sh
@@ -26,3 +27,6 @@ for target in "$@"; do
   install -D "$program" "out/router/$target/lango"
   echo "  $((SECONDS - started)) s"
 done
+
+# Whatever they were built for: nothing too large for its boards goes any further.
+if [ $# -gt 0 ]; then tools/sizes.sh "$@"; fi

@@ -2,8 +2,9 @@
 # Prints how large the routers' programs are that lie in out/router, as they are and compressed, beside what they may be and what they
 # were at the last commit that recorded it.
 #
-#   tools/sizes.sh            over the budget is told; over the ceiling is a failure: then something grew that nobody meant to grow, or
-#                             somebody means it, and raises the ceiling in tools/sizes.txt in the same commit
+#   tools/sizes.sh [TARGET…]  of all, or of these; over the budget is told; over the ceiling, or more than a board's flash has for it, is a
+#                             failure: then something grew that nobody meant to grow, or somebody means it, and raises the ceiling in
+#                             tools/sizes.txt in the same commit. tools/router.sh calls it for what it built
 #   tools/sizes.sh --record   writes what they are into tools/sizes.txt, to be committed with what made them so
 #
 # Compressed in three ways: "xz" is what the budget is about; "package" is gzip, as in an .ipk (an .apk's deflate is the same method);
@@ -11,17 +12,25 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
+record=no
+if [ "${1:-}" = --record ]; then
+  record=yes
+  shift
+fi
 shopt -s nullglob
 programs=(out/router/*/lango)
+if [ $# -gt 0 ]; then
+  programs=("$@")
+  programs=("${programs[@]/#/out/router/}")
+  programs=("${programs[@]/%//lango}")
+fi
 [ ${#programs[@]} -gt 0 ] || { echo "nothing is built yet: make router" >&2; exit 1; }
-record=no
-[ "${1:-}" != --record ] || record=yes
 
 failed=no
 # judge WHAT BYTES BUDGET CEILING
 judge() {
   if [ "$2" -gt "$4" ]; then
-    printf '  %s is %d bytes over its ceiling of %d (tools/sizes.txt)\n' "$1" $(($2 - $4)) "$4" >&2
+    printf '  %s is %d bytes over its ceiling of %d (tools/sizes.txt, board)\n' "$1" $(($2 - $4)) "$4" >&2
     failed=yes
   elif [ "$2" -gt "$3" ]; then
     printf '  %s is %d bytes over the budget of %d\n' "$1" $(($2 - $3)) "$3"
@@ -30,6 +39,7 @@ judge() {
 
 printf '%-34s %12s %12s %12s %12s %12s %12s\n' target bytes budget xz budget package image
 for program in "${programs[@]}"; do
+  [ -f "$program" ] || { echo "$program is not built: make router" >&2; exit 1; }
   target=$(basename "$(dirname "$program")")
   sizes=("$(stat -c %s "$program")" "$(xz -9e --stdout "$program" | wc -c)" "$(gzip -9 --no-name --stdout "$program" | wc -c)"
     "$(xz --lzma2=preset=9e,lc=0,lp=2,pb=2 --block-size=262144 --threads=1 --stdout "$program" | wc -c)")
@@ -49,11 +59,16 @@ for program in "${programs[@]}"; do
   judge 'the program' "${sizes[0]}" "$budget" "$ceiling"
   judge 'what xz makes of it' "${sizes[1]}" "$budget_xz" "$ceiling_xz"
   while IFS= read -r board; do
+    # As images/src/board.rs reckons; there it says why.
     room=$(sed -n 's/^program_kb = //p' "$board")000
     judge "what an image makes of it, for $board," "${sizes[3]}" "$room" "$room"
     # Of what is installed later, NOR's jffs2 compresses 4 KiB at a time: an eighth more than gzip makes of the whole.
     if grep -q '^kind = "nor"' "$board"; then
       judge "what an installed package makes of it, for $board," $((sizes[2] + sizes[2] / 8)) "$room" "$room"
+    fi
+    # The new one and the old one uncompressed, and half a megabyte: what the router asks for before it fetches one.
+    if grep -q '^updates = "program"' "$board"; then
+      judge "an image with two of it, for an update of $board," $((sizes[3] + 2 * sizes[0] + 524288)) "$room" "$room"
     fi
   done < <(grep -l "^rust_target = \"$target\"" board/*.toml)
   if [ $record = yes ]; then

@@ -1,6 +1,7 @@
 //! Router models: one file each in `board`, and what of Lango's limits follows from it.
 
 use anyhow::Context as _;
+use lango_core::update::{Kind, needed};
 use serde::Deserialize;
 use std::collections::BTreeSet;
 use std::fs;
@@ -90,10 +91,76 @@ pub struct Flash {
     pub size_mb: u32,
     /// Megabytes that OpenWrt's image with its drivers, the boot loader and its data leave.
     pub free_mb: u32,
-    /// Kilobytes (1,000 bytes) that the program may take of that, compressed as an image has it; on NOR also as an installed package.
+    /// Kilobytes (1,000 bytes) that are the program's of that: what the store and the file system's own leave. In an image; on NOR also as an
+    /// installed package; and, where it is updated by itself, while it is.
     pub program_kb: u32,
     /// Kilobytes (1,000 bytes) that the store may take of that.
     pub store_kb: u32,
+    /// What of it is updated over the air.
+    pub updates: Updates,
+}
+
+/// What is updated over the air.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Updates {
+    /// The program by itself, and images where the operator allows them.
+    Program,
+    /// Images alone: the flash has no room for two programs.
+    Image,
+}
+
+/// What jffs2 keeps of a NOR flash for itself, in kilobytes: four blocks of 64 KiB, rounded up. It needs them to clear others, and says so
+/// of no byte before: `f_bavail` is without them.
+const JFFS2_KB: u32 = 300;
+
+/// A program as it is built and packed, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sizes {
+    /// The program itself.
+    pub bytes: u32,
+    /// What an image makes of it.
+    pub image: u32,
+    /// What a package makes of it.
+    pub package: u32,
+}
+
+impl Sizes {
+    /// What jffs2 makes of the program, in bytes: it compresses 4 KiB at a time, which gives an eighth more than gzip makes of the whole.
+    #[must_use]
+    pub const fn on_jffs2(self) -> u32 {
+        self.package + self.package / 8
+    }
+}
+
+impl Flash {
+    /// What the program takes of [`Flash::program_kb`] at most, in bytes, with what it is that takes so much. An update of the program is
+    /// reckoned as the router itself does before it fetches one ([`lango_core::update::needed`]).
+    #[must_use]
+    pub fn takes(&self, sizes: Sizes) -> (u64, &'static str) {
+        let mut most = (u64::from(sizes.image), "in an image");
+        if self.kind == FlashKind::Nor {
+            most = most.max((sizes.on_jffs2().into(), "as an installed package"));
+        }
+        if self.updates == Updates::Program {
+            let trial = u64::from(sizes.image) + needed(Kind::Program, sizes.bytes.into(), sizes.bytes.into());
+            most = most.max((trial, "while a new one is on trial"));
+        }
+        most
+    }
+
+    /// The same while a new program is on trial, in bytes, whatever is updated here: with all that compression spares, as nobody can know it
+    /// beforehand, and with nothing to spare. Where this is more than [`Flash::program_kb`], no caution less would help.
+    #[must_use]
+    pub fn takes_on_trial_at_least(&self, sizes: Sizes) -> u64 {
+        u64::from(sizes.image) + 2 * u64::from(sizes.on_jffs2().min(sizes.bytes))
+    }
+
+    /// What `program_kb` must be.
+    const fn left_for_the_program(&self) -> Option<u32> {
+        let own = if matches!(self.kind, FlashKind::Nor) { JFFS2_KB } else { 0 };
+        (self.free_mb * 1000).checked_sub(self.store_kb + own)
+    }
 }
 
 /// What follows for Lango.
@@ -179,9 +246,14 @@ impl Board {
         }
         anyhow::ensure!(all.iter().collect::<BTreeSet<_>>().len() == all.len(), "an interface is named twice");
 
-        let Flash { size_mb, free_mb, program_kb, store_kb, .. } = self.flash;
+        let Flash { size_mb, free_mb, program_kb, .. } = self.flash;
         anyhow::ensure!(free_mb < size_mb, "{free_mb} MB cannot be free of {size_mb} MB");
-        anyhow::ensure!(program_kb + store_kb <= free_mb * 1000, "program and store take more than the {free_mb} MB that are free");
+        let left =
+            self.flash.left_for_the_program().with_context(|| format!("the store takes more than the {free_mb} MB that are free"))?;
+        anyhow::ensure!(
+            program_kb == left,
+            "program_kb is {left}: what store_kb and the file system's own leave of {free_mb} MB, not {program_kb}"
+        );
         anyhow::ensure!(self.limits().accounts >= 100, "{} MB of RAM are too little for a hundred customers", self.memory.ram_mb);
         Ok(())
     }
@@ -203,8 +275,8 @@ impl Board {
 #[must_use]
 pub fn table(boards: &[Board]) -> String {
     let mut text = String::from(
-        "| file | model | target; package architecture | RAM | flash | accounts online | connections | program | store |\n\
-         | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n",
+        "| file | model | target; package architecture | RAM | flash | accounts online | connections | program | store | updates |\n\
+         | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n",
     );
     for board in boards {
         let Limits { connections, accounts } = board.limits();
@@ -216,8 +288,12 @@ pub fn table(boards: &[Board]) -> String {
             FlashKind::Card => "card",
             FlashKind::Disk => "disk",
         };
+        let updates = match flash.updates {
+            Updates::Program => "program, image",
+            Updates::Image => "image",
+        };
         text += &format!(
-            "| [`{id}`]({id}.toml) | {} | {}; {} | {} MB | {} MB {kind} | {accounts} | {connections} | {} KB | {} KB |\n",
+            "| [`{id}`]({id}.toml) | {} | {}; {} | {} MB | {} MB {kind} | {accounts} | {connections} | {} KB | {} KB | {updates} |\n",
             board.name,
             openwrt.target,
             openwrt.architecture,
@@ -239,12 +315,16 @@ fn architecture_of(target: &str) -> Option<&'static str> {
         "rockchip/armv8" | "armsr/armv8" => "aarch64_generic",
         "bcm27xx/bcm2711" => "aarch64_cortex-a72",
         "armsr/armv7" => "arm_cortex-a15_neon-vfpv4",
+        "x86/64" => "x86_64",
         _ => return None,
     })
 }
 
 /// What the program for a package architecture is built as.
 fn rust_target_of(architecture: &str) -> Option<&'static str> {
+    if architecture == "x86_64" {
+        return Some("x86_64-unknown-linux-musl");
+    }
     match architecture.split_once('_')? {
         ("aarch64", _) => Some("aarch64-unknown-linux-musl"),
         // The program uses VFPv3 with 16 registers, which every processor with any VFPv3 or newer has.

@@ -6,6 +6,7 @@
 mod manifest;
 mod offer;
 mod plan;
+mod room;
 mod standing;
 mod timing;
 mod usign;
@@ -16,6 +17,7 @@ mod tests;
 pub use manifest::{Kind, MAX_MANIFEST, Manifest, NotAManifest, Url};
 pub use offer::{Facts, Judged, Offer, Reason, Report, State, judge, objection};
 pub use plan::{Found, Place, Recovery, Step, apply, confirm, discard, put_back, recover, recover_blindly};
+pub use room::{Room, needed};
 pub use standing::{Standing, Unreadable};
 pub use timing::{Hours, LONGEST_WAIT, is_allowed, may_apply};
 pub use usign::{KeyId, ReleaseKey, Signature};

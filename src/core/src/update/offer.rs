@@ -117,7 +117,7 @@ reasons! {
     /// The program was not started by its start script, which would put the old one back.
     NoGuard "no_guard" "the program was not started by its start script, and nobody would put the old one back"
     /// There is not enough flash, or memory for an image.
-    NoRoom "no_room" "there is not enough room for it"
+    NoRoom "no_room" "there is not enough room for it: a program takes flash beside the old one, an image takes memory"
     /// The file could not be had.
     Unreachable "unreachable" "the file could not be fetched"
     /// The file has another size than the manifest says.

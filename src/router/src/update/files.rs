@@ -1,7 +1,7 @@
 //! The files of an update, and the steps that change them, each durable before the next one begins.
 
 use lango_core::units::{MessageId, Seconds};
-use lango_core::update::{Found, Place, Standing, Step};
+use lango_core::update::{self, Found, Kind, Place, Room, Standing, Step};
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
@@ -21,12 +21,6 @@ const MAX_STANDING: u64 = 8 * 1024;
 
 /// What the id of a message needs at most, with its line's end, in bytes.
 const MAX_OFFER: u64 = 128;
-
-/// Flash that is left for everything else, in bytes.
-const SPARE_FLASH: u64 = 512 * 1024;
-
-/// Memory that is left for everything else while an image lies there, in bytes.
-const SPARE_MEMORY: u64 = 24 * 1024 * 1024;
 
 /// Where the files are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -189,27 +183,24 @@ impl Files {
         write(&self.kept("standing"), standing.to_text().as_bytes())
     }
 
-    /// Whether there is room for a program of so many bytes, in place of what was fetched of one before. The old one may have to be copied,
-    /// too: on OpenWrt it may lie in the part of the flash that is never written.
+    /// What room there is for a release of so many bytes, in place of what was fetched of one before: flash for a program, memory for an image.
     ///
     /// # Errors
     /// When the system does not say.
-    pub fn has_room(&self, size: u64) -> io::Result<bool> {
-        let folder = self.program.parent().unwrap_or(Path::new("/"));
-        let system = nix::sys::statvfs::statvfs(folder)?;
-        let free = (system.blocks_available() as u64).saturating_mul(system.fragment_size() as u64);
-        let old = fs::metadata(&self.program)?.len();
-        let free = free.saturating_add(taken(&self.new_program()));
-        Ok(free >= size.saturating_add(old).saturating_add(SPARE_FLASH))
+    pub fn room(&self, kind: Kind, size: u64) -> io::Result<Room> {
+        let (free, old) = match kind {
+            Kind::Program => (self.free_flash()?.saturating_add(taken(&self.new_program())), fs::metadata(&self.program)?.len()),
+            Kind::Image => {
+                let available = available(&fs::read_to_string("/proc/meminfo")?).ok_or(ErrorKind::InvalidData)?;
+                (available.saturating_add(taken(self.image())), 0)
+            }
+        };
+        Ok(Room { needed: update::needed(kind, size, old), free })
     }
 
-    /// Whether there is memory for an image of so many bytes, in place of what was fetched of one before.
-    ///
-    /// # Errors
-    /// When the system does not say.
-    pub fn has_memory(&self, size: u64) -> io::Result<bool> {
-        let available = available(&fs::read_to_string("/proc/meminfo")?).ok_or(ErrorKind::InvalidData)?;
-        Ok(available.saturating_add(taken(self.image())) >= size.saturating_add(SPARE_MEMORY))
+    fn free_flash(&self) -> io::Result<u64> {
+        let system = nix::sys::statvfs::statvfs(self.program.parent().unwrap_or(Path::new("/")))?;
+        Ok((system.blocks_available() as u64).saturating_mul(system.fragment_size() as u64))
     }
 }
 

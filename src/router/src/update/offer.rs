@@ -4,7 +4,7 @@ use super::check::fetch_checked;
 use super::{Ended, Updates, Work, verify};
 use lango_core::time::Wall;
 use lango_core::units::MessageId;
-use lango_core::update::{self, Judged, Kind, Manifest, Offer, Reason, Report, Signature, Standing, State};
+use lango_core::update::{self, Judged, Kind, Offer, Reason, Report, Room, Signature, Standing, State};
 use std::io;
 use std::path::PathBuf;
 use tokio::time::Instant;
@@ -49,11 +49,15 @@ impl Updates {
     /// Begins the fetch, of what was accepted just now or before a restart. The relay hears `told`, or why it ended already.
     pub(super) fn fetch_where_there_is_room(&mut self, told: Option<Report>) -> Option<Report> {
         match self.room() {
-            Ok(true) => {
+            Ok(room) if room.is_enough() => {
                 self.fetch();
                 told
             }
-            Ok(false) => self.end(State::Failed, Some(Reason::NoRoom)),
+            Ok(Room { needed, free }) => {
+                // The numbers tell a router that is full now from a model that is too small for ever.
+                log::warn!("update: {needed} bytes must be free for it, {free} are (docs/updates.md)");
+                self.end(State::Failed, Some(Reason::NoRoom))
+            }
             Err(cause) => {
                 log::warn!("update: nobody knows how much room there is: {cause}");
                 self.end(State::Failed, Some(Reason::Disk))
@@ -61,12 +65,9 @@ impl Updates {
         }
     }
 
-    fn room(&self) -> io::Result<bool> {
-        match self.standing.manifest.as_ref() {
-            Some(Manifest { kind: Kind::Program, size, .. }) => self.files.has_room(*size),
-            Some(Manifest { kind: Kind::Image, size, .. }) => self.files.has_memory(*size),
-            None => Ok(false),
-        }
+    fn room(&self) -> io::Result<Room> {
+        let manifest = self.standing.manifest.as_ref().ok_or(io::ErrorKind::NotFound)?;
+        self.files.room(manifest.kind, manifest.size)
     }
 
     pub(super) fn path(&self, kind: Kind) -> PathBuf {

@@ -137,6 +137,8 @@ fn what_is_kept_is_whole_or_as_it_was() {
 fn room_is_asked_for_before() {
     let router = Router::new(SHELLS[0]);
     let files = files(&router);
-    assert!(files.has_room(1_000).unwrap() && files.has_memory(1_000).unwrap());
-    assert!(!files.has_room(u64::MAX).unwrap() && !files.has_memory(u64::MAX).unwrap());
+    for kind in [Kind::Program, Kind::Image] {
+        assert!(files.room(kind, 1_000).unwrap().is_enough(), "{kind:?}");
+        assert!(!files.room(kind, u64::MAX).unwrap().is_enough(), "{kind:?}");
+    }
 }
