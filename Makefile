@@ -11,6 +11,8 @@ uci = $(shell . tools/paths.sh && echo "$$LANGO_UCI")
 own_target = $(shell uname -m)-unknown-linux-musl
 
 keys = $(if $(KEYS),--keys '$(KEYS)')
+# The same version packed anew: routers take it for newer.
+release = $(if $(RELEASE),--release '$(RELEASE)')
 # When the sources were changed: the same ones make the same packages.
 changed = $(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct))
 
@@ -113,20 +115,20 @@ reproduce: ## builds the routers' programs twice, the second time elsewhere, and
 	@tools/setup.sh build cross
 	@tools/reproduce.sh $(TARGETS)
 
-packages: ## OpenWrt packages and signed feeds for every board, into out/packages; BUILT=1: of the programs that lie in out/router, for their boards alone; KEYS=folder: signed with other keys than those in out/keys
+packages: ## OpenWrt packages and signed feeds for every board, into out/packages; BUILT=1: of the programs that lie in out/router, for their boards alone; KEYS=folder: signed with other keys than those in out/keys; RELEASE=2: of the same version, packed anew
 	@tools/setup.sh build
 	@cargo build --quiet --profile lab -p lango-images
 ifeq ($(filter-out 0,$(BUILT)),)
 	@tools/setup.sh cross
 	@tools/router.sh $$($(programs)/lango-images targets)
 endif
-	@SOURCE_DATE_EPOCH=$(changed) $(programs)/lango-images packages $(if $(filter-out 0,$(BUILT)),--built) $(keys)
+	@SOURCE_DATE_EPOCH=$(changed) $(programs)/lango-images packages $(if $(filter-out 0,$(BUILT)),--built) $(keys) $(release)
 
-image: ## an image by OpenWrt's ImageBuilder: BOARD=hap-ac2 IMAGEBUILDER=folder, and ARGUMENTS='--router FILE --ssh-keys FILE --manage-from ADDRESS …' (docs/openwrt.md)
+image: ## an image by OpenWrt's ImageBuilder: BOARD=hap-ac2 IMAGEBUILDER=folder, and ARGUMENTS='--router FILE --ca FILE --release-key FILE --ssh-keys FILE --manage-from ADDRESS …' (docs/openwrt.md)
 	@test -n '$(BOARD)' -a -n '$(IMAGEBUILDER)' || { echo "make image wants BOARD=… (board/README.md) and IMAGEBUILDER=folder" >&2; exit 64; }
 	@tools/setup.sh build
 	@cargo build --quiet --profile lab -p lango-images
-	@SOURCE_DATE_EPOCH=$(changed) $(programs)/lango-images image '$(BOARD)' '$(IMAGEBUILDER)' $(keys) $(ARGUMENTS)
+	@SOURCE_DATE_EPOCH=$(changed) $(programs)/lango-images image '$(BOARD)' '$(IMAGEBUILDER)' $(keys) $(release) $(ARGUMENTS)
 
 setup: ## only installs what is missing, for all of these
 	@tools/setup.sh build lab browser lint cross kernel firmware fuzz packages

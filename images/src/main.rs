@@ -24,6 +24,8 @@ lango-images packages [ARCHITECTURE…]     a signed feed for each package archi
 lango-images tree ARCHITECTURE FOLDER     the package's files, as they lie on a router
 lango-images image BOARD IMAGEBUILDER     has OpenWrt's ImageBuilder make an image, into out/images/BOARD
     --router FILE     what `lango-relay router add NAME` printed: name, password and keys of this router
+    --ca FILE         the certificates that vouch for the relay's broker (PEM), where the system's do not
+    --release-key F   the public half of the key that releases are signed with (docs/updates.md): without it no update comes over the air
     --name NAME       the router's name, where there is no relay
     --ssh-keys FILE   public SSH keys that may look after the router, and with them:
     --manage-from A   from where: an address or ADDRESS/PREFIX on the way out. SSH takes these keys alone then, and no password
@@ -44,7 +46,8 @@ struct Arguments {
     options: BTreeMap<String, String>,
 }
 
-const OPTIONS: [&str; 10] = ["router", "name", "ssh-keys", "manage-from", "country", "feed", "keys", "programs", "out", "release"];
+const OPTIONS: [&str; 12] =
+    ["router", "ca", "release-key", "name", "ssh-keys", "manage-from", "country", "feed", "keys", "programs", "out", "release"];
 /// Those that have no value.
 const SWITCHES: [&str; 2] = ["built", "no-way-in"];
 
@@ -215,9 +218,12 @@ fn image(arguments: &Arguments, id: &str, imagebuilder: &Path) -> anyhow::Result
         let known: Vec<&str> = boards.iter().map(|board| board.id.as_str()).collect();
         format!("there is no board {id}: {} are known", known.join(", "))
     })?;
-    let (relay, ssh_keys) = (arguments.text("router")?, arguments.text("ssh-keys")?);
+    let [relay, ca, release_key, ssh_keys] = ["router", "ca", "release-key", "ssh-keys"].map(|option| arguments.text(option));
+    let (relay, ca, release_key, ssh_keys) = (relay?, ca?, release_key?, ssh_keys?);
     let mut provision = Provision {
         relay: relay.as_deref(),
+        ca: ca.as_deref(),
+        release_key: release_key.as_deref(),
         name: arguments.get("name"),
         ssh_keys: ssh_keys.as_deref(),
         manage_from: arguments.get("manage-from"),

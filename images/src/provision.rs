@@ -1,9 +1,10 @@
 //! What makes an image one router's own: its name, its section of the relay, its keys. Text in, files out.
 
-use crate::board::Board;
+use crate::board::{Board, Updates};
 use crate::keys::{APK_PUBLIC, Keys};
 use crate::tree::Tree;
 use anyhow::Context as _;
+use lango_core::update::ReleaseKey;
 use std::net::IpAddr;
 
 /// What an image is to have besides the package.
@@ -11,6 +12,11 @@ use std::net::IpAddr;
 pub struct Provision<'a> {
     /// What `lango-relay router add NAME` printed.
     pub relay: Option<&'a str>,
+    /// The certificates that vouch for the relay's broker, a PEM file's text, where the system's do not.
+    pub ca: Option<&'a str>,
+    /// The public half of the key that releases are signed with, as its file has it or its second line: without one the router takes no update
+    /// over the air.
+    pub release_key: Option<&'a str>,
     /// The router's name, where no relay says it.
     pub name: Option<&'a str>,
     /// Public SSH keys that may look after the router, as in `authorized_keys`.
@@ -77,6 +83,8 @@ pub fn files(board: &Board, template: &str, provision: &Provision<'_>) -> anyhow
             connections / 4
         ),
     );
+    // The package's own script sets it, of radios that come late, too.
+    files.add("etc/lango/country", 0o644, format!("{country}\n"));
     let relay = provision.relay.map(relay_section).transpose()?;
     let name = match (&relay, provision.name) {
         (Some((theirs, _)), Some(name)) if theirs != name => {
@@ -85,11 +93,21 @@ pub fn files(board: &Board, template: &str, provision: &Provision<'_>) -> anyhow
         (Some((theirs, _)), _) => Some(theirs.as_str()),
         (None, name) => name,
     };
-    if let Some(name) = name {
-        anyhow::ensure!(is_router_name(name), "{name:?} is no router's name: 1 to 63 letters, digits, - and _");
-        files.add("etc/config/lango", 0o600, config(template, name, relay.as_ref().map(|(_, section)| section.as_str()))?);
+    let mut sections: Vec<String> = relay.as_ref().map(|(_, section)| section.clone()).into_iter().collect();
+    if let Some(ca) = provision.ca {
+        let section = sections.first_mut().context("--ca vouches for the relay's broker: give --router FILE, too")?;
+        section.push_str(&authority(ca, section)?);
+        files.add(CA, 0o644, ca);
     }
-    files.add("etc/uci-defaults/80-lango-image", 0o755, first_boot(board, name, manage_from, country));
+    anyhow::ensure!(
+        provision.release_key.is_none() || relay.is_some(),
+        "--release-key is for what the relay offers: give --router FILE, too"
+    );
+    sections.extend(provision.release_key.map(|key| update_section(board, key)).transpose()?);
+    if name.is_some() || !sections.is_empty() {
+        files.add("etc/config/lango", 0o600, config(template, name, &sections)?);
+    }
+    files.add("etc/uci-defaults/80-lango-image", 0o755, first_boot(board, name, manage_from));
     if let Some(keys) = provision.ssh_keys {
         anyhow::ensure!(
             keys.lines().any(|line| line.starts_with("ssh-") || line.starts_with("ecdsa-")),
@@ -127,11 +145,45 @@ fn relay_section(printed: &str) -> anyhow::Result<(String, String)> {
     Ok((name.to_owned(), lines.iter().map(|line| format!("{line}\n")).collect()))
 }
 
-fn config(template: &str, name: &str, section: Option<&str>) -> anyhow::Result<String> {
+/// Where the broker's authority lies.
+const CA: &str = "etc/lango/ca.pem";
+
+/// The relay section's line for it.
+fn authority(ca: &str, section: &str) -> anyhow::Result<String> {
+    anyhow::ensure!(!ca.contains("PRIVATE KEY"), "the file of --ca holds a private key: the certificates alone are wanted");
+    let marks = ["-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"].map(|mark| ca.matches(mark).count());
+    anyhow::ensure!(marks[0] > 0 && marks[0] == marks[1], "there is no certificate in the file of --ca (PEM)");
+    anyhow::ensure!(
+        !section.contains("\toption ca "),
+        "the relay's section names a file of certificates already: take its line `option ca` out"
+    );
+    Ok(format!("\toption ca '/{CA}'\n"))
+}
+
+/// What has the router take updates. The board's name is the file's: of some models it differs from machine to machine.
+fn update_section(board: &Board, key: &str) -> anyhow::Result<String> {
+    // The file with its comment, or the line alone.
+    anyhow::ensure!(
+        ReleaseKey::parse(key).is_some(),
+        "that is no public release key: the file whose name ends in .pub is wanted (docs/updates.md)"
+    );
+    let line = key.lines().last().unwrap_or_default();
+    let images = if board.flash.updates == Updates::Image { "\toption images '1'\n" } else { "" };
+    Ok(format!("config update 'update'\n\tlist key '{line}'\n\toption board '{}'\n{images}", board.board_name))
+}
+
+fn config(template: &str, name: Option<&str>, sections: &[String]) -> anyhow::Result<String> {
     const NAME: &str = "\toption name 'lango'\n";
-    anyhow::ensure!(template.matches(NAME).count() == 1, "the package's configuration has no line `option name 'lango'` to be replaced");
-    let named = template.replace(NAME, &format!("\toption name '{name}'\n"));
-    Ok(section.map_or_else(|| named.clone(), |section| format!("{named}\n{section}")))
+    let mut text = template.to_owned();
+    if let Some(name) = name {
+        anyhow::ensure!(is_router_name(name), "{name:?} is no router's name: 1 to 63 letters, digits, - and _");
+        anyhow::ensure!(
+            template.matches(NAME).count() == 1,
+            "the package's configuration has no line `option name 'lango'` to be replaced"
+        );
+        text = template.replace(NAME, &format!("\toption name '{name}'\n"));
+    }
+    Ok(sections.iter().fold(text, |text, section| format!("{text}\n{section}")))
 }
 
 const MANAGE: &str = "\
@@ -151,18 +203,8 @@ const MANAGE: &str = "\
 }
 ";
 
-const RADIOS: &str = "\
-# What the radios may send; without a country those of 5 GHz send nothing.
-for radio in $(uci -q -X show wireless | sed -n 's/^wireless\\.\\([A-Za-z0-9_]*\\)=wifi-device$/\\1/p'); do
-	[ -n \"$(uci -q get \"wireless.$radio.country\")\" ] || {
-		uci set \"wireless.$radio.country=COUNTRY\"
-		uci commit wireless
-	}
-done
-";
-
 /// Runs before the package's own first-boot script, so that this one finds the names and the interfaces.
-fn first_boot(board: &Board, name: Option<&str>, manage_from: Option<&str>, country: &str) -> String {
+fn first_boot(board: &Board, name: Option<&str>, manage_from: Option<&str>) -> String {
     let mut script = String::from("#!/bin/sh\n# Made with the image: what this router is.\n");
     if let Some(name) = name {
         // A host's name has no underscore.
@@ -180,7 +222,6 @@ fn first_boot(board: &Board, name: Option<&str>, manage_from: Option<&str>, coun
     if let Some(from) = manage_from {
         script += &MANAGE.replace("FROM", from);
     }
-    script += &RADIOS.replace("COUNTRY", country);
     script + "exit 0\n"
 }
 
@@ -220,6 +261,6 @@ mod tests {
 
     #[test]
     fn a_template_without_the_line_is_told() {
-        assert!(config("config gateway 'main'\n", "a", None).is_err());
+        assert!(config("config gateway 'main'\n", Some("a"), &[]).is_err());
     }
 }

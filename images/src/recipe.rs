@@ -89,7 +89,7 @@ pub fn order(board: &Board, imagebuilder: &Path, feed: &Files, keys: &Keys, file
         // An older one of ours would be another candidate.
         let old = entry?;
         let text = old.file_name().to_string_lossy().into_owned();
-        if text.starts_with(&format!("{NAME}_")) || text.starts_with(&format!("{NAME}-0")) || text.starts_with(&format!("{NAME}-1")) {
+        if is_ours(&text) {
             fs::remove_file(old.path())?;
         }
     }
@@ -112,4 +112,34 @@ pub fn order(board: &Board, imagebuilder: &Path, feed: &Files, keys: &Keys, file
     let status = make.current_dir(imagebuilder).args(&arguments).status().context("make cannot be started")?;
     anyhow::ensure!(status.success(), "the ImageBuilder ended with {status}; what it said stands above");
     Ok(())
+}
+
+/// Whether a file's name is that of a package of ours, of any version: `lango_0.1.0-r1_….ipk`, `lango-0.1.0-r1.apk`. `lango-extra-1.apk` is
+/// another's.
+fn is_ours(file: &str) -> bool {
+    let version = file.strip_prefix(NAME).and_then(|rest| rest.strip_prefix(['_', '-']));
+    version.is_some_and(|version| version.starts_with(|c: char| c.is_ascii_digit()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_ours;
+
+    #[test]
+    fn packages_of_ours_are_known_by_their_version() {
+        for ours in [
+            "lango_0.0.9-r1_x.ipk",
+            "lango-0.1.0-r1.apk",
+            "lango-2.0.0-r1.apk",
+            "lango-10.2.0-r3.apk",
+            "lango_2.0.0-r1_aarch64_generic.ipk",
+        ] {
+            assert!(is_ours(ours), "{ours}");
+        }
+        for others in
+            ["lango-extra-1.apk", "lango-extra_1_x.ipk", "langoust_1_x.ipk", "lango.apk", "kmod-lango_1_x.ipk", "lango_extra_1.ipk"]
+        {
+            assert!(!is_ours(others), "{others}");
+        }
+    }
 }

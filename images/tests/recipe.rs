@@ -23,13 +23,26 @@ image:\n\
 \t@test -d '$(BIN_DIR)' && touch '$(BIN_DIR)/firmware.bin'\n";
 
 /// Who looks after the router comes a way that is nothing of the image's.
-const ANOTHER_WAY: Provision<'_> =
-    Provision { relay: None, name: None, ssh_keys: None, manage_from: None, no_way_in: true, country: None, feed: None };
+const ANOTHER_WAY: Provision<'_> = Provision {
+    relay: None,
+    ca: None,
+    release_key: None,
+    name: None,
+    ssh_keys: None,
+    manage_from: None,
+    no_way_in: true,
+    country: None,
+    feed: None,
+};
+
+/// As signify writes one.
+const RELEASE_KEY: &str = "untrusted comment: my releases public key\nRWQBAgMEBQYHCAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f\n";
+const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
 
 const PRINTED: &str = "# At the broker, once: its user, and what it may do (mosquitto's acl_file; then reload mosquitto):\n\
     #   mosquitto_passwd -b /etc/mosquitto/passwd kibera-7 s3cret\n#   user kibera-7\n# On the router, in /etc/config/lango:\n\
     config relay 'relay'\n\toption broker 'mqtts://mqtt.example.org:8883'\n\toption username 'kibera-7'\n\toption password 's3cret'\n\
-    \toption relay_key 'MCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqo='\n";
+    \toption relay_key 'AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8='\n";
 
 fn boards() -> Vec<Board> {
     Board::read_all(&common::repository().join("board")).unwrap()
@@ -49,7 +62,9 @@ fn imagebuilder(folder: &Path, target: &str, architecture: &str, apk: bool) -> P
 /// Orders an image; gives what the stand-in wrote down.
 fn ordered(board: &Board, apk: bool, provision: &Provision<'_>, folder: &Path) -> String {
     let (imagebuilder, keys) = (imagebuilder(folder, &board.openwrt.target, &board.openwrt.architecture, apk), Keys::generate().unwrap());
-    fs::write(imagebuilder.join("packages/lango_0.0.9-r1_x.ipk"), "older").unwrap();
+    for older in ["lango_0.0.9-r1_x.ipk", "lango-2.0.0-r1.apk"] {
+        fs::write(imagebuilder.join("packages").join(older), "older").unwrap();
+    }
     fs::write(imagebuilder.join("packages/lango-extra_1_x.ipk"), "another's").unwrap();
     let package = package(b"program");
     let template = String::from_utf8(package.files.get("etc/config/lango").unwrap().content.clone()).unwrap();
@@ -97,6 +112,8 @@ fn a_router_of_a_fleet_has_its_name_and_keys_from_the_first_boot_on() {
     let ssh = "ssh-ed25519 AAAA operator\n";
     let provision = Provision {
         relay: Some(PRINTED),
+        ca: Some(CERTIFICATE),
+        release_key: Some(RELEASE_KEY),
         ssh_keys: Some(ssh),
         manage_from: Some("2001:db8::/64"),
         no_way_in: false,
@@ -109,6 +126,16 @@ fn a_router_of_a_fleet_has_its_name_and_keys_from_the_first_boot_on() {
     let config = fs::read_to_string(laid("etc/config/lango")).unwrap();
     assert!(config.contains("\toption name 'kibera-7'\n") && config.contains("\toption password 's3cret'\n"), "{config}");
     assert!(!config.contains("mosquitto_passwd"), "{config}");
+    // Whom it believes the broker to, and whose updates it takes, as the program itself reads it.
+    assert_eq!(fs::read_to_string(laid("etc/lango/ca.pem")).unwrap(), CERTIFICATE);
+    let read = lango::config::parse("lango", config.as_bytes()).unwrap();
+    assert_eq!(read.relay.unwrap().ca.unwrap(), Path::new("/etc/lango/ca.pem"));
+    let update = read.update.unwrap();
+    assert_eq!(
+        (update.keys.len(), update.board.as_deref(), update.images),
+        (1, Some("mikrotik,hap-ac2"), true),
+        "this board takes images alone"
+    );
     for secret in ["etc/config/lango", "etc/dropbear/authorized_keys"] {
         assert_eq!(fs::metadata(laid(secret)).unwrap().permissions().mode() & 0o777, 0o600, "{secret}");
     }
@@ -126,6 +153,18 @@ fn a_router_of_a_fleet_has_its_name_and_keys_from_the_first_boot_on() {
     assert_eq!(fs::read_to_string(laid(&format!("etc/opkg/keys/{}", keys.usign.id()))).unwrap(), keys.usign.public_file());
 }
 
+#[test]
+fn a_board_with_room_for_two_programs_takes_images_only_where_somebody_allows_them() {
+    let (boards, template) = (boards(), String::from_utf8(package(b"x").files.get("etc/config/lango").unwrap().content.clone()).unwrap());
+    for board in &boards {
+        let provision = Provision { relay: Some(PRINTED), release_key: Some(RELEASE_KEY), ..ANOTHER_WAY };
+        let files = provision::files(board, &template, &provision).unwrap();
+        let config = &files.get("etc/config/lango").unwrap().content;
+        let update = lango::config::parse("lango", config).unwrap().update.unwrap();
+        assert_eq!((update.board.as_deref(), update.images), (Some(board.board_name.as_str()), board.id == "hap-ac2"), "{}", board.name);
+    }
+}
+
 const fn with_keys_too() -> Provision<'static> {
     Provision { ssh_keys: Some("ssh-ed25519 AAAA operator\n"), ..ANOTHER_WAY }
 }
@@ -140,6 +179,26 @@ fn what_would_make_a_wrong_image_is_refused_before_anything_is_made() {
     assert!(refused(&two).contains("is for router kibera-7"));
     assert!(refused(&Provision { ssh_keys: Some("-----BEGIN OPENSSH PRIVATE KEY-----\nssh-x\n"), ..ANOTHER_WAY }).contains("private"));
     assert!(refused(&Provision { ssh_keys: Some("hello"), ..ANOTHER_WAY }).contains("no public SSH key"));
+
+    for (ca, told) in [
+        ("hello", "no certificate in the file of --ca"),
+        ("-----BEGIN CERTIFICATE-----\nMIIB\n", "no certificate in the file of --ca"),
+        ("-----BEGIN PRIVATE KEY-----\n", "holds a private key"),
+    ] {
+        assert!(refused(&Provision { relay: Some(PRINTED), ca: Some(ca), ..ANOTHER_WAY }).contains(told), "{ca}");
+    }
+    assert!(refused(&Provision { ca: Some(CERTIFICATE), ..ANOTHER_WAY }).contains("give --router FILE, too"));
+    let named = format!("{PRINTED}\toption ca '/etc/ssl/broker.pem'\n");
+    assert!(
+        refused(&Provision { relay: Some(&named), ca: Some(CERTIFICATE), ..ANOTHER_WAY }).contains("names a file of certificates already")
+    );
+    assert!(refused(&Provision { release_key: Some(RELEASE_KEY), ..ANOTHER_WAY }).contains("give --router FILE, too"));
+    for key in ["", "RWQ", "untrusted comment: x\nRWQBAgME\n", "untrusted comment: x secret key\nRWRCSwAA\n", "x' y"] {
+        assert!(
+            refused(&Provision { relay: Some(PRINTED), release_key: Some(key), ..ANOTHER_WAY }).contains("no public release key"),
+            "{key}"
+        );
+    }
 
     // The gate closes the router to customers, and the firewall to the way out.
     assert!(refused(&Provision { no_way_in: false, ..with_keys_too() }).contains("nobody would get into this router"));
