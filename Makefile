@@ -115,14 +115,15 @@ reproduce: ## builds the routers' programs twice, the second time elsewhere, and
 	@tools/setup.sh build cross
 	@tools/reproduce.sh $(TARGETS)
 
-packages: ## OpenWrt packages and signed feeds for every board, into out/packages; BUILT=1: of the programs that lie in out/router, for their boards alone; KEYS=folder: signed with other keys than those in out/keys; RELEASE=2: of the same version, packed anew
-	@tools/setup.sh build
+packages: ## OpenWrt packages and signed feeds for every board, into out/packages, and read back; BUILT=1: of the programs that lie in out/router, for their boards alone; KEYS=folder: signed with other keys than those in out/keys; RELEASE=2: of the same version, packed anew
+	@tools/setup.sh build packages
 	@cargo build --quiet --profile lab -p lango-images
 ifeq ($(filter-out 0,$(BUILT)),)
 	@tools/setup.sh cross
 	@tools/router.sh $$($(programs)/lango-images targets)
 endif
 	@SOURCE_DATE_EPOCH=$(changed) $(programs)/lango-images packages $(if $(filter-out 0,$(BUILT)),--built) $(keys) $(release)
+	@tools/read-packages.sh
 
 image: ## an image by OpenWrt's ImageBuilder: BOARD=hap-ac2 IMAGEBUILDER=folder, and ARGUMENTS='--router FILE --ca FILE --release-key FILE --ssh-keys FILE --manage-from ADDRESS …' (docs/openwrt.md)
 	@test -n '$(BOARD)' -a -n '$(IMAGEBUILDER)' || { echo "make image wants BOARD=… (board/README.md) and IMAGEBUILDER=folder" >&2; exit 64; }
