@@ -9,6 +9,14 @@ set -euo pipefail
 folder=$1
 port=${PORT:-8080}
 disk=$folder/emulate.disk
+# As large as its board's file says: memory, and what OpenWrt's image leaves of the flash.
+board=board/emulated-${folder##*/}.toml
+ram=$(sed -n 's/^ram_mb = //p' "$board")
+free=$(sed -n 's/^free_mb = //p' "$board")
+if [ -z "$ram" ] || [ -z "$free" ]; then
+  echo "tools/emulate.sh: $board has no ram_mb, or no free_mb" >&2
+  exit 1
+fi
 PATH=$PATH:/usr/sbin:/sbin
 mapfile -t machine <"$folder/command"
 
@@ -19,7 +27,7 @@ if [ ! -e "$disk" ]; then
   mkdir -p "$files/upper/etc/config"
   sed "s/^config gateway .*/&\n\toption portal_host '127.0.0.1'\n\toption portal_port '$port'/" images/files/etc/config/lango >"$files/upper/etc/config/lango"
   chmod 600 "$files/upper/etc/config/lango"
-  truncate -s 64M "$disk.new"
+  truncate -s "${free}M" "$disk.new"
   mkfs.ext4 -q -F -m 0 -E root_owner=0:0 -d "$files" "$disk.new"
   mv "$disk.new" "$disk"
   rm -rf "$files"
@@ -36,7 +44,7 @@ It has no M-Pesa: that takes a relay (make demo shows the whole way). Let this m
 What it writes is kept in ${disk#"$PWD/"}. Ctrl-C ends it, as a power cut would.
 
 NOTICE
-exec "${machine[@]}" -m 128 -nodefaults -display none -monitor none \
+exec "${machine[@]}" -m "$ram" -nodefaults -display none -monitor none \
   -chardev stdio,id=console,signal=on -serial chardev:console \
   -kernel "$folder/kernel" -initrd "$folder/initrd" -append 'console=ttyAMA0 quiet panic=10' \
   -drive "file=$folder/rom,if=none,id=rom,format=raw,readonly=on" -device virtio-blk-device,drive=rom,serial=rom \
