@@ -51,10 +51,12 @@ fn the_operator_s_own_portal_and_the_pages_of_those_who_come_back() {
     assert_eq!(phone.get("/").text(), shown);
 
     // As editors on Windows save them: browsers make one kind of line end of all before they look at the policy's hashes.
-    for name in ["more.css", "script.js"] {
-        let (own, built) =
-            (folder.join("templates").join(name), std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../web")).join(name));
-        let text = fs::read_to_string(&own).or_else(|_| fs::read_to_string(built)).unwrap();
+    let web = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../web"));
+    // A script of one's own stands in the place of all of ours.
+    let scripts = ["script.js", "login.js", "follow.js", "live.js"].map(|name| fs::read_to_string(web.join(name)).unwrap());
+    for (name, built) in [("more.css", String::new()), ("script.js", scripts.concat())] {
+        let own = folder.join("templates").join(name);
+        let text = fs::read_to_string(&own).unwrap_or(built);
         fs::write(&own, format!("\u{feff}{}", text.replace('\n', "\r\n"))).unwrap();
     }
     fs::write(&facts, good.replace("<b>", "<b class=\"mended\">")).unwrap();
