@@ -197,12 +197,18 @@ impl Gate {
         } else {
             (MOST_REQUESTS, self.kernel.largest())
         };
+        // Who listens is told of every object that goes with the table, two counters a device and a quota, in the part that deletes it.
+        let mut told = if self.table == Table::Foreign && !preparation.unheard && !preparation.frame.is_empty() {
+            facts.counted.len().saturating_mul(3) / 2
+        } else {
+            0
+        };
         for group in groups {
             // Ends are counted from when the kernel hears of them: each part is put together just before it is sent.
             let now = clock::monotonic();
             let requests: Vec<_> = group.iter().map(|op| request(op, now)).collect();
             let bytes: usize = requests.iter().map(bytes_of).sum();
-            let most = transaction.requests.len() + requests.len() > most_requests;
+            let most = transaction.requests.len() + told + requests.len() > most_requests;
             // Rules come with it, if only with the first or the last one, which has a few more of them.
             if most || transaction.bytes + bytes + BATCH_ENDS + rules * 5 / 4 > most_bytes {
                 if !preparation.begun && !preparation.frame.is_empty() {
@@ -211,6 +217,7 @@ impl Gate {
                 self.send(std::mem::take(&mut transaction), facts)?;
                 self.marked |= classes && preparation.rules.is_empty();
                 preparation.begun = true;
+                told = 0;
             }
             for (request, op) in requests.into_iter().zip(group) {
                 transaction.push(request, Some(op));
