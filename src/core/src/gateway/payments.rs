@@ -355,7 +355,7 @@ impl Gateway {
     }
 
     /// How many purchases come before what an order bought ([`PaymentView::before`]). Purchases do not say which order they are of: the newest
-    /// order is taken for the last that fits, any other for the first.
+    /// order is taken for the last that fits, any other for what is in use if that fits.
     fn before(&self, order: &Order) -> Option<usize> {
         let OrderState::Paid { account: name, .. } = &order.state else { return None };
         let account = self.accounts.get(name).filter(|_| self.account_online(order.device).as_ref() == Some(name))?;
@@ -364,17 +364,27 @@ impl Gateway {
         let age = |order: &Order| newness(order, order.created);
         let newer = |other: &Order| other.state.account() == Some(name) && age(other) > age(order) && other.package.limits.adds_to(limits);
         let is_newest = !self.orders.of_device(order.device).any(newer);
-        if is_newest { account.purchases.iter().rposition(fits) } else { account.purchases.iter().position(fits) }
+        // One that is used up must not be taken for a later one that waits: of the older ones only what is in use is told.
+        if is_newest {
+            account.purchases.iter().rposition(fits)
+        } else {
+            account.purchases.iter().position(fits).filter(|place| *place == 0)
+        }
     }
 
     /// The number that a device asked to pay from last; not one that it gave up as mistyped. None while somebody else seems to have its
     /// address, too (docs/decisions/0050).
     pub(super) fn number_of(&self, device: Mac, now: Now) -> Option<Msisdn> {
-        if self.suspicions.is_suspected(device, now.monotonic) {
+        if self.may_be_copied(device, now) {
             return None;
         }
         let meant = self.orders.of_device(device).filter(|order| !order.given_up);
         meant.max_by_key(|order| newness(order, order.created)).map(|order| order.phone)
+    }
+
+    /// Whether somebody else seems to have a device's address, too: it was told of, or one of its addresses is held meanwhile.
+    pub(super) fn may_be_copied(&self, device: Mac, now: Now) -> bool {
+        self.suspicions.is_suspected(device, now.monotonic) || self.neighbours.held_of(device).iter().next().is_some()
     }
 
     /// What was paid for an account by the devices that are known to have used it, the newest first.

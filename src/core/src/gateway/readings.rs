@@ -76,9 +76,10 @@ impl Readings {
             // Somebody looked in between, or it was one account's last count.
             return;
         }
-        self.asked = false;
         self.last = Some(now);
-        self.due = (self.distance < checkpoint).then(|| now.after(self.distance));
+        let next = (self.distance < checkpoint).then(|| now.after(self.distance));
+        // What nobody asked for may be the last count of one account: it brings the others' reading nearer, and never puts it off.
+        self.due = if std::mem::take(&mut self.asked) { next } else { self.due.into_iter().chain(next).min() };
     }
 }
 
@@ -128,6 +129,10 @@ mod tests {
         // A checkpoint or a page: 6 MB since the last reading, 39 s ago.
         readings.read(Bytes(6_000_000), 1, CHECKPOINT, Monotonic(60_000));
         assert_eq!(readings.due(), Some(Monotonic(66_500)));
+        // Another account's last count meanwhile puts nothing off.
+        readings.read(Bytes(70_000), 1, CHECKPOINT, Monotonic(61_000));
+        assert_eq!(readings.due(), Some(Monotonic(66_500)));
+        assert!(readings.ask(Monotonic(66_500)));
         readings.read(Bytes(6_500_000), 1, CHECKPOINT, Monotonic(66_500));
         assert_eq!(readings.due(), Some(Monotonic(67_500)));
         // One that finds nothing before it is due puts nothing off; one that is due does.

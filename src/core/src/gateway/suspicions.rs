@@ -106,7 +106,7 @@ impl Suspicions {
         if self.told.get(&mac).is_some_and(lately) {
             return false;
         }
-        make_room(&mut self.told, lately);
+        make_room(&mut self.told, |at| now.since(*at).0 < 2 * TOLD_EVERY.0);
         self.told.insert(mac, now);
         self.count = self.count.saturating_add(1);
         true

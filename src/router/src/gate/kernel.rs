@@ -142,6 +142,14 @@ impl Kernel {
         Ok(found)
     }
 
+    /// The addresses that the table has, whatever version it is of, each with the counter that says whose it is; those that can be read.
+    pub fn known_addresses(&mut self) -> Vec<(Key, Option<CounterName>)> {
+        let sets = [Set::DownCounter4, Set::DownCounter6];
+        let elements = sets.into_iter().flat_map(|set| self.elements(set).unwrap_or_default());
+        let known = elements.filter_map(|element| Some((Key::from_bytes(&element.key)?, element.object?.parse().ok())));
+        known.collect()
+    }
+
     /// The names of the chains of our table that packets enter by themselves.
     ///
     /// # Errors

@@ -130,7 +130,13 @@ impl Gate {
             left: BTreeMap::new(),
             departed: Departed::default(),
         };
-        if table != Table::Foreign {
+        if table == Table::Foreign {
+            // The maps have the same names in every version. A phone that sleeps, which the kernel's neighbours have forgotten, keeps the addresses
+            // by which answers find it; and who had one comes before who takes it now.
+            for (key, counter) in gate.kernel.known_addresses() {
+                gate.view.insert_count(key, counter);
+            }
+        } else {
             gate.install()?;
             gate.rules_are_in_place();
             gate.refresh()?;

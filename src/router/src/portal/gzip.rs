@@ -6,8 +6,12 @@ use std::borrow::Cow;
 /// The largest stored block (RFC 1951 section 3.2.4).
 const BLOCK: usize = 0xffff;
 
-/// How many earlier places with the same beginning are looked at for the longest repetition.
+/// How many earlier places with the same beginning are looked at for the longest repetition; and in what is long, as an operator's terms may be:
+/// anybody can ask for it, and all wait for one thread.
 const LOOKS: usize = 24;
+const LOOKS_IN_LONG: usize = 3;
+/// From so many bytes on it is long.
+const LONG: usize = 8 * 1024;
 /// The shortest repetition that is looked for, and the longest and farthest that there can be (RFC 1951 section 3.2.5).
 const SHORTEST: usize = 4;
 const LONGEST: usize = 258;
@@ -86,7 +90,7 @@ fn hash(bytes: &[u8], at: usize) -> Option<usize> {
 fn repetition(bytes: &[u8], at: usize, last: &[u32], before: &[u32]) -> (usize, usize) {
     let mut best = (0, 0);
     let Some(mut next) = hash(bytes, at).and_then(|hash| last.get(hash)).copied() else { return best };
-    for _ in 0..LOOKS {
+    for _ in 0..if bytes.len() < LONG { LOOKS } else { LOOKS_IN_LONG } {
         let Some(place) = (next as usize).checked_sub(1).filter(|place| at - place <= FARTHEST) else { break };
         let same = bytes.iter().skip(place).zip(bytes.iter().skip(at)).take(LONGEST).take_while(|(a, b)| a == b).count();
         if same > best.0 {

@@ -352,9 +352,10 @@ impl<B: Backend> Desk<B> {
         let visit = self.visit(head, "/login");
         let device = self.device(peer).await?;
         let typed = field(body, "code").unwrap_or_default();
-        let added = self.session(device).await?.is_some();
+        let before = self.session(device).await?.map(|session| session.username);
         Ok(match self.redeemed(device, &typed).await {
-            Ok(_) => after_form(visit.link(if added { "/account?said=voucher" } else { "/account" })),
+            // It may be another account that it went to, as where somebody is online by RADIUS.
+            Ok(view) => after_form(visit.link(if before == Some(view.session.username) { "/account?said=voucher" } else { "/account" })),
             Err(problem) => self.login_page(&visit, None, Some((&typed, problem))),
         })
     }

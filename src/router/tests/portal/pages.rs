@@ -269,8 +269,8 @@ fn my_account_has_its_receipts() {
             &page,
             &[
                 "<h2>Your receipts</h2>",
-                "<b>NLJ7RT61SV</b> KSh 1,500<br><span class=\"soft\">1 hour, Tue 24 Nov 14:05</span>",
-                "<b>UJ22T8IYOU</b> KSh 50<br><span class=\"soft\">Day &lt;all&gt;</span>",
+                "<b>…61SV</b> KSh 1,500<br><span class=\"soft\">1 hour, Tue 24 Nov 14:05</span>",
+                "<b>…IYOU</b> KSh 50<br><span class=\"soft\">Day &lt;all&gt;</span>",
             ],
         );
         shows(&get(&world, PHONE, "/account?lang=sw").await, &["Risiti zako", "Jnn 24 Nov 14:05"]);

@@ -111,6 +111,8 @@ fn the_number_is_not_shown_while_two_seem_to_have_the_address() {
     world.buys(ALICE, "hour", "NLJ7RT61SV");
     assert!(start(&mut world, ALICE).phone.is_some());
     world.step(Input::Neighbour { mac: ALICE, address: [10, 77, 0, 101].into(), present: true });
+    assert_eq!(start(&mut world, ALICE).phone, None, "from the first moment on");
+    assert!(account(&mut world, ALICE).receipts.is_empty());
     world.pass(5_000);
     assert_eq!(start(&mut world, ALICE).phone, None);
     world.pass(15 * MINUTE);
@@ -131,7 +133,7 @@ fn what_was_paid_for_is_in_use_or_waits_behind_so_many() {
     let places = |world: &mut World| [&hour, &slow, &again].map(|view| world.status(ALICE, &view.payment).before);
     assert_eq!(places(&mut world), [Some(0), Some(1), Some(2)]);
     world.pass(HOUR);
-    assert_eq!(places(&mut world)[1..], [Some(0), Some(1)]);
+    assert_eq!(places(&mut world), [None, Some(0), Some(1)], "what is used up does not wait");
     world.pass(HOUR);
     assert_eq!(places(&mut world)[1..], [None, Some(0)]);
     // Offline, or on another account, nothing of it is in use.
