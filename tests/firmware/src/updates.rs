@@ -60,11 +60,12 @@ impl<'a> Site<'a> {
         let target = image.target().unwrap_or_else(|e| panic!("{e:#}"));
         let releases = Releases::new(&street.world.cloud, &folder, &target, &board).unwrap_or_else(|e| panic!("{e:#}"));
         let shipped = image.program().unwrap_or_else(|e| panic!("{e:#}"));
+        // On the disk before the power goes: what an operator wrote in the last seconds may be an empty file after a cut.
         street.machine.write(CA, &releases.ca).unwrap_or_else(|e| panic!("{e:#}"));
         sh(
             street,
             &format!(
-                "uci set lango.update=update; uci set lango.update.ca={CA}; uci add_list lango.update.key='{}'; uci commit lango",
+                "uci set lango.update=update; uci set lango.update.ca={CA}; uci add_list lango.update.key='{}'; uci commit lango; sync",
                 releases.key
             ),
         );
