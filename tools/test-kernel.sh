@@ -28,6 +28,7 @@ QUICK_TESTS=(
   captive::a_captive_device_reaches_nothing_outside_by_any_protocol
   captive::port_80_and_dns_of_captive_devices_go_to_the_router
   conntrack::both_ends_of_open_connections_are_reset_and_the_portal_s_goes_on
+  copies::what_a_copy_sends_outward_ends_on_nobody_s_account
   filling::from_its_first_part_on_nobody_passes_who_is_not_known
   installing::nft_prints_the_table_as_documented
   offload::with_it_on_all_that_a_paid_device_sends_is_counted_and_cut
