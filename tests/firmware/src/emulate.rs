@@ -41,7 +41,9 @@ fn try_run(image: &Image) -> Result<()> {
     if folder.exists() {
         std::fs::remove_dir_all(&folder)?;
     }
-    std::fs::create_dir(&folder)?;
+    // The script goes by the folder's name to the board's file.
+    let folder = folder.join(image.folder().file_name().context("the image's folder has no name")?);
+    std::fs::create_dir_all(&folder)?;
     for name in ["command", "kernel", "initrd", "rom"] {
         symlink(image.folder().canonicalize()?.join(name), folder.join(name))?;
     }

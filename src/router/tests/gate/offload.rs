@@ -202,7 +202,9 @@ fn with_it_on_all_that_a_paid_device_sends_is_counted_and_cut() {
             (counted == since(before, counted_at_the_phone(&world))).then_some(counted)
         });
         assert!(counted.up.0 > 100_000 && counted.down.0 > 100_000, "{kind}: {counted:?}");
-        assert_eq!(tracked(&world, &[&format!("dport={port}")]).len(), 1, "{kind}: it is tracked");
+        // A listing of a table that changes meanwhile may miss one.
+        let entries = || tracked(&world, &[&format!("dport={port}")]).len();
+        eventually("it is tracked", || (flow.exchange() && entries() == 1).then_some(()));
         assert_eq!(tracked(&world, &["[OFFLOAD]"]), [""; 0], "{kind}");
         let exchanged = (0..1_000).take_while(|_| flow.exchange()).count();
         let total = of(&gate.usage().unwrap(), id, 1).total().0;
