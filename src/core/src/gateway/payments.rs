@@ -384,7 +384,7 @@ impl Gateway {
 
     /// Whether somebody else seems to have a device's address, too: it was told of, or one of its addresses is held meanwhile.
     pub(super) fn may_be_copied(&self, device: Mac, now: Now) -> bool {
-        self.suspicions.is_suspected(device, now.monotonic) || self.neighbours.held_of(device).iter().next().is_some()
+        self.suspicions.is_suspected(device, now.monotonic) || !self.neighbours.held_of(device).is_empty()
     }
 
     /// What was paid for an account by the devices that are known to have used it, the newest first.

@@ -176,6 +176,19 @@ fn of_another_version(world: &World, desired: &[GateAccount]) {
 }
 
 #[test]
+fn a_table_of_another_version_tells_the_addresses_of_who_sleeps() {
+    let world = World::new();
+    of_another_version(&world, &[account(1, &[1, 2])]);
+    let gate = world.gate();
+    assert!(gate.is_to_be_replaced());
+    let known: std::collections::BTreeSet<_> = gate.addresses().into_iter().collect();
+    let devices = account(1, &[1, 2]).devices;
+    let expected = devices.iter().flat_map(|(mac, device)| device.addresses.iter().map(|address| (*mac, *address)));
+    assert_eq!(known, expected.collect());
+    assert_eq!(known.len(), 4, "each by IPv4 and IPv6");
+}
+
+#[test]
 fn a_program_with_another_layout_takes_over_without_losing_a_packet() {
     let other = [GateAccount { until: within_seconds(3_600), ..account(2_000, &[1]) }];
     for (accounts, desired) in [(1, other.to_vec()), (1_000, a_thousand(0)), (1_000, a_thousand(2_000))] {
