@@ -72,6 +72,9 @@ fn what_an_image_is_made_with_comes_first() {
         let before = router.configuration();
         router.sh("for script in /etc/uci-defaults/*; do ( . $script ) || exit 1; done");
         assert_eq!(router.configuration(), before);
+        router.sh(". /lib/functions.sh; uci_apply_defaults");
+        assert_eq!(router.configuration(), before);
+        assert_eq!(router.sh("ls /etc/uci-defaults"), "", "each succeeds, and is not run again");
     }
 }
 
@@ -175,6 +178,8 @@ fn radios_that_nobody_has_touched_are_an_open_network_of_customers() {
         ("uci set lango.main.lan=br-guest", UNTOUCHED),
         // Installed by hand, it would be open until the next boot.
         ("export LANGO_INSTALLING=1", UNTOUCHED),
+        // No gate is put up at any boot.
+        ("/etc/init.d/lango disable", UNTOUCHED),
     ] {
         for router in both() {
             router.sh(&format!("{done}; uci commit; {FIRST_BOOT}"));
@@ -204,19 +209,75 @@ fn a_host_name_of_its_own_is_the_routers_name() {
     }
 }
 
+const HOTPLUG: &str = "(. /etc/hotplug.d/ieee80211/50-lango)";
+
+/// Has OpenWrt write down a radio that appeared, as to 24.10, and tells hotplug.
+fn appears(radio: u8) -> String {
+    format!(
+        "uci set wireless.radio{radio}=wifi-device; uci set wireless.radio{radio}.disabled=1; uci set wireless.default_radio{radio}=wifi-iface; \
+         uci set wireless.default_radio{radio}.device=radio{radio}; uci set wireless.default_radio{radio}.network=lan; \
+         uci set wireless.default_radio{radio}.ssid=OpenWrt; uci set wireless.default_radio{radio}.encryption=none; uci commit wireless; \
+         ACTION=add; {HOTPLUG}"
+    )
+}
+
 #[test]
-fn radios_that_appear_after_the_first_boot_are_opened_too_each_once() {
-    const HOTPLUG: &str = "(. /etc/hotplug.d/ieee80211/50-lango)";
+fn radios_that_appear_while_the_first_boot_runs_are_opened_by_it() {
     const OPEN: [&str; 5] = ["lango-a1b2c3", "none", "1", "lan", "0"];
     const UNTOUCHED: [&str; 5] = ["OpenWrt", "none", "", "lan", "1"];
-    let appears = |router: &Router, radio: u8| {
-        router.sh(&format!(
-            "uci set wireless.radio{radio}=wifi-device; uci set wireless.radio{radio}.disabled=1; uci set wireless.default_radio{radio}=wifi-iface; \
-             uci set wireless.default_radio{radio}.device=radio{radio}; uci set wireless.default_radio{radio}.network=lan; \
-             uci set wireless.default_radio{radio}.ssid=OpenWrt; uci set wireless.default_radio{radio}.encryption=none; uci commit wireless; \
-             ACTION=add; {HOTPLUG}"
-        ));
-    };
+    for router in both() {
+        // It has looked at all radios that there were, and is about to say that it is through.
+        router.put("etc/config/wireless", "");
+        router.sh(&format!("mv() {{ {}; command mv \"$@\"; }}; {FIRST_BOOT}", appears(0)));
+        assert_eq!(wifi(&router, 0), OPEN);
+        assert!(!router.calls_contain("wifi reload"), "netifd is not there yet, and reads it when it comes");
+        assert!(router.get("etc/lango/first-boot").ends_with("\nwifi default_radio0\n"), "the removal closes it");
+    }
+    for router in both() {
+        // OpenWrt is just writing one down: it has no network yet.
+        router.put("etc/config/wireless", "");
+        router.sh(&format!("uci set wireless.radio0=wifi-device; uci set wireless.radio0.disabled=1; {FIRST_BOOT}"));
+        assert_eq!(router.get("etc/lango/radios"), "", "nothing of it is looked at");
+        router.sh(&appears(0));
+        assert_eq!(wifi(&router, 0), OPEN);
+    }
+    for router in both() {
+        // Where no gate is put up at the boot, nothing is opened; once one is, the next boot's hotplug does.
+        router.put("etc/config/wireless", "");
+        router.sh(&format!("/etc/init.d/lango disable; {FIRST_BOOT}"));
+        router.sh(&appears(0));
+        assert_eq!(wifi(&router, 0), UNTOUCHED);
+        router.sh(&format!("/etc/init.d/lango enable; ACTION=add; {HOTPLUG}"));
+        assert_eq!(wifi(&router, 0), OPEN);
+    }
+}
+
+#[test]
+fn radios_as_openwrt_makes_them_from_25_12_on_are_opened_too() {
+    let openwrt = fs::read_to_string(crate::repository().join("images/tests/openwrt/wireless-25.12")).unwrap();
+    let off = |router: &Router| ["radio0", "default_radio0"].map(|section| router.uci(&format!("wireless.{section}.disabled")));
+    for router in both() {
+        router.put("etc/config/wireless", &openwrt);
+        router.put("etc/lango/country", "KE\n");
+        // Switched on and off again by somebody; the one beside it is as OpenWrt makes it.
+        router.sh("uci set wireless.radio1.disabled=0; uci commit wireless");
+        router.sh(FIRST_BOOT);
+        assert_eq!(
+            (wifi(&router, 0), off(&router)),
+            (["lango-a1b2c3", "none", "1", "lan", ""].map(str::to_owned), ["", "0"].map(str::to_owned))
+        );
+        assert_eq!(wifi(&router, 1), ["OpenWrt", "none", "", "lan", "0"]);
+        assert_eq!(router.uci("wireless.default_radio1.disabled"), "1", "that one is somebody's");
+        // Behind it there will be no gate. What else the radio carries stays.
+        script(&router, "prerm", "PKG_UPGRADE=0");
+        assert_eq!((off(&router), router.uci("wireless.default_radio0.ssid")), (["", "1"].map(str::to_owned), "OpenWrt".to_owned()));
+    }
+}
+
+#[test]
+fn radios_that_appear_after_the_first_boot_are_opened_too_each_once() {
+    const OPEN: [&str; 5] = ["lango-a1b2c3", "none", "1", "lan", "0"];
+    const UNTOUCHED: [&str; 5] = ["OpenWrt", "none", "", "lan", "1"];
     for router in both() {
         router.put("etc/lango/country", "KE\n");
         router.put("etc/config/wireless", "");
@@ -224,7 +285,7 @@ fn radios_that_appear_after_the_first_boot_are_opened_too_each_once() {
         router.sh(&format!("ACTION=add; {HOTPLUG}; {FIRST_BOOT}; ACTION=remove; {HOTPLUG}; ACTION=add; {HOTPLUG}"));
         assert!(!router.calls_contain("wifi reload"), "there is none yet");
         for radio in [0, 1] {
-            appears(&router, radio);
+            router.sh(&appears(radio));
             assert_eq!(
                 (wifi(&router, radio), router.uci(&format!("wireless.radio{radio}.country"))),
                 (OPEN.map(str::to_owned), "KE".to_owned())
@@ -242,13 +303,13 @@ fn radios_that_appear_after_the_first_boot_are_opened_too_each_once() {
         assert!(closed == ["1", "1"] && !router.path("etc/lango/radios").exists(), "{closed:?}");
         // And what is done again is done with all of them.
         router.sh("uci set wireless.default_radio0.ssid=OpenWrt; uci -q delete wireless.default_radio0.isolate; uci commit wireless");
-        router.sh(FIRST_BOOT);
+        router.sh(&format!("/etc/init.d/lango enable; {FIRST_BOOT}"));
         assert_eq!((wifi(&router, 0), wifi(&router, 1)), (OPEN.map(str::to_owned), OPEN.map(str::to_owned)));
     }
     for router in both() {
         router.put("etc/config/wireless", "");
         router.sh(&format!("export LANGO_INSTALLING=1; {FIRST_BOOT}"));
-        appears(&router, 0);
+        router.sh(&appears(0));
         assert_eq!(wifi(&router, 0), UNTOUCHED, "installed by hand, Wi-Fi is the operator's");
     }
 }

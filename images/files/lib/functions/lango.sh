@@ -121,17 +121,22 @@ lango_fill_in() { # OPTION THE-PACKAGE'S-VALUE VALUE
 lango_new_radios() { # those that nobody has looked at here
 	local radio
 	for radio in $(uci -q -X show wireless | sed -n 's/^wireless\.\([A-Za-z0-9_]*\)=wifi-device$/\1/p'); do
-		grep -qx "$radio" "$LANGO_RADIOS" || echo "$radio"
+		grep -qx "$radio" "$LANGO_RADIOS" && continue
+		# Of one that OpenWrt is just writing down the network may still be missing. Hotplug comes once it is there.
+		uci -q changes wireless | grep -qx "wireless\.$radio='*wifi-device'*" || echo "$radio"
 	done
 }
 
 lango_untouched_wifi() { # RADIO: its open networks, where it is as OpenWrt makes it: switched off
-	local wifi
-	[ "$(uci -q get "wireless.$1.disabled")" = 1 ] || return 0
+	local wifi of_radio
+	of_radio="$(uci -q get "wireless.$1.disabled")"
 	for wifi in $(uci -q -X show wireless | sed -n 's/^wireless\.\([A-Za-z0-9_]*\)=wifi-iface$/\1/p'); do
 		if [ "$(uci -q get "wireless.$wifi.device")" = "$1" ] && [ "$(uci -q get "wireless.$wifi.ssid")" = OpenWrt ] &&
 			[ "$(uci -q get "wireless.$wifi.encryption")" = none ] && [ "$(uci -q get "wireless.$wifi.network")" = lan ]; then
-			echo "$wifi"
+			# To 24.10 it is the radio that is off; from 25.12 on the network alone, and of the radio nothing is said.
+			case "$of_radio,$(uci -q get "wireless.$wifi.disabled")" in
+			1, | 1,0 | ,1) echo "$wifi" ;;
+			esac
 		fi
 	done
 }
@@ -156,7 +161,11 @@ lango_open_wifi() { # FILE: where it is written down for the removal
 			echo "wifi $wifi" >>"$1"
 			uci set "wireless.$wifi.ssid=$name"
 			uci set "wireless.$wifi.isolate=1"
-			uci set "wireless.$radio.disabled=0"
+			if [ "$(uci -q get "wireless.$radio.disabled")" = 1 ]; then
+				uci set "wireless.$radio.disabled=0"
+			else
+				uci set "wireless.$wifi.disabled=0"
+			fi
 			opened=0
 		done
 		uci commit wireless
@@ -166,18 +175,26 @@ lango_open_wifi() { # FILE: where it is written down for the removal
 	return $opened
 }
 
-# Drivers that wait for their firmware bring their radios after the first boot's script: an image opens them then.
+# Drivers that wait for their firmware bring their radios after the first boot's script: an image opens them then. Succeeds where one was
+# opened.
 lango_late_radios() {
 	# Not before that script is through, and not where lango was installed by hand.
-	[ -e "$LANGO_FIRST_BOOT" ] && [ -e "$LANGO_RADIOS" ] || return 0
-	! lango_open_wifi "$LANGO_FIRST_BOOT" || /sbin/wifi reload
+	[ -e "$LANGO_FIRST_BOOT" ] && [ -e "$LANGO_RADIOS" ] || return 1
+	# Nor where no gate is put up at the boot. It is not looked at then either: once lango is enabled, the next boot does that.
+	/etc/init.d/lango enabled || return 1
+	lango_open_wifi "$LANGO_FIRST_BOOT"
 }
 
 # Behind it there is no gate any more: it goes off, unless somebody has closed it by a password.
 lango_close_wifi() { # SECTION
 	local radio
 	radio="$(uci -q get "wireless.$1.device")" && [ "$(uci -q get "wireless.$1.encryption")" = none ] || return 0
-	uci set "wireless.$radio.disabled=1"
+	# Off in the place where it was: what else the radio carries is somebody's.
+	if [ "$(uci -q get "wireless.$1.disabled")" = 0 ] && [ -z "$(uci -q get "wireless.$radio.disabled")" ]; then
+		uci set "wireless.$1.disabled=1"
+	else
+		uci set "wireless.$radio.disabled=1"
+	fi
 	uci set "wireless.$1.ssid=OpenWrt"
 	uci -q delete "wireless.$1.isolate"
 	uci commit wireless
@@ -213,8 +230,14 @@ lango_first_boot() {
 		echo "$offload" >>"$LANGO_FIRST_BOOT.new" && uci set "firewall.@defaults[0].$offload=0" && uci commit firewall
 	done
 	# Not where it is installed by hand: that network would be open until lango runs.
-	[ -n "$LANGO_INSTALLING" ] || { : >>"$LANGO_RADIOS" && lango_open_wifi "$LANGO_FIRST_BOOT.new"; }
-	mv "$LANGO_FIRST_BOOT.new" "$LANGO_FIRST_BOOT"
+	# Nor where no gate is put up at the boot.
+	if [ -z "$LANGO_INSTALLING" ]; then
+		: >>"$LANGO_RADIOS"
+		! /etc/init.d/lango enabled || lango_open_wifi "$LANGO_FIRST_BOOT.new"
+	fi
+	mv "$LANGO_FIRST_BOOT.new" "$LANGO_FIRST_BOOT" || return 1
+	# One that appeared meanwhile was left by hotplug to this script, and perhaps seen by neither. Nothing is reloaded: the network comes later.
+	[ -n "$LANGO_INSTALLING" ] || lango_late_radios || :
 }
 
 # For the removal: as it was before, as far as it is still as the first boot left it.
