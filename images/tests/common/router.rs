@@ -56,13 +56,17 @@ impl Router {
         }
         // Debian's busybox runs its own applets before it looks anywhere else.
         router.put("stubs.sh", "pidof() { /stubs/pidof \"$@\"; }\nsleep() { /stubs/sleep \"$@\"; }\nlogger() { /stubs/logger \"$@\"; }\n");
-        for folder in ["dev", "tmp/.uci", "proc", "running", "netifd", "enabled", "sys/class/net/eth0"] {
+        for folder in ["dev", "tmp/.uci", "proc", "running", "netifd", "sys/class/net/eth0"] {
             fs::create_dir_all(router.path(folder)).unwrap();
         }
         run("mknod", &[text(&router.path("dev/null")), "c", "1", "3"]);
         let openwrt = repository().join("images/tests/openwrt");
         for (from, to) in [("rc.common", "etc/rc.common"), ("functions.sh", "lib/functions.sh")] {
             router.program(to, &format!("#!/bin/sh\n. /stubs.sh\n{}", fs::read_to_string(openwrt.join(from)).unwrap()));
+        }
+        // As in an image, and as the package's own script leaves it.
+        for link in ["S18lango", "K10lango", "S96lango-late"] {
+            symlink(format!("../init.d/{}", &link[3..]), router.path("etc/rc.d").join(link)).unwrap();
         }
         for name in ["dhcp", "firewall", "system", "wireless"] {
             fs::copy(openwrt.join(name), router.path("etc/config").join(name)).unwrap();

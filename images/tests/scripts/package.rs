@@ -45,7 +45,6 @@ fn an_installation_by_hand_does_not_cut_itself_off() {
 #[test]
 fn an_upgrade_starts_the_new_program_and_keeps_the_gate() {
     for router in both() {
-        router.put("enabled/lango", "");
         router.sh(FIRST_BOOT);
         let before = router.configuration();
         router.put("running/lango", "");
@@ -62,7 +61,7 @@ fn an_upgrade_starts_the_new_program_and_keeps_the_gate() {
         let runs = |calls: &[String]| calls.iter().rposition(|call| call.contains("/usr/libexec/lango/start run"));
         assert!(runs(&calls).is_some() && !calls.contains(&"stop lango".to_owned()), "{calls:?}");
         // apk stops nothing before an upgrade: the one that runs is the old program until then.
-        router.put("lib/apk/packages/lango.list", "/etc/init.d/lango\n");
+        router.sh("mkdir -p /lib/apk/packages; mv /usr/lib/opkg/info/lango.list /lib/apk/packages/");
         router.put("running/lango", "");
         script(&router, "postinst", "PKG_UPGRADE=1");
         let calls = router.calls();
@@ -133,6 +132,21 @@ fn in_an_image_that_is_being_made_nothing_is_started_or_removed() {
             script(&router, name, "IPKG_INSTROOT=/nowhere");
         }
         assert!(router.calls().is_empty());
+    }
+}
+
+#[test]
+fn an_image_that_is_being_made_has_the_service_enabled_and_its_first_boot_before_it() {
+    for router in both() {
+        router.sh("for folder in etc lib usr; do mkdir -p /image && cp -a /$folder /image/$folder; done; rm /image/etc/rc.d/[SK]*");
+        script(&router, "postinst", "IPKG_INSTROOT=/image");
+        for link in ["S18lango", "K10lango", "S96lango-late"] {
+            assert!(router.path("image/etc/rc.d").join(link).is_symlink(), "{link}");
+        }
+        assert!(router.path("image/etc/uci-defaults/90-lango").exists() && !router.path("image/etc/lango/first-boot").exists());
+        script(&router, "prerm", "IPKG_INSTROOT=/image");
+        assert!(!router.path("image/etc/rc.d/S18lango").is_symlink(), "another package takes its place");
+        assert!(router.calls().is_empty(), "nothing is done to the machine that makes it");
     }
 }
 

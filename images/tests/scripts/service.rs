@@ -62,10 +62,11 @@ fn while_the_flash_is_not_ready_nothing_is_sold_into_ram() {
         assert_eq!(router.calls(), ["nft -f -", "logger -t lango the flash is not ready yet: lango-late starts it"]);
         // `done` made it ready.
         router.put("proc/mounts", &ready);
+        router.sh("/etc/init.d/lango disable");
+        router.calls();
         router.sh("/etc/init.d/lango-late boot");
         assert!(router.calls().is_empty(), "what is disabled stays off");
-        router.put("enabled/lango", "");
-        router.sh("/etc/init.d/lango-late boot");
+        router.sh("/etc/init.d/lango enable; /etc/init.d/lango-late boot");
         assert!(router.calls().contains(&"  command /usr/libexec/lango/start run".to_owned()));
     }
 }
