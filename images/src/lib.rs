@@ -5,6 +5,7 @@
 
 pub mod adb;
 pub mod apk;
+pub mod authority;
 pub mod board;
 pub mod feed;
 pub mod ipk;

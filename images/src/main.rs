@@ -223,6 +223,9 @@ fn image(arguments: &Arguments, id: &str, imagebuilder: &Path) -> anyhow::Result
     let mut provision = Provision {
         relay: relay.as_deref(),
         ca: ca.as_deref(),
+        now: i64::try_from(
+            std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).context("this machine's clock is before 1970")?.as_secs(),
+        )?,
         release_key: release_key.as_deref(),
         name: arguments.get("name"),
         ssh_keys: ssh_keys.as_deref(),

@@ -1,5 +1,6 @@
 //! What makes an image one router's own: its name, its section of the relay, its keys. Text in, files out.
 
+use crate::authority;
 use crate::board::{Board, Updates};
 use crate::keys::{APK_PUBLIC, Keys};
 use crate::tree::Tree;
@@ -14,6 +15,8 @@ pub struct Provision<'a> {
     pub relay: Option<&'a str>,
     /// The certificates that vouch for the relay's broker, a PEM file's text, where the system's do not.
     pub ca: Option<&'a str>,
+    /// When that is to be good, in seconds since 1970: now.
+    pub now: i64,
     /// The public half of the key that releases are signed with, as its file has it or its second line: without one the router takes no update
     /// over the air.
     pub release_key: Option<&'a str>,
@@ -96,7 +99,7 @@ pub fn files(board: &Board, template: &str, provision: &Provision<'_>) -> anyhow
     let mut sections: Vec<String> = relay.as_ref().map(|(_, section)| section.clone()).into_iter().collect();
     if let Some(ca) = provision.ca {
         let section = sections.first_mut().context("--ca vouches for the relay's broker: give --router FILE, too")?;
-        section.push_str(&authority(ca, section)?);
+        section.push_str(&authority(ca, section, provision.now)?);
         files.add(CA, 0o644, ca);
     }
     anyhow::ensure!(
@@ -149,10 +152,8 @@ fn relay_section(printed: &str) -> anyhow::Result<(String, String)> {
 const CA: &str = "etc/lango/ca.pem";
 
 /// The relay section's line for it.
-fn authority(ca: &str, section: &str) -> anyhow::Result<String> {
-    anyhow::ensure!(!ca.contains("PRIVATE KEY"), "the file of --ca holds a private key: the certificates alone are wanted");
-    let marks = ["-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"].map(|mark| ca.matches(mark).count());
-    anyhow::ensure!(marks[0] > 0 && marks[0] == marks[1], "there is no certificate in the file of --ca (PEM)");
+fn authority(ca: &str, section: &str, now: i64) -> anyhow::Result<String> {
+    authority::check(ca, now)?;
     anyhow::ensure!(
         !section.contains("\toption ca "),
         "the relay's section names a file of certificates already: take its line `option ca` out"

@@ -26,6 +26,7 @@ image:\n\
 const ANOTHER_WAY: Provision<'_> = Provision {
     relay: None,
     ca: None,
+    now: NOW,
     release_key: None,
     name: None,
     ssh_keys: None,
@@ -37,7 +38,16 @@ const ANOTHER_WAY: Provision<'_> = Provision {
 
 /// As signify writes one.
 const RELEASE_KEY: &str = "untrusted comment: my releases public key\nRWQBAgMEBQYHCAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f\n";
-const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
+
+/// 2026-01-01.
+const NOW: i64 = 1_767_225_600;
+
+/// An authority's.
+fn certificate() -> String {
+    let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    params.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap().pem()
+}
 
 const PRINTED: &str = "# At the broker, once: its user, and what it may do (mosquitto's acl_file; then reload mosquitto):\n\
     #   mosquitto_passwd -b /etc/mosquitto/passwd kibera-7 s3cret\n#   user kibera-7\n# On the router, in /etc/config/lango:\n\
@@ -109,10 +119,10 @@ fn newer_imagebuilders_get_the_other_format_and_the_key() {
 fn a_router_of_a_fleet_has_its_name_and_keys_from_the_first_boot_on() {
     let folder = tempfile::tempdir().unwrap();
     let keys = Keys::generate().unwrap();
-    let ssh = "ssh-ed25519 AAAA operator\n";
+    let (ssh, certificate) = ("ssh-ed25519 AAAA operator\n", certificate());
     let provision = Provision {
         relay: Some(PRINTED),
-        ca: Some(CERTIFICATE),
+        ca: Some(&certificate),
         release_key: Some(RELEASE_KEY),
         ssh_keys: Some(ssh),
         manage_from: Some("2001:db8::/64"),
@@ -127,7 +137,7 @@ fn a_router_of_a_fleet_has_its_name_and_keys_from_the_first_boot_on() {
     assert!(config.contains("\toption name 'kibera-7'\n") && config.contains("\toption password 's3cret'\n"), "{config}");
     assert!(!config.contains("mosquitto_passwd"), "{config}");
     // Whom it believes the broker to, and whose updates it takes, as the program itself reads it.
-    assert_eq!(fs::read_to_string(laid("etc/lango/ca.pem")).unwrap(), CERTIFICATE);
+    assert_eq!(fs::read_to_string(laid("etc/lango/ca.pem")).unwrap(), certificate);
     let read = lango::config::parse("lango", config.as_bytes()).unwrap();
     assert_eq!(read.relay.unwrap().ca.unwrap(), Path::new("/etc/lango/ca.pem"));
     let update = read.update.unwrap();
@@ -180,17 +190,18 @@ fn what_would_make_a_wrong_image_is_refused_before_anything_is_made() {
     assert!(refused(&Provision { ssh_keys: Some("-----BEGIN OPENSSH PRIVATE KEY-----\nssh-x\n"), ..ANOTHER_WAY }).contains("private"));
     assert!(refused(&Provision { ssh_keys: Some("hello"), ..ANOTHER_WAY }).contains("no public SSH key"));
 
+    let certificate = certificate();
     for (ca, told) in [
         ("hello", "no certificate in the file of --ca"),
-        ("-----BEGIN CERTIFICATE-----\nMIIB\n", "no certificate in the file of --ca"),
+        ("-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n", "certificate 1 in the file of --ca is damaged"),
         ("-----BEGIN PRIVATE KEY-----\n", "holds a private key"),
     ] {
         assert!(refused(&Provision { relay: Some(PRINTED), ca: Some(ca), ..ANOTHER_WAY }).contains(told), "{ca}");
     }
-    assert!(refused(&Provision { ca: Some(CERTIFICATE), ..ANOTHER_WAY }).contains("give --router FILE, too"));
+    assert!(refused(&Provision { ca: Some(&certificate), ..ANOTHER_WAY }).contains("give --router FILE, too"));
     let named = format!("{PRINTED}\toption ca '/etc/ssl/broker.pem'\n");
     assert!(
-        refused(&Provision { relay: Some(&named), ca: Some(CERTIFICATE), ..ANOTHER_WAY }).contains("names a file of certificates already")
+        refused(&Provision { relay: Some(&named), ca: Some(&certificate), ..ANOTHER_WAY }).contains("names a file of certificates already")
     );
     assert!(refused(&Provision { release_key: Some(RELEASE_KEY), ..ANOTHER_WAY }).contains("give --router FILE, too"));
     for key in ["", "RWQ", "untrusted comment: x\nRWQBAgME\n", "untrusted comment: x secret key\nRWRCSwAA\n", "x' y"] {
