@@ -206,3 +206,15 @@ fn limits_follow_from_the_memory() {
         assert_eq!((limits.connections, limits.accounts), (connections, accounts), "{ram} MB");
     }
 }
+
+#[test]
+fn each_file_says_where_its_names_were_looked_up() {
+    for board in boards() {
+        let text = fs::read_to_string(repository().join(format!("board/{}.toml", board.id))).unwrap();
+        let (target, _) = board.openwrt.target.split_once('/').unwrap();
+        let told = text.lines().find(|line| line.starts_with("# As OpenWrt ")).unwrap_or_default();
+        let commit = told.split_once('(').and_then(|(_, rest)| rest.split_once(')')).map_or("", |(commit, _)| commit);
+        assert!(commit.len() >= 10 && commit.bytes().all(|byte| byte.is_ascii_hexdigit()), "{}: no commit of OpenWrt", board.id);
+        assert!(told.contains(&format!("target/linux/{target}: ")), "{}: {told}", board.id);
+    }
+}
