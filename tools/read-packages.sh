@@ -12,9 +12,26 @@ trap 'rm -rf "$work"' EXIT
 
 die() { echo "tools/read-packages.sh: $*" >&2; exit 1; }
 same() { diff -r "$1" "$2" || die "$3 holds other bytes than it was made of"; } # EXPECTED FOUND WHAT
-# Which of its files may be run, and which are for root alone.
-modes() { (cd "$1" && find . -type f -printf '%m %P\n' | LC_ALL=C sort -k 2); }
-same_modes() { diff <(modes "$1") <(modes "$2") || die "$3 has files of other modes"; }
+# Which of its files may be run, and which are for root alone: said here once more, for what the writer was told is what is read. Folders are
+# for all to look into. No other kind of file is there, and nothing that runs as another user than who starts it.
+wanted_modes() { # FOLDER
+  (cd "$1" && find . -mindepth 1 -printf '%y %P\n' | LC_ALL=C sort -k 2) | while read -r kind path; do
+    case $kind/$path in
+      d/*) echo "d 755 $path" ;;
+      f/etc/config/lango) echo "f 600 $path" ;;
+      f/etc/init.d/* | f/etc/uci-defaults/* | f/usr/sbin/lango | f/usr/libexec/lango/*) echo "f 755 $path" ;;
+      f/*) echo "f 644 $path" ;;
+    esac
+  done
+}
+modes() { (cd "$1" && find . -mindepth 1 -printf '%y %m %P\n' | LC_ALL=C sort -k 3); }
+same_modes() { diff <(wanted_modes "$1") <(modes "$2") || die "$3 has files of other modes, or of another kind"; } # EXPECTED FOUND WHAT
+# Of all that a tar has: root's, by number and by name.
+of_root() { # WHAT TAR
+  if tar --numeric-owner -tvzf "$2" | grep -v '^[^ ]* 0/0 ' >&2 || tar -tvzf "$2" | grep -v '^[^ ]* root/root ' >&2; then
+    die "$1 holds what is not root's"
+  fi
+}
 
 shopt -s nullglob
 feeds=("$packages"/*/Packages)
@@ -48,10 +65,12 @@ for feed in "${feeds[@]}"; do
   diff <(tar -tzf "${ipk[0]}") <(printf '%s\n' ./debian-binary ./data.tar.gz ./control.tar.gz) || die "${ipk[0]} holds other parts"
   tar --same-permissions -xzf "$work/ipk/data.tar.gz" -C "$work/data"
   tar --same-permissions -xzf "$work/ipk/control.tar.gz" -C "$work/control"
-  if tar --numeric-owner -tvzf "$work/ipk/data.tar.gz" | grep -v ' 0/0 '; then die "${ipk[0]} holds files that are not root's"; fi
+  for part in "${ipk[0]}" "$work/ipk/data.tar.gz" "$work/ipk/control.tar.gz"; do of_root "${ipk[0]}" "$part"; done
   same "$work/expected" "$work/data" "${ipk[0]}"
-  same_modes "$feed/root" "$work/data" "${ipk[0]}"
+  same_modes "$work/expected" "$work/data" "${ipk[0]}"
   for script in postinst prerm postrm; do cmp "images/scripts/$script" "$work/control/$script"; done
+  diff <(printf '%s\n' '644 conffiles' '644 control' '755 postinst' '755 postrm' '755 prerm') \
+    <(cd "$work/control" && find . -mindepth 1 -printf '%m %P\n' | LC_ALL=C sort -k 2) || die "${ipk[0]} says other things of itself, or in other modes"
   grep -qx "Architecture: $architecture" "$work/control/control" || die "${ipk[0]} is for another architecture"
 
   # Its index.
@@ -75,7 +94,7 @@ for feed in "${feeds[@]}"; do
   grep -q "\"arch\": \"$architecture\"" "$work/told" || die "${apk[0]} is for another architecture"
   rm -r "$work/apk/lib/apk"
   same "$work/expected" "$work/apk" "${apk[0]}"
-  same_modes "$feed/root" "$work/apk" "${apk[0]}"
+  same_modes "$work/expected" "$work/apk" "${apk[0]}"
   python3 images/tests/read_apk.py "$feed/packages.adb" "$packages/keys/lango-feed.pub.pem" >"$work/index"
   identity=$(sed -n 's/.*"identity": "\([0-9a-f]*\)".*/\1/p' "$work/told")
   grep -q "\"hashes\": \"$identity\"" "$work/index" || die "$feed/packages.adb is of another package"
