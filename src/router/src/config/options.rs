@@ -1,6 +1,6 @@
 //! One section's options: taken by name, each with its rule; what is not taken is unknown. Pure.
 
-use super::uci::{Entry, Fault, Section, Value};
+use super::uci::{Entry, Fault, Section, Twice, Value};
 use super::values::Rule;
 use lango_core::tree::BTreeSet;
 use strsim::osa_distance;
@@ -52,8 +52,8 @@ impl<'a> Options<'a> {
             );
             return None;
         }
-        if let Some(earlier) = entry.replaced {
-            self.fault(entry.line(), format!("'{name}' was set already in line {earlier}"), "keep one of the two lines");
+        if let Some(Twice { earlier, later }) = entry.replaced {
+            self.fault(later, format!("'{name}' was set already in line {earlier}"), "keep one of the two lines");
         }
         self.value(name, entry.values.first()?, shown, &parse)
     }
@@ -81,8 +81,8 @@ impl<'a> Options<'a> {
     pub(super) fn placed<T>(&mut self, name: &'static str, parse: impl Fn(&str) -> Result<T, Rule>) -> Vec<(T, u32)> {
         self.taken.insert(name);
         let Some(entry) = self.find(name) else { return Vec::new() };
-        if let Some(earlier) = entry.replaced {
-            self.fault(entry.line(), format!("'{name}' was set already in line {earlier}"), format!("write each as list {name} '…'"));
+        if let Some(Twice { earlier, later }) = entry.replaced {
+            self.fault(later, format!("'{name}' was set already in line {earlier}"), format!("write each as list {name} '…'"));
         }
         entry.values.iter().filter_map(|value| Some((self.value(name, value, Shown::Yes, &parse)?, value.line))).collect()
     }

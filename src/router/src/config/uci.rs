@@ -66,9 +66,9 @@ pub struct Entry {
     pub name: String,
     /// Its values: one for an `option`, one or more for a `list`. May be empty texts.
     pub values: Vec<Value>,
-    /// The line of an `option` of the same name that this one replaced although both stand in one block. OpenWrt takes the
-    /// later one without a word; a person who wrote both has most likely made a mistake.
-    pub replaced: Option<u32>,
+    /// Set where an `option` of the same name stands in the same block twice. OpenWrt takes the later one that says something without a
+    /// word; a person who wrote both has most likely made a mistake.
+    pub replaced: Option<Twice>,
     /// Whether it is an `option` without a value: to OpenWrt it is not there.
     pub nothing: bool,
 }
@@ -79,6 +79,15 @@ impl Entry {
     pub fn line(&self) -> u32 {
         self.values.last().map_or(0, |value| value.line)
     }
+}
+
+/// Two lines with an `option` of one name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Twice {
+    /// The line of the one that was there already.
+    pub earlier: u32,
+    /// The line of the one behind it: not always that of the value, for one that says nothing changes nothing.
+    pub later: u32,
 }
 
 /// A text and its line.
@@ -222,7 +231,8 @@ impl Builder {
             Some(entry) if list && !entry.nothing => entry.values.push(value),
             Some(entry) => {
                 if !list {
-                    entry.replaced = Some(entry.line()).filter(|&earlier| earlier >= block);
+                    let earlier = entry.line();
+                    entry.replaced = (earlier >= block).then_some(Twice { earlier, later: value.line });
                 }
                 // What was said before stays.
                 if !nothing {

@@ -325,6 +325,7 @@ fn every_wrong_value_is_told_with_what_would_be_right() {
             "34: package 'hour' has no option 'colour'; known are devices, down_kbps, label, megabytes, minutes, price, up_kbps",
         ),
         ("option up_kbps '2000'", "option price '11'", "34: 'price' was set already in line 30; keep one of the two lines"),
+        ("option up_kbps '2000'", "option price ''", "34: 'price' was set already in line 30; keep one of the two lines"),
         (
             "option up_kbps '2000'",
             "list price '11'",

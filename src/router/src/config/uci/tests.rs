@@ -95,6 +95,10 @@ fn named_sections_go_on_and_others_do_not() {
     assert_eq!(x.options[1].values[0].text, "1", "and leaves the rest");
 }
 
+fn twice(earlier: u32, later: u32) -> Option<Twice> {
+    Some(Twice { earlier, later })
+}
+
 #[test]
 fn options_and_lists_of_one_name() {
     let values = |text: &str| {
@@ -106,8 +110,8 @@ fn options_and_lists_of_one_name() {
     let v = |text: &str, line| (text.to_owned(), line);
     assert_eq!(values("option x a\nlist x b\n"), (vec![v("a", 2), v("b", 3)], None), "an option that a list follows is the list's first");
     assert_eq!(values("list x a\nlist x b\n"), (vec![v("a", 2), v("b", 3)], None));
-    assert_eq!(values("list x a\nlist x b\noption x c\n"), (vec![v("c", 4)], Some(3)));
-    assert_eq!(values("option x a\noption x b\n"), (vec![v("b", 3)], Some(2)));
+    assert_eq!(values("list x a\nlist x b\noption x c\n"), (vec![v("c", 4)], twice(3, 4)));
+    assert_eq!(values("option x a\noption x b\n"), (vec![v("b", 3)], twice(2, 3)));
 }
 
 #[test]
@@ -120,7 +124,8 @@ fn an_option_without_a_value_changes_nothing() {
     };
     let v = |values: &[&str]| values.iter().map(|&text| text.to_owned()).collect::<Vec<_>>();
     assert_eq!(read("option x a\nconfig a n\noption x ''\n"), (v(&["a"]), None, false));
-    assert_eq!(read("option x a\noption x\n"), (v(&["a"]), Some(2), false), "in one block it is a mistake all the same");
+    assert_eq!(read("option x a\noption x\n"), (v(&["a"]), twice(2, 3), false), "in one block it is a mistake all the same");
+    assert_eq!(read("option x a\noption x ''\noption x c\n"), (v(&["c"]), twice(2, 4), false));
     assert_eq!(read("list x a\nlist x b\nconfig a n\noption x ''\n"), (v(&["a", "b"]), None, false));
     assert_eq!(read("option x ''\n"), (v(&[""]), None, true));
     assert_eq!(read("option x ''\nlist x a\n"), (v(&["a"]), None, false));
