@@ -2,7 +2,8 @@
 # shellcheck shell=dash disable=SC1090,SC2013,SC2034,SC2086,SC2119,SC2120,SC2154,SC2016
 # In OpenWrt's place on the emulated router: as much of procd, rc.common, netifd, fw4, ubus and the package managers' functions as Lango's
 # package meets. Debian has none of them; `uci` is OpenWrt's own. One file under several names: the name by which it is called says
-# what it is (at the end). It is on no router and in no package.
+# what it is (at the end). It is on no router and in no package. It was held against OpenWrt 25.12 (58aa1b7f16), procd (2c1834a) and firewall4
+# (b6e5157): docs/decisions/0054-stand-ins.md says where it differs.
 
 # busybox has programs of the same name, and prefers its own.
 ip() { /sbin/ip "$@"; }
@@ -84,10 +85,15 @@ rc_common() { # SCRIPT ACTION ARGUMENTS…
 	start() { :; }
 	stop() { :; }
 	reload() { restart; }
-	restart() { stop && start "$@"; }
+	restart() {
+		stop
+		start "$@"
+	}
 	boot() { start "$@"; }
 	shutdown() { stop; }
-	enabled() { [ -e "$IPKG_INSTROOT/etc/rc.d/S$START$service" ]; }
+	enabled() {
+		[ -L "$IPKG_INSTROOT/etc/rc.d/S$START$service" ] && { [ -z "$STOP" ] || [ -L "$IPKG_INSTROOT/etc/rc.d/K$STOP$service" ]; }
+	}
 	enable() {
 		ln -sf "../init.d/$service" "$IPKG_INSTROOT/etc/rc.d/S$START$service"
 		[ -z "$STOP" ] || ln -sf "../init.d/$service" "$IPKG_INSTROOT/etc/rc.d/K$STOP$service"
@@ -123,7 +129,7 @@ default_postinst() { # SCRIPT…
 
 service_boot() {
 	# OpenWrt names them by the board; here by the addresses that the emulator gave them.
-	local file module script
+	local file module script applied
 	mount -t tmpfs -o nosuid,nodev,noatime tmpfs /tmp
 	mkdir -p /tmp/run /tmp/log /tmp/lock /tmp/sysinfo
 	# As OpenWrt's preinit does: what the device tree calls it first.
@@ -143,11 +149,16 @@ service_boot() {
 	hostname "$(option 'system.@system[0].hostname' OpenWrt)"
 	syslogd -C64
 	! grep -qw log=console /proc/cmdline || logread -f >/dev/console &
-	# The first boot's scripts: in their order, once each.
-	for script in /etc/uci-defaults/*; do
+	# The first boot's scripts: in their order, once each. They go when all have run, and what they did not commit is committed.
+	cd /etc/uci-defaults || return 0
+	applied=
+	for script in *; do
 		[ -f "$script" ] || continue
-		(. "$script") && rm -f "$script"
+		(. "./$script") && applied="$applied $script"
 	done
+	uci commit
+	rm -f $applied
+	cd /
 }
 rename() { # FILE NAME
 	local device=${1%/address}

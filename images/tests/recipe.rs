@@ -1,5 +1,5 @@
-//! The ImageBuilder's recipe, against a stand-in: a folder with a Makefile that writes down how it is called and what it finds there. The
-//! real ImageBuilder comes with nothing that these tests could install.
+//! The ImageBuilder's recipe, against a stand-in (docs/decisions/0054-stand-ins.md): a folder with a Makefile that writes down how it is
+//! called and what it finds there. The real ImageBuilder comes with nothing that these tests could install.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test's helper fails the test")]
 
 mod common;
