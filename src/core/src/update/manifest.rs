@@ -13,6 +13,7 @@
 //! Each line once and in this order, `board` as often as wanted, ended by a line feed. There is one way to write a manifest: what
 //! is read is written again as the same bytes, or it is refused.
 
+use super::Standing;
 use crate::time::Wall;
 use std::fmt::{self, Write as _};
 
@@ -147,7 +148,7 @@ pub struct Manifest {
     pub kind: Kind,
     /// For people: 1 to 32 letters, digits and `.+~_-`.
     pub version: String,
-    /// Grows from release to release, over both kinds; from 1 on. What orders releases is this, never [`Manifest::version`].
+    /// Grows from release to release, over both kinds; from 1 to 2^64 - 2. What orders releases is this, never [`Manifest::version`].
     pub number: u64,
     /// A program's: what it was built for, in rustc's words.
     pub target: Option<String>,
@@ -238,7 +239,7 @@ impl Manifest {
             _ => None,
         })?;
         let version = lines.need("version", |text| word(text, 32, ".+~_-"))?;
-        let number = lines.need("number", |text| number(text).filter(|number| *number > 0))?;
+        let number = lines.need("number", |text| number(text).filter(|number| (1..Standing::CLOSED).contains(number)))?;
         let target = match kind {
             Kind::Program => Some(lines.need("target", |text| word(text, 64, "._-"))?),
             Kind::Image => None,

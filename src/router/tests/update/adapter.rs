@@ -224,6 +224,8 @@ fn nothing_is_fetched_that_is_not_signed_for_this_router() {
             ("too late", signed(&format!("{good}until 2026-01-01T00:00:00Z\n")), Reason::Expired),
             ("of no size", with("size 1000\n", "size 0\n"), Reason::Malformed),
             ("larger than any program", with("size 1000\n", "size 99000000\n"), Reason::Malformed),
+            ("with a number that none is above", with("number 7", "number 18446744073709551615"), Reason::Malformed),
+            ("with a number that does not fit", with("number 7", "number 18446744073709551616"), Reason::Malformed),
             ("from a server without TLS", with("https://", "http://"), Reason::Malformed),
             ("an image", signed(&good.replace("program", "image").replace(&format!("target {TARGET}\n"), "")), Reason::ImagesOff),
         ] {
@@ -244,6 +246,37 @@ fn nothing_is_fetched_that_is_not_signed_for_this_router() {
         assert_eq!(refused(router.offered("m-1", &signed(&good))), Some(Reason::Off));
         assert!(router.world.server.asked().is_empty() && router.is_untouched() && router.kept().is_empty());
     });
+}
+
+#[test]
+fn of_two_offers_at_once_the_higher_number_gets_in_place_and_no_other() {
+    for first_is_here in [false, true] {
+        run(async {
+            let (mut router, first, second) = (Router::new(), bytes(300_000), bytes(200_000));
+            let (seven, eight) = (signed(&router.manifest(7, &first)), signed(&router.manifest(8, &second)));
+            router.world.server.serve(&first, if first_is_here { Manner::Honest } else { Manner::Silent });
+            router.offered_ok("m-1", &seven);
+            // Its fetch is under way, or over, and nobody has heard of that yet.
+            let begun = async {
+                while router.world.server.asked().is_empty() || (first_is_here && router.ended.is_empty()) {
+                    tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+                }
+            };
+            tokio::time::timeout(std::time::Duration::from_secs(60), begun).await.unwrap();
+            router.world.server.serve(&second, Manner::Honest);
+            // The number of the first for another file is a replay, or a mistake.
+            assert_eq!(refused(router.offered("m-2", &signed(&router.manifest(7, &second)))), Some(Reason::NotNewer));
+            router.offered_ok("m-3", &eight);
+            assert_eq!(refused(router.offered("m-1", &seven)), Some(Reason::NotNewer), "it is over, whatever comes of its fetch");
+            for _ in 0..=usize::from(first_is_here) {
+                assert_eq!(router.ended().await, None);
+            }
+            let next = router.looked().await;
+            assert!(matches!(&next, Next::GiveWay(told, _) if *told == report("m-3", State::Applying, None)), "{next:?}");
+            assert_eq!(fs::read(router.sbin.join("lango")).unwrap(), second);
+            assert_eq!(fs::read(router.sbin.join("lango.old")).unwrap(), OLD);
+        });
+    }
 }
 
 #[test]

@@ -28,6 +28,7 @@ fn a_manifest_is_read_as_it_is_written_and_in_no_other_way() {
         ("number 7", "number 07", Line("number")),
         ("number 7", "number +7", Line("number")),
         ("number 7", "number 18446744073709551616", Line("number")),
+        ("number 7", "number 18446744073709551615", Line("number")), // nothing would be above it: the way to updates would be closed
         ("target armv7-unknown-linux-musleabihf", "target a/b", Line("target")),
         ("target armv7-unknown-linux-musleabihf\n", "", Line("target")),
         ("size 3", "board a b\nsize 3", Line("board")),
