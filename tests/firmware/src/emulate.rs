@@ -1,7 +1,7 @@
 //! `make emulate`, as people use it: the router boots from its script, a browser on this machine gets the portal's first page, and a line on its console
 //! lets that browser in.
 
-use crate::machine::Image;
+use crate::machine::{Image, PATIENCE};
 use anyhow::{Context, Result, ensure};
 use lango_lab::http::{self, Response};
 use lango_lab::lab::figure;
@@ -14,8 +14,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-/// A boot, on a machine that builds at the same time.
-const PATIENCE: Duration = Duration::from_secs(300);
 const ANSWER: Duration = Duration::from_secs(5);
 /// What the script says is to be typed, with the address that the emulator's network gives this machine.
 const LET_IN: &str = "lango grant 52:55:c0:a8:01:02 hour";

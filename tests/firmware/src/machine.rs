@@ -1,6 +1,7 @@
 //! The emulated router as a machine: its image and disk, the emulator, a shell in it, and its power.
 
 use anyhow::{Context, Result, bail, ensure};
+use lango_images::board::Board;
 use lango_lab::net::Namespace;
 use lango_lab::process::{self, Program};
 use lango_lab::tool;
@@ -11,13 +12,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// A cheap router's memory, in MB.
-pub const MEMORY: u32 = 128;
-/// What OpenWrt's image leaves of the disk, in bytes: `free_mb` of the emulated boards.
-const DISK: u64 = 64 << 20;
 /// The longest that a line of shell may take on the router, and the longest that it may take to boot. Machines that build at the same
 /// time are slow.
-const PATIENCE: Duration = Duration::from_secs(300);
+pub const PATIENCE: Duration = Duration::from_secs(300);
 
 /// How a machine's network and clock are.
 pub enum Kind {
@@ -31,6 +28,7 @@ pub enum Kind {
 pub struct Image {
     folder: PathBuf,
     command: Vec<String>,
+    board: Board,
 }
 
 impl Image {
@@ -41,7 +39,17 @@ impl Image {
     pub fn at(folder: &Path) -> Result<Self> {
         let command = std::fs::read_to_string(folder.join("command"))
             .with_context(|| format!("there is no image in {}: make test-firmware makes it", folder.display()))?;
-        Ok(Self { folder: folder.to_owned(), command: command.lines().map(str::to_owned).collect() })
+        let processor = folder.file_name().and_then(|name| name.to_str()).context("a folder's name is the router's processor")?;
+        let boards = Board::read_all(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../board"))?;
+        let board = boards.into_iter().find(|board| board.id == format!("emulated-{processor}"));
+        let board = board.with_context(|| format!("there is no board/emulated-{processor}.toml"))?;
+        Ok(Self { folder: folder.to_owned(), command: command.lines().map(str::to_owned).collect(), board })
+    }
+
+    /// The router's model: how large its memory and its flash are.
+    #[must_use]
+    pub const fn board(&self) -> &Board {
+        &self.board
     }
 
     /// Where it is.
@@ -84,7 +92,7 @@ impl Image {
             std::fs::write(&path, text)?;
         }
         let disk = self.folder.join(format!("{name}.disk"));
-        std::fs::File::create(&disk)?.set_len(DISK)?;
+        std::fs::File::create(&disk)?.set_len(u64::from(self.board.flash.free_mb) << 20)?;
         tool::run(
             "mkfs.ext4",
             ["-q".as_ref(), "-F".as_ref(), "-m".as_ref(), "0".as_ref(), "-d".as_ref(), content.as_os_str(), disk.as_os_str()],
@@ -114,7 +122,7 @@ impl Machine {
         std::fs::write(&console, "")?;
         let mut args: Vec<String> = image.command[1..].to_vec();
         let mut add = |words: &[&str]| args.extend(words.iter().map(|&word| word.to_owned()));
-        add(&["-m", &MEMORY.to_string(), "-nodefaults", "-display", "none", "-monitor", "none", "-no-reboot"]);
+        add(&["-m", &image.board.memory.ram_mb.to_string(), "-nodefaults", "-display", "none", "-monitor", "none", "-no-reboot"]);
         add(&["-kernel", &file("kernel"), "-initrd", &file("initrd")]);
         add(&["-append", "console=ttyAMA0 quiet oops=panic panic=-1 log=console"]);
         add(&["-chardev", &format!("file,id=console,path={},append=on", console.display()), "-serial", "chardev:console"]);

@@ -56,8 +56,8 @@ fn arguments() -> Result<Arguments> {
 fn run(arguments: &Arguments) -> Result<()> {
     for folder in &arguments.folders {
         let name = folder.file_name().and_then(|name| name.to_str()).context("a folder's name is the router's processor")?.to_owned();
-        println!("{name}, {} MB", machine::MEMORY);
         let image = Image::at(folder)?;
+        println!("{name}, {} MB", image.board().memory.ram_mb);
         let mut figures = Figures::default();
         story::run(&image, arguments.quick, &mut figures);
         if !arguments.quick {
