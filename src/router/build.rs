@@ -6,12 +6,16 @@
 //!
 //! And the linker's script for the routers' programs (`rare.rs`).
 
+mod codes;
 mod rare;
+#[path = "src/portal/repeats.rs"]
+mod repeats;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use flate2::{Compress, Compression, FlushCompress};
 use sha2::{Digest as _, Sha256};
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -64,6 +68,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     code.push_str("];\n");
     fs::write(out.join("portal_head.rs"), code)?;
 
+    fs::write(out.join("portal_codes.rs"), codes::source(&samples(&web)?)?)?;
+
     // Updates over the air are for one target each.
     println!("cargo::rustc-env=LANGO_TARGET={}", env::var("TARGET")?);
 
@@ -104,6 +110,43 @@ fn languages(folder: &Path) -> Result<Vec<(String, PathBuf)>, Box<dyn Error>> {
     }
     found.sort_by_key(|(language, _)| (language != "en", language.clone()));
     Ok(found)
+}
+
+/// What pages look like behind their heads: each template within the layout, in each language, with the names of values in the place of these.
+fn samples(web: &Path) -> Result<Vec<String>, Box<dyn Error>> {
+    let mut pages = BTreeMap::new();
+    for entry in fs::read_dir(web.join("pages"))? {
+        let path = entry?.path();
+        pages.insert(path.file_stem().unwrap_or_default().to_string_lossy().into_owned(), read(&path)?);
+    }
+    let layout = pages.remove("layout").ok_or("web/pages: there is no layout.html")?;
+    let mut samples = Vec::new();
+    for (_, texts) in languages(&web.join("locale"))? {
+        let texts: BTreeMap<String, String> = serde_json::from_str(&read(&texts)?)?;
+        for page in pages.values() {
+            let mut sample = String::new();
+            fill(&layout.replace("{{>page}}", page), &pages, &texts, &mut sample);
+            samples.push(sample);
+        }
+    }
+    Ok(samples)
+}
+
+/// A template with its texts and those that it has in it.
+fn fill(template: &str, pages: &BTreeMap<String, String>, texts: &BTreeMap<String, String>, out: &mut String) {
+    let mut rest = template;
+    while let Some((before, (mark, after))) = rest.split_once("{{").and_then(|(before, rest)| Some((before, rest.split_once("}}")?))) {
+        out.push_str(before);
+        rest = after;
+        match (mark.strip_prefix('>').and_then(|name| pages.get(name)), mark.strip_prefix("t.").and_then(|key| texts.get(key))) {
+            (Some(page), _) => fill(page, pages, texts, out),
+            (_, Some(text)) => out.push_str(text),
+            // A section's marks leave nothing.
+            _ if mark.starts_with(['#', '^', '/']) => {}
+            _ => out.push_str(mark),
+        }
+    }
+    out.push_str(rest);
 }
 
 /// Without indentation, empty lines, and lines that are comments alone.

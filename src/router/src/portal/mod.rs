@@ -34,6 +34,7 @@ mod overrides;
 pub mod own;
 mod pace;
 mod pages;
+mod repeats;
 mod reply;
 pub mod route;
 mod secure;
