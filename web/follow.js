@@ -4,10 +4,12 @@
 var d = document, all = l.all;
 // A payment: events where they work, polling where they do not (every second for a minute, then every five).
 function follow(el) {
-  var base = el.getAttribute('data-follow'), tries = 0, done = false, polling = false, source = null;
+  var base = el.getAttribute('data-follow'), tries = 0, refused = 0, done = false, heard = false, polling = false, source = null;
   function seen(v, status) {
-    // Refused: the phone came back with another address, and this payment is not its own any more. The page says what to do.
-    var lost = status === 403 || status === 404;
+    // Refused again and again: the phone came back with another address, and this payment is not its own any more. The page says what to do.
+    // Not by the first: while a phone moves from one antenna to the next the router may not know it for a moment.
+    if (v) { refused = 0; }
+    var lost = (status === 403 || status === 404) && (refused += 1) > 2;
     if (done || l.sending || (!lost && (!v || v.status === 'pending'))) { return; }
     done = true;
     if (source) { source.close(); }
@@ -25,8 +27,10 @@ function follow(el) {
   }
   if (window.EventSource) {
     source = new EventSource(base + '/events');
-    source.onmessage = function (e) { try { seen(JSON.parse(e.data)); } catch (x) { return; } };
+    source.onmessage = function (e) { heard = true; try { seen(JSON.parse(e.data)); } catch (x) { return; } };
     source.onerror = function () { source.close(); if (!polling) { poll(); } };
+    // The first event comes with the connection: where none does, something between holds it back.
+    setTimeout(function () { if (!heard) { source.onerror(); } }, 4000);
     // Beside it, slowly: after roaming a connection may be dead and not know it.
     setInterval(function () { if (!done && !polling) { l.ask('GET', base + '/status', seen); } }, 10000);
   } else { poll(); }

@@ -18,9 +18,10 @@ function data(b) {
   if (b >= 1e9) { return (Math.floor(b / 1e7) / 100) + ' GB'; }
   return (b >= 1e7 ? Math.floor(b / 1e6) : Math.floor(b / 1e5) / 10) + ' MB';
 }
-// What is left: counted down each second, set right by the router every ten.
+// What is left: counted down each second, set right by the router every ten. Where what the page says is no longer what is in use (another
+// package has taken over, or the phone's clock was put right), the page comes anew: the router's own words, by the router's clock.
 function live(el) {
-  var u = JSON.parse(el.getAttribute('data-units')), left = el.getAttribute('data-seconds'), at = Date.now();
+  var u = JSON.parse(el.getAttribute('data-units')), left = el.getAttribute('data-seconds'), at = Date.now(), asking = false;
   left = left === '' ? null : +left;
   function now() { return Math.max(0, left - Math.floor((Date.now() - at) / 1000)); }
   function tick() {
@@ -28,35 +29,36 @@ function live(el) {
     all('[data-time]', function (e) { e.textContent = duration(u, now()); });
     if (now() === 0) { check(); }
   }
-  // By the phone's clock and zone, in the page's language: where the router's clock is not set, or what it said is not true any more.
-  function until(first) {
-    if (left === null) { return; }
-    var t = new Date(at + left * 1000), o = { hour: '2-digit', minute: '2-digit', hourCycle: 'h23' };
-    if (left > 64800) { o.weekday = o.month = 'short'; o.day = 'numeric'; }
-    all('[data-until]', function (e) {
-      if (first && e.textContent) { return; }
-      try { e.textContent = t.toLocaleString(d.documentElement.lang + '-KE', o); } catch (x) { e.textContent = t.toLocaleString(); }
-      l.show(e.parentNode, true);
-    });
+  // A package, a limit or its end is another one. What was bought a second time is more than there was.
+  function other(s) {
+    if (u.package !== s.package || u.bytes < s.bytes_remaining) { return true; }
+    return left === null || s.seconds_remaining === null ? left !== s.seconds_remaining : Math.abs(s.seconds_remaining - now()) > 5;
   }
-  var asking = false;
   function check() {
     if (asking) { return; }
     asking = true;
     l.ask('POST', '/api/hotspot/check-session', function (v) {
       // A second's rest, so that a session which is just ending is not asked for without pause.
       setTimeout(function () { asking = false; }, 1000);
-      if (!v) { return; }
+      if (!v || l.sending) { return; }
+      var s = v.session;
       if (!v.active) { location.replace(el.getAttribute('data-next')); return; }
-      var before = left === null ? null : now();
-      left = v.session.seconds_remaining;
+      if (other(s)) { location.reload(); return; }
+      u.bytes = s.bytes_remaining;
+      left = s.seconds_remaining;
       at = Date.now();
-      if (v.session.bytes_remaining !== null) { all('[data-data]', function (e) { e.textContent = data(v.session.bytes_remaining); }); }
+      if (s.bytes_remaining !== null) { all('[data-data]', function (e) { e.textContent = data(s.bytes_remaining); }); }
       tick();
-      if (left === null || before === null || Math.abs(left - before) > 5) { until(); }
     });
   }
-  until(true);
+  // The router's clock is not set: by the phone's, but as the router would say it, in East Africa's time.
+  if (u.days && left !== null) {
+    var t = new Date(at + left * 1000 + 108e5), far = left > 64800;
+    all('[data-until]', function (e) {
+      e.textContent = (far ? u.days.split(' ')[t.getUTCDay()] + ' ' + t.getUTCDate() + ' ' + u.months.split(' ')[t.getUTCMonth()] + ' ' : '') + t.toISOString().substr(11, 5);
+      l.show(e.parentNode, true);
+    });
+  }
   setInterval(tick, 1000);
   setInterval(check, 10000);
   d.addEventListener('visibilitychange', function () { if (!d.hidden) { check(); } });

@@ -279,6 +279,11 @@ impl<'a> Tab<'a> {
         self.must("Emulation.setEmulatedMedia", json!({"media": "screen", "features": features}));
     }
 
+    /// The phone is in another part of the world, as `America/New_York`.
+    pub fn zone(&self, name: &str) {
+        self.must("Emulation.setTimezoneOverride", json!({"timezoneId": name}));
+    }
+
     /// What the network and the console told since it was asked last.
     #[must_use]
     pub fn events(&self) -> Vec<Event> {
@@ -317,6 +322,13 @@ impl<'a> Tab<'a> {
     pub fn come_again(&self, held: &Held, seconds: u32, page: &str) {
         let headers = json!([{"name": "Retry-After", "value": seconds.to_string()}, {"name": "Content-Type", "value": "text/html"}]);
         let answer = json!({"requestId": held.id, "responseCode": 429, "responseHeaders": headers, "body": STANDARD.encode(page)});
+        self.must("Fetch.fulfillRequest", answer);
+    }
+
+    /// Answers it with this page.
+    pub fn answer(&self, held: &Held, page: &str) {
+        let headers = json!([{"name": "Content-Type", "value": "text/html; charset=utf-8"}]);
+        let answer = json!({"requestId": held.id, "responseCode": 200, "responseHeaders": headers, "body": STANDARD.encode(page)});
         self.must("Fetch.fulfillRequest", answer);
     }
 

@@ -16,17 +16,22 @@ const SOON: Duration = Duration::from_secs(40);
 /// machine may add.
 const POLL: (f64, f64) = (1.0, 0.7);
 
+/// The page of a payment that waits for its PIN, its requests of these kinds held up.
+fn wait_for_pin(lab: &Lab, tab: &Tab<'_>, texts: &Texts, number: &str, held: &[&str]) {
+    lab.safaricom.customer(number, Customer::manual());
+    tab.portal("/buy/hour");
+    tab.hold(held);
+    tab.fill("phone", number);
+    tab.follow(&texts.pay(10));
+    tab.see(texts.of("wait_title"));
+}
+
 /// A page of a waiting payment on a phone of its own, whose events meet this fate.
 fn waiting_without_events(lab: &Lab, texts: &Texts, number: &str, fate: impl Fn(&Tab<'_>, &lango_portal_tests::tab::Held)) {
     let phone = lab.joined_phone();
     let browser = Browser::start(&phone, &lab.world.folder).unwrap_or_else(|e| panic!("{e:#}"));
     let tab = browser.tab(texts.language, true).unwrap_or_else(|e| panic!("{e:#}"));
-    lab.safaricom.customer(number, Customer::manual());
-    tab.portal("/buy/hour");
-    tab.hold(&["/events"]);
-    tab.fill("phone", number);
-    tab.follow(&texts.pay(10));
-    tab.see(texts.of("wait_title"));
+    wait_for_pin(lab, &tab, texts, number, &["/events"]);
     let events = tab.held();
     assert!(events.url.ends_with("/events"), "{events:?}");
     fate(&tab, &events);
@@ -58,6 +63,137 @@ fn where_events_do_not_get_through_the_page_asks_each_second_until_it_is_paid() 
     let texts = Texts::all();
     waiting_without_events(&lab, &texts[0], "0712000001", |tab, held| tab.refuse(held, 503));
     waiting_without_events(&lab, &texts[1], "0712000002", |tab, held| tab.break_off(held));
+    // The connection stands, and nothing ever comes on it.
+    waiting_without_events(&lab, &texts[0], "0712000003", |_, _| {});
+    waiting_without_events(&lab, &texts[1], "0712000004", |_, _| {});
+    lab.money_is_service();
+}
+
+#[test]
+fn the_waiting_page_gives_up_only_where_it_is_refused_three_times_in_a_row() {
+    let lab = Lab::selling(PACKAGES);
+    let phone = lab.joined_phone();
+    let browser = Browser::start(&phone, &lab.world.folder).unwrap_or_else(|e| panic!("{e:#}"));
+    let texts = &Texts::all()[0];
+    let tab = browser.tab(texts.language, true).unwrap_or_else(|e| panic!("{e:#}"));
+    wait_for_pin(&lab, &tab, texts, "0712000001", &["/events", "/status"]);
+    let events = tab.held();
+    assert!(events.url.ends_with("/events"), "{events:?}");
+    tab.refuse(&events, 403);
+    let _ = tab.eval("window.here = true");
+    let ask = |status: Option<u16>| {
+        let held = tab.held();
+        assert!(held.url.ends_with("/status"), "{held:?}");
+        match status {
+            Some(status) => tab.refuse(&held, status),
+            None => tab.let_go(&held),
+        }
+    };
+    for status in [Some(403), Some(403), None, Some(404), Some(403), None, Some(403), Some(403)] {
+        ask(status);
+    }
+    // The next question shows that the page is still there after those answers.
+    let last = tab.held();
+    assert_eq!(tab.eval("window.here"), true, "it gave up too early\n{}", tab.shown());
+    tab.refuse(&last, 403);
+    tab.wait("the page to come anew", "window.here === undefined && document.readyState === 'complete'");
+    tab.hold_nothing();
+    tab.see(texts.of("wait_title"));
+}
+
+/// One that is used up by a download, and one without a limit of time, which comes behind it.
+const SIP_AND_BUNDLE: &str = "
+config package 'sip'
+	option label 'A sip'
+	option price '5'
+	option minutes '60'
+	option megabytes '1'
+
+config package 'bundle'
+	option label 'Bundle'
+	option price '20'
+	option megabytes '300'
+";
+
+#[test]
+fn what_takes_over_while_the_account_page_is_open_is_shown() {
+    let lab = Lab::selling(SIP_AND_BUNDLE);
+    for (texts, number) in Texts::all().iter().zip(["0712000001", "0712000002"]) {
+        let phone = lab.joined_phone();
+        let browser = Browser::start(&phone, &lab.world.folder).unwrap_or_else(|e| panic!("{e:#}"));
+        let tab = browser.tab(texts.language, true).unwrap_or_else(|e| panic!("{e:#}"));
+        lab.safaricom.customer(number, Customer::who(Answer::Pays));
+        for package in ["sip", "bundle"] {
+            phone.await_paid(&phone.pay(package, number));
+        }
+        tab.portal("/account");
+        tab.see(&texts.with("package_is", "label", "A sip"));
+        tab.see(texts.of("queued_title"));
+        let _ = phone.download(2_000_000, SOON);
+        // Nobody touches the page.
+        tab.see(&texts.with("package_is", "label", "Bundle"));
+        assert_eq!(tab.eval("document.querySelector('[data-time]').innerText"), texts.of("unlimited"), "{}", tab.shown());
+        assert!(!tab.text().contains(texts.of("queued_title")), "nothing waits any more\n{}", tab.shown());
+        // And it stays as it is.
+        let _ = tab.eval("window.here = true");
+        tab.hold(&["check-session"]);
+        for _ in 0..2 {
+            let asked = tab.held();
+            assert_eq!(tab.eval("window.here"), true, "the page comes anew without need");
+            tab.let_go(&asked);
+        }
+    }
+    lab.money_is_service();
+}
+
+/// Minutes from midnight of a moment as pages write it, which ends with its time.
+fn minutes(moment: &str) -> u32 {
+    let time = moment.rsplit(' ').next().unwrap_or_default();
+    let number = |part: Option<&str>| part.and_then(|part| part.parse::<u32>().ok()).unwrap_or_else(|| panic!("no time in {moment:?}"));
+    let mut parts = time.split(':');
+    number(parts.next()) * 60 + number(parts.next())
+}
+
+#[test]
+fn the_end_is_told_by_the_router_s_clock_and_in_east_africa_s_time_wherever_the_phone_thinks_it_is() {
+    let lab = Lab::selling(PACKAGES);
+    for (package, texts) in ["hour", "day"].into_iter().zip(&Texts::all()) {
+        let phone = lab.joined_phone();
+        let browser = Browser::start(&phone, &lab.world.folder).unwrap_or_else(|e| panic!("{e:#}"));
+        lab.safaricom.customer("0712000001", Customer::who(Answer::Pays));
+        phone.await_paid(&phone.pay(package, "0712000001"));
+        let tab = browser.tab(texts.language, true).unwrap_or_else(|e| panic!("{e:#}"));
+        tab.zone("America/New_York");
+        let shown = || tab.eval("document.querySelector('[data-until]').innerText").as_str().unwrap_or_default().to_owned();
+        tab.portal("/account");
+        let told = shown();
+        assert!(told.contains(':'), "{}", tab.shown());
+        assert_eq!(told.contains(' '), package == "day", "what ends tomorrow says so: {told}");
+        // The phone's clock is put right by hours, as it happens once a phone is online.
+        let _ = tab.eval("(() => { window.here = true; const real = Date.now; Date.now = () => real() + 7200000; })()");
+        tab.wait("the page to come anew", "window.here === undefined && document.readyState === 'complete'");
+        assert!((minutes(&shown()) + 1_441 - minutes(&told)) % 1_440 <= 2, "{} instead of {told}", shown());
+
+        // A router whose clock is not set says no moment, and names days and months for the script.
+        let page = phone.get(&format!("/account?lang={}", texts.language)).text();
+        let told = page.split("<b data-until>").nth(1).and_then(|rest| rest.split('<').next()).unwrap_or_default().to_owned();
+        let names = serde_json::json!({"days": texts.of("days"), "months": texts.of("months")}).to_string();
+        let names = names.trim_start_matches('{').trim_end_matches('}').replace('"', "&quot;");
+        let until = |hidden: &str, moment: &str| format!("<p class=\"soft\"{hidden}>{} <b data-until>{moment}</b>", texts.of("until"));
+        let unset = page.replace(&until("", &told), &until(" hidden", "")).replace("data-units=\"{", &format!("data-units=\"{{{names},"));
+        assert!(unset.contains(&until(" hidden", "")) && unset.contains("&quot;months&quot;"), "{unset}");
+        tab.hold(&["unset"]);
+        tab.leaving(|| {
+            let _ = tab.eval("setTimeout(() => location.assign('/account?unset'), 0)");
+            let asked = tab.held();
+            tab.answer(&asked, &unset);
+        });
+        tab.hold_nothing();
+        tab.wait("the end to be told", "document.querySelector('[data-until]')?.innerText.includes(':')");
+        assert!((minutes(&shown()) + 1_441 - minutes(&told)) % 1_440 <= 2, "{} instead of {told}", shown());
+        assert_eq!(shown().rsplit_once(' ').map(|(day, _)| day), told.rsplit_once(' ').map(|(day, _)| day));
+        assert!(tab.text().contains(&format!("{} {}", texts.of("until"), shown())), "it is there to be seen\n{}", tab.shown());
+    }
     lab.money_is_service();
 }
 

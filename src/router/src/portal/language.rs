@@ -177,9 +177,9 @@ impl Language {
 
     /// The unit names for the script, which counts down between two answers of the router.
     #[must_use]
-    pub fn units(&self) -> String {
+    pub fn units(&self) -> Value {
         let unit = |name: &str| serde_json::json!([self.text(&format!("{name}_one")), self.text(&format!("{name}_many"))]);
-        serde_json::json!({"day": unit("day"), "hour": unit("hour"), "minute": unit("minute"), "second": unit("second")}).to_string()
+        serde_json::json!({"day": unit("day"), "hour": unit("hour"), "minute": unit("minute"), "second": unit("second")})
     }
 
     /// `up to 5 Mbps`.

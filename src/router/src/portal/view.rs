@@ -46,9 +46,21 @@ pub fn left(visit: &Visit, session: &SessionView) -> Value {
         "until": until(language, session),
         "data": session.bytes_remaining.map_or_else(unlimited, language::data),
         "data_live": session.bytes_remaining.is_some(),
-        "units": language.units(),
+        "units": units(language, session),
         "ended_href": visit.link("/?all=1"),
     })
+}
+
+/// What the script counts down with, and by what it knows that something else is in use; and where the router does not know when it ends, the
+/// names by which the script says it.
+fn units(language: &Language, session: &SessionView) -> String {
+    let mut units = language.units();
+    units["package"] = session.package.as_str().into();
+    units["bytes"] = session.bytes_remaining.map(|left| left.0).into();
+    if session.until.is_none() && session.seconds_remaining.is_some() {
+        (units["days"], units["months"]) = (language.text("days").into(), language.text("months").into());
+    }
+    units.to_string()
 }
 
 /// From so many seconds on it is said on which day something ends; `web/live.js` has the same.
