@@ -92,6 +92,38 @@ impl Relay {
         self.cloud.exec(binary, &[args, &["--config", config]].concat())
     }
 
+    /// The same by a clock that is so many days late: what was made then, and has run out since, cannot be had otherwise. The program is the
+    /// shipped one; only what the system tells it of the time is another.
+    ///
+    /// # Errors
+    /// As [`Relay::command`], and where this machine has no C compiler.
+    pub fn command_days_ago(&self, days: u32, args: &[&str]) -> Result<String> {
+        const CLOCK: &str = "#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <time.h>
+int clock_gettime(clockid_t clock, struct timespec *now) {
+  static int (*real)(clockid_t, struct timespec *);
+  if (!real) real = (int (*)(clockid_t, struct timespec *))dlsym(RTLD_NEXT, \"clock_gettime\");
+  int done = real(clock, now);
+  if (done == 0 && clock == CLOCK_REALTIME) now->tv_sec -= DAYS * 86400L;
+  return done;
+}
+";
+        let home = self.config.parent().context("the config lies in a folder")?;
+        let (source, library) = (home.join("clock.c"), home.join(format!("clock-{days}.so")));
+        std::fs::write(&source, CLOCK)?;
+        let made = std::process::Command::new("cc")
+            .args(["-shared", "-fPIC", &format!("-DDAYS={days}"), "-o"])
+            .args([&library, &source])
+            .output()
+            .context("cc")?;
+        anyhow::ensure!(made.status.success(), "cc: {}", String::from_utf8_lossy(&made.stderr));
+        let (config, binary) =
+            (self.config.to_str().context("the lab's folder is text")?, self.binary.to_str().context("its path is text")?);
+        let preload = format!("LD_PRELOAD={}", library.display());
+        self.cloud.exec("env", &[&[&preload, binary], args, &["--config", config]].concat())
+    }
+
     /// Makes a router's credentials, and does at the broker what the relay says is to be done there.
     ///
     /// # Errors

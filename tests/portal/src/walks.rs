@@ -69,6 +69,13 @@ impl<'a> Walk<'a> {
         Self { lab, texts, script, digit }
     }
 
+    /// In each language, without script and with it.
+    pub fn each(lab: &'a Lab, texts: &'a [Texts; 2]) -> impl Iterator<Item = Self> {
+        let ways =
+            texts.iter().zip([0, 2]).flat_map(|(texts, digit)| [false, true].map(|script| (texts, script, digit + u8::from(script))));
+        ways.map(move |(texts, script, digit)| Self::new(lab, texts, script, digit))
+    }
+
     /// As `sw`.
     #[must_use]
     pub fn language(&self) -> &'static str {
@@ -96,6 +103,14 @@ impl<'a> Walk<'a> {
 
     fn tab<'b>(&self, browser: &'b Browser) -> Tab<'b> {
         browser.tab(self.texts.language, self.script).unwrap_or_else(|e| panic!("{e:#}"))
+    }
+
+    /// On the page of a package: types the number and pays.
+    fn pays(&self, tab: &Tab<'_>, package: &str, price: u32, number: &str, customer: Customer) {
+        self.lab.safaricom.customer(number, customer);
+        tab.portal(&format!("/buy/{package}"));
+        tab.fill("phone", number);
+        tab.follow(&self.texts.pay(price));
     }
 
     fn answers(&self, number: &str, answer: Answer) {
@@ -450,10 +465,7 @@ impl<'a> Walk<'a> {
         tab.go(SITE);
         tab.see(self.t("packages_title"));
         assert!(!tab.text().contains(self.t("error_expired")), "it had nothing that could be used up");
-        self.lab.safaricom.customer(&number, Customer::who(Answer::Pays));
-        tab.portal("/buy/taste");
-        tab.fill("phone", &number);
-        tab.follow(&self.texts.pay(5));
+        self.pays(&tab, "taste", 5, &number, Customer::who(Answer::Pays));
         tab.see(self.t("done_online"));
         tab.portal("/account");
         tab.see(self.t("online_title"));
@@ -539,10 +551,7 @@ impl<'a> Walk<'a> {
         tab.arrive("/terms");
 
         let number = self.number(4);
-        self.lab.safaricom.customer(&number, Customer::who(Answer::Cancels));
-        tab.portal("/buy/hour");
-        tab.fill("phone", &number);
-        tab.follow(&self.texts.pay(10));
+        self.pays(&tab, "hour", 10, &number, Customer::who(Answer::Cancels));
         tab.see(self.t("reason_cancelled"));
         tab.see(&call);
         called(&tab, "main");

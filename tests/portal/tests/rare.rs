@@ -8,21 +8,15 @@ use lango_portal_tests::texts::Texts;
 use lango_portal_tests::walks::{PACKAGES, Walk};
 use std::time::Duration;
 
-/// In each language, with script and without.
-fn walks<'a>(lab: &'a Lab, texts: &'a [Texts; 2]) -> impl Iterator<Item = Walk<'a>> {
-    let ways = texts.iter().enumerate().flat_map(|(n, texts)| [false, true].map(|script| (n, texts, script)));
-    ways.map(move |(n, texts, script)| Walk::new(lab, texts, script, 2 * n as u8 + u8::from(script)))
-}
-
 #[test]
 fn what_few_customers_meet_in_each_language_with_and_without_script() {
     lango_portal_tests::audit::axe().unwrap_or_else(|e| panic!("{e:#}"));
     let lab = Lab::selling(PACKAGES);
     lab.safaricom.prompts_live(Duration::from_secs(600));
     let texts = Texts::all();
-    let forgotten: Vec<_> = walks(&lab, &texts).map(|walk| walk.forget()).collect();
+    let forgotten: Vec<_> = Walk::each(&lab, &texts).map(|walk| walk.forget()).collect();
     std::thread::scope(|scope| {
-        for (walk, forgotten) in walks(&lab, &texts).zip(&forgotten) {
+        for (walk, forgotten) in Walk::each(&lab, &texts).zip(&forgotten) {
             scope.spawn(move || {
                 let mut look = |name: &str, tab: &lango_portal_tests::tab::Tab<'_>| {
                     audit(&format!("{} {name}", walk.language()), tab);
@@ -34,9 +28,16 @@ fn what_few_customers_meet_in_each_language_with_and_without_script() {
         }
     });
     lab.money_is_service();
+    // Behind that: it is money that nobody has.
+    lab.relay.command(&["c2b", "register"]).unwrap_or_else(|e| panic!("{e:#}"));
+    for walk in Walk::each(&lab, &texts) {
+        walk.odd_money(&mut |name, tab| {
+            audit(&format!("{} {name}", walk.language()), tab);
+        });
+    }
 
     let whole = sell_nothing(&lab).unwrap_or_else(|e| panic!("{e:#}"));
-    for walk in walks(&lab, &texts) {
+    for walk in Walk::each(&lab, &texts) {
         walk.nothing_sold(&mut |name, tab| {
             audit(&format!("{} {name}", walk.language()), tab);
         });

@@ -76,6 +76,10 @@ fn own(folder: &Path, walls: &mut [(&str, Vec<Hung>)]) -> Result<()> {
         let walk = Walk::new(&lab, texts, true, n as u8);
         walk.expired(forgotten, &mut |name, tab| wall.push(hang(folder, texts.language, name, tab)));
     }
+    lab.relay.command(&["c2b", "register"])?;
+    for (n, (texts, (_, wall))) in Texts::all().iter().zip(walls.iter_mut()).enumerate() {
+        Walk::new(&lab, texts, true, n as u8).odd_money(&mut |name, tab| wall.push(hang(folder, texts.language, name, tab)));
+    }
     let whole = sell_nothing(&lab)?;
     for (n, (texts, (_, wall))) in Texts::all().iter().zip(walls.iter_mut()).enumerate() {
         Walk::new(&lab, texts, true, n as u8).nothing_sold(&mut |name, tab| wall.push(hang(folder, texts.language, name, tab)));

@@ -1,10 +1,11 @@
 //! The pages that few customers meet: what M-Pesa may say besides, nothing at all from it, too many tries, money that waits its turn, and
-//! what another site, a taken back voucher or a router without packages leads to.
+//! what another site, a voucher that is good no more, money of an odd amount or a router without packages leads to.
 
-use super::{Look, SITE, Walk};
+use super::{Look, SITE, SOON, Walk};
 use crate::browser::Browser;
 use crate::tab::Tab;
 use lango_lab::phone::Phone;
+use lango_lab::router::NAME;
 use lango_lab::safaricom::customer::{Answer, Customer};
 use lango_lab::wait::until_true;
 use lango_lab::world::PORTAL;
@@ -60,10 +61,7 @@ impl Walk<'_> {
         let number = self.number(6);
         let again = self.texts.with("try_again", "phone", &Self::written(&number));
         let refuses = |answer| self.lab.safaricom.customer(&number, Customer::who(answer));
-        refuses(Answer::NoMoney);
-        tab.portal("/buy/hour");
-        tab.fill("phone", &number);
-        tab.follow(&self.texts.pay(10));
+        self.pays(&tab, "hour", 10, &number, Customer::who(Answer::NoMoney));
         self.failed(&tab, "insufficient_balance", look);
         for (code, reason) in [(17, "limit"), (26, "busy"), (2028, "other")] {
             refuses(Answer::Code(code));
@@ -89,15 +87,12 @@ impl Walk<'_> {
     }
 
     /// A payment that waits while the customer looks around; a second package that waits for the first one's end; money that arrived on a
-    /// device that is not online; a voucher that was taken back; and another site that sends a form.
+    /// device that is not online; vouchers that were taken back or have run out; and another site that sends a form.
     pub fn besides(&self, look: Look<'_>) {
         let (phone, browser) = self.phone();
         let tab = self.tab(&browser);
         let number = self.number(7);
-        self.lab.safaricom.customer(&number, Customer::manual());
-        tab.portal("/buy/hour");
-        tab.fill("phone", &number);
-        tab.follow(&self.texts.pay(10));
+        self.pays(&tab, "hour", 10, &number, Customer::manual());
         tab.see(self.t("wait_title"));
         tab.portal("/?all=1");
         tab.see(self.t("payment_pending"));
@@ -110,10 +105,7 @@ impl Walk<'_> {
         tab.see(self.t("done_online"));
         let paid = tab.path();
 
-        self.lab.safaricom.customer(&number, Customer::who(Answer::Pays));
-        tab.portal("/buy/day");
-        tab.fill("phone", &number);
-        tab.follow(&self.texts.pay(50));
+        self.pays(&tab, "day", 50, &number, Customer::who(Answer::Pays));
         tab.arrive("/pay/");
         let day = tab.path();
         phone.await_paid(day.trim_start_matches("/pay/").split('?').next().unwrap_or_default());
@@ -126,12 +118,15 @@ impl Walk<'_> {
 
         self.other_site(&tab, &phone, look);
 
-        let code = self.taken_back();
-        tab.portal("/login");
-        tab.fill("code", &code);
-        tab.follow(self.t("voucher_go"));
-        tab.see(self.t("error_voucher_revoked"));
-        look("voucher-revoked", &tab);
+        for (code, error, name) in
+            [(self.taken_back(), "error_voucher_revoked", "voucher-revoked"), (self.run_out(), "error_voucher_expired", "voucher-expired")]
+        {
+            tab.portal("/login");
+            tab.fill("code", &code);
+            tab.follow(self.t("voucher_go"));
+            tab.see(self.t(error));
+            look(name, &tab);
+        }
 
         tab.portal("/account");
         tab.follow(self.t("log_out"));
@@ -168,12 +163,47 @@ impl Walk<'_> {
         made["vouchers"][0]["code"].as_str().expect("a code").to_owned()
     }
 
+    /// The code of a voucher that was made two days ago, for a day, and reaches the router now.
+    fn run_out(&self) -> String {
+        let made = self.lab.relay.command_days_ago(2, &["vouchers", "create", NAME, "hour", "1", "--days", "1", "--json"]);
+        let made: Value = made.and_then(|text| Ok(serde_json::from_str(&text)?)).unwrap_or_else(|e| panic!("{e:#}"));
+        let batch = made["batch"].as_str().unwrap_or_else(|| panic!("no batch in {made}"));
+        let listed = || self.lab.lango.command(&["vouchers", "list"]).is_ok_and(|list| list.contains(batch));
+        until_true("the router to have the voucher", SOON, listed).unwrap_or_else(|e| panic!("{e:#}"));
+        made["vouchers"][0]["code"].as_str().expect("a code").to_owned()
+    }
+
+    /// Money that arrived by hand, and is the price of nothing that is sold: the customer brings the receipt, and reads who can help.
+    pub fn odd_money(&self, look: Look<'_>) {
+        let (phone, browser) = self.phone();
+        let tab = self.tab(&browser);
+        let number = self.number(9);
+        let paid = self.lab.safaricom.pays_by_hand(&number, NAME, 7).paid.expect("Safaricom takes it");
+        tab.portal("/receipt");
+        // It may reach the router later than the customer's question.
+        for _ in 0..4 {
+            self.reclaim(&tab, &paid.receipt, &number);
+            if tab.see_one_of(&[self.t("error_not_served"), self.t("error_unknown_receipt"), self.t("error_no_answer")]) == 0 {
+                break;
+            }
+        }
+        tab.see(self.t("error_not_served"));
+        assert_eq!(tab.field("receipt"), paid.receipt, "what was typed is there to be shown to whoever helps");
+        look("receipt-not-served", &tab);
+        assert!(phone.session().is_none(), "no package costs that much");
+    }
+
     /// On a router that sells nothing, and whose login server does not answer.
     pub fn nothing_sold(&self, look: Look<'_>) {
         let (phone, browser) = self.phone();
         let tab = self.tab(&browser);
         tab.go(SITE);
         tab.see(self.t("packages_none"));
+        // There is nothing to choose and pay, and the page says what can be done instead.
+        assert!(!tab.text().contains(self.t("packages_lead")), "{}", tab.shown());
+        for link in ["log_in", "have_voucher", "receipt_link"] {
+            tab.see(self.t(link));
+        }
         look("packages-none", &tab);
         tab.portal("/login");
         self.log_in(&tab, "somebody", "secret1", self.t("log_in"));
