@@ -307,6 +307,46 @@ mod tests {
     }
 
     #[test]
+    fn templates_of_the_operator_bring_what_they_have_something_for() {
+        let page = |template: &str, inlined: Inlined| {
+            let own = Own { inlined, pages: vec![("error".to_owned(), template.to_owned())], ..Own::default() };
+            let reply = visit(&Arc::new(Site::new(own)), None, false, "/").problem(&lango_core::request::Refusal::Expired.into());
+            let policy = reply.headers.iter().find(|(name, _)| *name == "Content-Security-Policy").unwrap().1.clone();
+            (String::from_utf8(reply.body.concat()).unwrap(), policy)
+        };
+        // A line of each part of ours, as docs/branding.md names them.
+        let parts = [".hint{", ".steps{", "var lango=", "l.login=", "new EventSource", "check-session"];
+        for (template, expected) in [
+            ("<p class=\"hint steps\">{{text}}</p>", [false, false, false, false, false, false]),
+            ("<form method=\"post\" action=\"/logout\"><button>{{text}}</button></form>", [false, false, true, false, false, false]),
+            ("<form method=\"post\" action=\"/voucher\"><input name=\"code\">{{text}}</form>", [true, false, true, false, false, false]),
+            (
+                "<form method=\"post\" data-next=\"/account\"><input name=\"username\">{{text}}</form>",
+                [true, false, true, true, false, false],
+            ),
+            (
+                "<ol class=\"steps\" data-follow=\"/api/payments/1\" data-next=\"/\"><li>{{text}}</ol>",
+                [false, true, true, false, true, false],
+            ),
+            ("<p data-units=\"{}\">{{text}}</p>", [false, false, true, false, false, true]),
+        ] {
+            let (ours, _) = page(template, Inlined::default());
+            assert_eq!(parts.map(|part| ours.contains(part)), expected, "{template}");
+            // What is the operator's own is there in any case, whole, and nothing of ours.
+            let inlined =
+                Inlined { style: Some(".mine{}".to_owned()), script: Some("mine();".to_owned()), more: Some(".more{}".to_owned()) };
+            let (own, policy) = page(template, inlined);
+            assert_eq!(parts.map(|part| own.contains(part)), [false; 6], "{template}");
+            for inside in ["<style>.mine{}</style>", "<style>.more{}</style>", "<script>mine();</script>"] {
+                assert!(own.contains(inside), "{inside} is not in {own}");
+            }
+            // Two styles and a script by their hashes, and nothing else; asked is the router alone.
+            assert_eq!(policy.matches("'sha256-").count(), 3, "{policy}");
+            assert!(policy.contains("connect-src 'self';") && !policy.contains("unsafe"), "{policy}");
+        }
+    }
+
+    #[test]
     fn what_the_operator_put_in_our_place_is_in_the_page_and_in_the_policy() {
         let own = Own {
             inlined: Inlined {
