@@ -92,12 +92,12 @@ impl Relay {
         self.cloud.exec(binary, &[args, &["--config", config]].concat())
     }
 
-    /// The same by a clock that is so many days late: what was made then, and has run out since, cannot be had otherwise. The program is the
+    /// The same by a clock that is so late: what was made a day ago, and runs out in a moment, cannot be had otherwise. The program is the
     /// shipped one; only what the system tells it of the time is another.
     ///
     /// # Errors
     /// As [`Relay::command`], and where this machine has no C compiler.
-    pub fn command_days_ago(&self, days: u32, args: &[&str]) -> Result<String> {
+    pub fn command_earlier(&self, late: Duration, args: &[&str]) -> Result<String> {
         const CLOCK: &str = "#define _GNU_SOURCE
 #include <dlfcn.h>
 #include <time.h>
@@ -105,15 +105,15 @@ int clock_gettime(clockid_t clock, struct timespec *now) {
   static int (*real)(clockid_t, struct timespec *);
   if (!real) real = (int (*)(clockid_t, struct timespec *))dlsym(RTLD_NEXT, \"clock_gettime\");
   int done = real(clock, now);
-  if (done == 0 && clock == CLOCK_REALTIME) now->tv_sec -= DAYS * 86400L;
+  if (done == 0 && clock == CLOCK_REALTIME) now->tv_sec -= LATE;
   return done;
 }
 ";
         let home = self.config.parent().context("the config lies in a folder")?;
-        let (source, library) = (home.join("clock.c"), home.join(format!("clock-{days}.so")));
+        let (source, library) = (home.join("clock.c"), home.join(format!("clock-{}.so", late.as_secs())));
         std::fs::write(&source, CLOCK)?;
         let made = std::process::Command::new("cc")
-            .args(["-shared", "-fPIC", &format!("-DDAYS={days}"), "-o"])
+            .args(["-shared", "-fPIC", &format!("-DLATE={}L", late.as_secs()), "-o"])
             .args([&library, &source])
             .output()
             .context("cc")?;

@@ -14,6 +14,9 @@ use std::time::Duration;
 
 /// The router waits three minutes for M-Pesa's word.
 const FORGOTTEN: Duration = Duration::from_secs(240);
+/// How long a voucher lives on that has to reach the router before its end: it takes none that is past it.
+const RUNS: Duration = Duration::from_secs(45);
+const DAY: Duration = Duration::from_secs(86_400);
 /// More tries than any limit lets through at once.
 const TRIES: usize = 12;
 
@@ -89,6 +92,7 @@ impl Walk<'_> {
     /// A payment that waits while the customer looks around; a second package that waits for the first one's end; money that arrived on a
     /// device that is not online; vouchers that were taken back or have run out; and another site that sends a form.
     pub fn besides(&self, look: Look<'_>) {
+        let runs_out = self.running_out();
         let (phone, browser) = self.phone();
         let tab = self.tab(&browser);
         let number = self.number(7);
@@ -118,9 +122,10 @@ impl Walk<'_> {
 
         self.other_site(&tab, &phone, look);
 
-        for (code, error, name) in
-            [(self.taken_back(), "error_voucher_revoked", "voucher-revoked"), (self.run_out(), "error_voucher_expired", "voucher-expired")]
-        {
+        for (code, error, name) in [
+            (self.taken_back(), "error_voucher_revoked", "voucher-revoked"),
+            (self.run_out(runs_out), "error_voucher_expired", "voucher-expired"),
+        ] {
             tab.portal("/login");
             tab.fill("code", &code);
             tab.follow(self.t("voucher_go"));
@@ -163,14 +168,23 @@ impl Walk<'_> {
         made["vouchers"][0]["code"].as_str().expect("a code").to_owned()
     }
 
-    /// The code of a voucher that was made two days ago, for a day, and reaches the router now.
-    fn run_out(&self) -> String {
-        let made = self.lab.relay.command_days_ago(2, &["vouchers", "create", NAME, "hour", "1", "--days", "1", "--json"]);
+    /// The batch and the code of a voucher that was made almost a day ago, for a day.
+    fn running_out(&self) -> (String, String) {
+        let ago = DAY.saturating_sub(RUNS);
+        let made = self.lab.relay.command_earlier(ago, &["vouchers", "create", NAME, "hour", "1", "--days", "1", "--json"]);
         let made: Value = made.and_then(|text| Ok(serde_json::from_str(&text)?)).unwrap_or_else(|e| panic!("{e:#}"));
-        let batch = made["batch"].as_str().unwrap_or_else(|| panic!("no batch in {made}"));
-        let listed = || self.lab.lango.command(&["vouchers", "list"]).is_ok_and(|list| list.contains(batch));
-        until_true("the router to have the voucher", SOON, listed).unwrap_or_else(|e| panic!("{e:#}"));
-        made["vouchers"][0]["code"].as_str().expect("a code").to_owned()
+        let text = |value: &Value| value.as_str().unwrap_or_else(|| panic!("no batch and no code in {made}")).to_owned();
+        (text(&made["batch"]), text(&made["vouchers"][0]["code"]))
+    }
+
+    /// Waits until it has run out, and gives back its code.
+    fn run_out(&self, (batch, code): (String, String)) -> String {
+        let over = || {
+            let list = self.lab.lango.command(&["vouchers", "list"]).unwrap_or_default();
+            list.lines().any(|line| line.contains(&batch) && line.contains("expired"))
+        };
+        until_true("the voucher to run out", RUNS + SOON, over).unwrap_or_else(|e| panic!("{e:#}"));
+        code
     }
 
     /// Money that arrived by hand, and is the price of nothing that is sold: the customer brings the receipt, and reads who can help.
