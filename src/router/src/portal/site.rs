@@ -232,7 +232,9 @@ impl Visit {
         let language = self.language();
         let heading = language.text(if problem.status == 404 { "not_found_title" } else { "error_title" });
         let text = view::problem(language, problem);
-        self.page(problem.status, "error", heading, json!({"heading": heading, "text": text}))
+        // That text speaks of logging in.
+        let login = problem.code == "unknown_payment";
+        self.page(problem.status, "error", heading, json!({"heading": heading, "text": text, "login_link": login}))
     }
 }
 

@@ -212,6 +212,11 @@ fn problems_have_a_page_too() {
             let page = get(&world, from, path).await;
             assert_eq!((page.status, page.header("content-type")), (status, Some("text/html; charset=utf-8")), "{path}");
             shows(&page, &[text, "href=\"/?all=1\""]);
+            assert_eq!(
+                page.text().contains("href=\"/login\""),
+                status == 404,
+                "{path}: where the text speaks of logging in, the way to it is there"
+            );
         }
         world.shop.refuses.set(Some(Refusal::NotStored));
         let page = get(&world, PHONE, "/").await;
