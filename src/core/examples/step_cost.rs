@@ -42,6 +42,7 @@ fn records(accounts: u32, boot: &BootId) -> Vec<Record> {
             phone: None,
             package: package().id,
             purchases: [Purchase { package: package().id, limits: package().limits }].into(),
+            taken_away: 0,
             clock: Clock::Running { boot: boot.clone(), ends: Monotonic(36_000_000 + u64::from(n)), as_of: Monotonic(1_000) },
             traffic: [(mac(n), Traffic::default())].into(),
             data_start: Bytes::ZERO,

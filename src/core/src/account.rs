@@ -11,6 +11,7 @@ use crate::time::{BootId, Day, Monotonic, Wall};
 use crate::units::{Bytes, Mac, Millis, Msisdn, PackageId, Password, Username};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
+use std::num::NonZeroU32;
 
 /// How long the kernel lets an account pass beyond the end of what runs, where more was bought that has no end of time
 /// itself: a daemon that was away for so long cuts nobody off.
@@ -42,6 +43,9 @@ pub struct Account {
     pub package: PackageId,
     /// What was bought, first to be used first; what is used up is taken away.
     pub purchases: VecDeque<Purchase>,
+    /// How many were used up and taken away: the first one's [`PurchaseNumber`] is the one after.
+    #[serde(default, skip_serializing_if = "is_none_yet")]
+    pub taken_away: u32,
     /// The first purchase's time.
     pub clock: Clock,
     /// What each device that used the account sent and received on it: running totals. Of devices of earlier boots that are too many
@@ -67,6 +71,16 @@ pub struct Account {
 const fn is_zero(number: &u8) -> bool {
     *number == 0
 }
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde's form
+const fn is_none_yet(number: &u32) -> bool {
+    *number == 0
+}
+
+/// Which of an account's purchases one is, from 1 on: it stays the same whatever is used up before it. What runs as one has one number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct PurchaseNumber(NonZeroU32);
 
 /// Something bought, or several such that run as one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -261,6 +275,19 @@ impl Account {
         self.purchases.front().map_or(&self.package, |purchase| &purchase.package)
     }
 
+    /// How many purchases come before one; nothing where it is used up.
+    #[must_use]
+    pub fn place_of(&self, PurchaseNumber(number): PurchaseNumber) -> Option<usize> {
+        let place = usize::try_from((number.get() - 1).checked_sub(self.taken_away)?).ok()?;
+        (place < self.purchases.len()).then_some(place)
+    }
+
+    /// The number of the last purchase; of the next one to come where there is none.
+    fn last_number(&self) -> PurchaseNumber {
+        let waiting = u32::try_from(self.purchases.len().saturating_sub(1)).unwrap_or(u32::MAX);
+        PurchaseNumber(NonZeroU32::MIN.saturating_add(self.taken_away).saturating_add(waiting))
+    }
+
     /// The running total at which what runs now ends.
     #[must_use]
     pub fn data_end(&self) -> Option<Bytes> {
@@ -366,8 +393,8 @@ impl Account {
         true
     }
 
-    /// Adds a purchase: onto the last one where the two can run as one, behind it otherwise.
-    pub fn buy(&mut self, package: PackageId, limits: Limits, at: Monotonic) {
+    /// Adds a purchase: onto the last one where the two can run as one, behind it otherwise. Gives back which it is.
+    pub fn buy(&mut self, package: PackageId, limits: Limits, at: Monotonic) -> PurchaseNumber {
         self.package = package.clone();
         self.idle_since = None;
         self.drop_used_up(at, false);
@@ -389,6 +416,7 @@ impl Account {
                 self.purchases.push_back(Purchase { package, limits });
             }
         }
+        self.last_number()
     }
 
     /// Takes away what is used up, and makes the next purchase the one that runs. Gives back whether anything was taken.
@@ -402,6 +430,7 @@ impl Account {
             let used = self.used();
             self.data_start = self.data_end().map_or(used, |end| end.min(used));
             self.purchases.pop_front();
+            self.taken_away = self.taken_away.saturating_add(1);
             let time = self.limits().and_then(|limits| limits.time);
             match (&mut self.clock, time) {
                 (Clock::Running { ends, .. }, Some(time)) if *ends <= at => *ends = ends.after(time),

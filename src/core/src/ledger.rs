@@ -2,6 +2,7 @@
 //! operator gets its account once, and keeps what it waited for. They are forgotten a quarter after what they paid for is
 //! served (`gateway/pruning.rs`).
 
+use crate::account::PurchaseNumber;
 use crate::payer::Payer;
 use crate::time::{Day, Wall};
 use crate::units::{Mac, OrderId, PackageId, Receipt, Shillings, Username};
@@ -25,6 +26,10 @@ pub struct LedgerEntry {
     pub at: Option<Wall>,
     /// The account that has it; null for money that waits for the operator.
     pub account: Option<Username>,
+    /// Which of that account's purchases it bought, or added to. Nothing where an earlier program
+    /// entered it: those did not note it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub purchase: Option<PurchaseNumber>,
     /// What kept it from being served when it came, and what the operator made of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waited: Option<Box<Waited>>,

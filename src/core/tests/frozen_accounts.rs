@@ -16,10 +16,13 @@ const CHECKPOINT: &str = r#"{"v":1,"record":"checkpoint","value":{"boot":"3f0c6b
 /// With the sum of what many devices used, and more of them since.
 const MANY: &str = r#"{"v":1,"record":"account","value":{"username":"ab8bd7nu","password":"secret","id":7,"phone":null,"package":"day","purchases":[],"clock":{"is":"unlimited"},"traffic":{"00:00:5e:00:53:00":{"up":100,"down":200},"02:00:5e:10:00:01":{"up":1,"down":0}},"data_start":0,"online":{},"counted_in":"3f0c6bd0-a7f1-4f7b-9e0d-3c2b1a009988"}}"#;
 
+/// Of whose purchases three were used up.
+const USED_UP: &str = r#"{"v":1,"record":"account","value":{"username":"ab8bd7nu","password":"secret","id":7,"phone":null,"package":"day","purchases":[],"taken_away":3,"clock":{"is":"unlimited"},"traffic":{},"data_start":0,"online":{}}}"#;
+
 #[test]
 fn accounts_are_read_and_written_as_ever() {
     let mut reader = Reader::default();
-    for text in [IDLE, ONLINE, ONLINE, CHECKPOINT, MANY] {
+    for text in [IDLE, ONLINE, ONLINE, CHECKPOINT, MANY, USED_UP] {
         for record in [Record::decode("account/a", text.as_bytes()).unwrap(), reader.read("account/a", text.as_bytes()).unwrap()] {
             assert_eq!(String::from_utf8(record.encode()).unwrap(), text);
         }

@@ -6,11 +6,13 @@ use lango_core::ledger::Unserved;
 use lango_core::record::{Reader, Record};
 use lango_core::units::Shillings;
 
+/// Written before it was kept which purchase it bought.
 const SERVED: &str = r#"{"v":1,"record":"ledger","value":{"receipt":"NLJ7RT61SV","order":"0kq3v9x1c7mzp2w8tdl5hb6ny4","phone":"254712345678","package":"hour","amount":10,"at":1795340999000,"account":"ab8bd7nu"}}"#;
 /// Written before reasons were kept.
 const WAITS_AS_EVER: &str = r#"{"v":1,"record":"ledger","value":{"receipt":"NLJ7RT61SV","order":"0kq3v9x1c7mzp2w8tdl5hb6ny4","phone":"254712345678","package":"gone","amount":10,"at":null,"account":null}}"#;
 const WAITS: &str = r#"{"v":1,"record":"ledger","value":{"receipt":"NLJ7RT61SV","order":"0kq3v9x1c7mzp2w8tdl5hb6ny4","phone":"254712345678","package":"hour","amount":9,"at":null,"account":null,"waited":{"why":{"why":"underpaid","price":10},"device":"02:00:5e:10:00:01"}}}"#;
 const SERVED_LATER: &str = r#"{"v":1,"record":"ledger","value":{"receipt":"NLJ7RT61SV","order":"0kq3v9x1c7mzp2w8tdl5hb6ny4","phone":"254712345678","package":"gone","amount":9,"at":null,"account":"ab8bd7nu","waited":{"why":{"why":"no_package"},"device":null,"served_at":1795340999000,"served_as":"hour"}}}"#;
+const SECOND_PURCHASE: &str = r#"{"v":1,"record":"ledger","value":{"receipt":"NLJ7RT61SV","order":"0kq3v9x1c7mzp2w8tdl5hb6ny4","phone":"254712345678","package":"hour","amount":10,"at":1795340999000,"account":"ab8bd7nu","purchase":2}}"#;
 /// Written before it was kept who gave up waiting.
 const ORDER: &str = r#"{"v":1,"record":"order","value":{"id":"0kq3v9x1c7mzp2w8tdl5hb6ny4","device":"02:00:5e:10:00:01","phone":"254712345678","package":{"id":"hour","label":"1 hour","price":10,"limits":{"time":3600000,"data":null,"down":null,"up":null,"devices":1}},"created":1795340999000,"boot":"3f0c6bd0-a7f1-4f7b-9e0d-3c2b1a009988","since":5000,"attempt":1,"language":"sw","state":{"is":"expired"}}}"#;
 const GIVEN_UP: &str = r#"{"v":1,"record":"order","value":{"id":"0kq3v9x1c7mzp2w8tdl5hb6ny4","device":"02:00:5e:10:00:01","phone":"254712345678","package":{"id":"hour","label":"1 hour","price":10,"limits":{"time":3600000,"data":null,"down":null,"up":null,"devices":1}},"created":1795340999000,"boot":"3f0c6bd0-a7f1-4f7b-9e0d-3c2b1a009988","since":5000,"attempt":1,"state":{"is":"expired"},"given_up":true}}"#;
@@ -26,6 +28,7 @@ fn money_and_outages_are_read_and_written_as_ever() {
         (WAITS_AS_EVER, "ledger/NLJ7RT61SV"),
         (WAITS, "ledger/NLJ7RT61SV"),
         (SERVED_LATER, "ledger/NLJ7RT61SV"),
+        (SECOND_PURCHASE, "ledger/NLJ7RT61SV"),
         (ORDER, "order/0kq3v9x1c7mzp2w8tdl5hb6ny4"),
         (GIVEN_UP, "order/0kq3v9x1c7mzp2w8tdl5hb6ny4"),
         (TRUE_TIME, "true_time"),

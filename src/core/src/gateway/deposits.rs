@@ -55,16 +55,17 @@ impl Gateway {
         let phone = deposit.payer.phone().or(phone);
         let package = self.package_for(deposit).cloned();
         let mut waited = package.is_none().then_some(Unserved::NoPackage);
+        let mut purchase = None;
         let account = package.as_ref().and_then(|package| {
             let Some(username) = self.account_for(deposit, phone, device, package, now, entropy) else {
                 waited = Some(Unserved::NoAccount);
                 return None;
             };
             let device = device.or_else(|| self.device_to_serve(&username));
-            match device {
+            purchase = match device {
                 Some(device) => self.credit(&username, device, phone, package, now),
                 None => self.credit_account(&username, phone, package, now),
-            }
+            };
             self.tell_of_sale(&Sold {
                 username: &username,
                 package,
@@ -85,6 +86,7 @@ impl Gateway {
             amount: deposit.amount,
             at: now.wall,
             account: account.clone(),
+            purchase,
             waited: waited.map(|why| Box::new(Waited { why, device, served_at: None, served_as: None })),
             idle_since: None,
         };

@@ -4,7 +4,7 @@ use super::Gateway;
 use super::notices::Sold;
 use super::pruning::Told;
 use super::radius::is_remote;
-use crate::account::{Account, Clock, Purchase};
+use crate::account::{Account, Clock, PurchaseNumber};
 use crate::credentials;
 use crate::few::FewMap;
 use crate::gate::GateId;
@@ -148,12 +148,12 @@ impl Gateway {
         let device = known.as_ref().map_or(update.device, |order| order.device);
         let served = wanted.and_then(|package| {
             let username = self.account_to_credit(device, Some(update.phone), &package, entropy).ok_or(Unserved::NoAccount)?;
-            self.credit(&username, device, Some(update.phone), &package, now);
-            Ok((username, package))
+            let purchase = self.credit(&username, device, Some(update.phone), &package, now);
+            Ok((username, package, purchase))
         });
         // An order that this router forgot, or never had: the relay says what was bought, for which device and number.
         let order = known.or_else(|| {
-            let (_, package) = served.as_ref().ok()?;
+            let (_, package, _) = served.as_ref().ok()?;
             Some(Order {
                 id: update.order.clone(),
                 device,
@@ -169,8 +169,8 @@ impl Gateway {
                 idle_since: None,
             })
         });
-        let account = served.as_ref().ok().map(|(username, _)| username.clone());
-        if let Ok((username, package)) = &served {
+        let account = served.as_ref().ok().map(|(username, ..)| username.clone());
+        if let Ok((username, package, _)) = &served {
             self.tell_of_sale(&Sold {
                 username,
                 package,
@@ -185,10 +185,11 @@ impl Gateway {
             receipt: receipt.clone(),
             order: update.order.clone(),
             phone: update.phone.into(),
-            package: served.as_ref().map_or_else(|_| update.package.clone(), |(_, package)| package.id.clone()),
+            package: served.as_ref().map_or_else(|_| update.package.clone(), |(_, package, _)| package.id.clone()),
             amount,
             at: now.wall,
             account: account.clone(),
+            purchase: served.as_ref().ok().and_then(|(.., purchase)| *purchase),
             waited: served.err().map(|why| Box::new(Waited { why, device: Some(device), served_at: None, served_as: None })),
             idle_since: None,
         };
@@ -260,6 +261,7 @@ impl Gateway {
             phone,
             package: package.id.clone(),
             purchases: VecDeque::new(),
+            taken_away: 0,
             clock: Clock::Unlimited,
             traffic: FewMap::new(),
             data_start: Bytes::ZERO,
@@ -274,9 +276,17 @@ impl Gateway {
         Some(username)
     }
 
-    /// Puts a purchase on an account, and its buyer online: now if it is here, else as soon as it is seen.
-    pub(super) fn credit(&mut self, username: &Username, device: Mac, phone: Option<Msisdn>, package: &Package, now: Now) {
-        self.credit_account(username, phone, package, now);
+    /// Puts a purchase on an account, and its buyer online: now if it is here, else as soon as it is seen. Gives back which of the
+    /// account's purchases it is.
+    pub(super) fn credit(
+        &mut self,
+        username: &Username,
+        device: Mac,
+        phone: Option<Msisdn>,
+        package: &Package,
+        now: Now,
+    ) -> Option<PurchaseNumber> {
+        let purchase = self.credit_account(username, phone, package, now);
         if self.neighbours.is_here(device) {
             self.make_room(username, device, now);
             self.open_session(username, device, now);
@@ -288,27 +298,36 @@ impl Gateway {
             self.bind(device, Some(username), true);
             self.log(format!("session: {device} is away; it goes online on {username} when it is seen"));
         }
+        purchase
     }
 
-    /// Puts a purchase on an account, and lets who is online on it go on.
-    pub(super) fn credit_account(&mut self, username: &Username, phone: Option<Msisdn>, package: &Package, now: Now) {
+    /// Puts a purchase on an account, and lets who is online on it go on. Gives back which of the account's purchases it is.
+    pub(super) fn credit_account(
+        &mut self,
+        username: &Username,
+        phone: Option<Msisdn>,
+        package: &Package,
+        now: Now,
+    ) -> Option<PurchaseNumber> {
         let boot = &self.boot;
         let last = self.accounts.get(username).and_then(|account| self.settings.package(&account.package)).map(|package| package.limits);
-        self.accounts.change(username, |account| {
+        let purchase = self.accounts.change(username, |account| {
             let first = account.purchases.is_empty() && account.used() == Bytes::ZERO;
             let like = first || last.is_some_and(|last| last.adds_to(&package.limits));
             account.untold = if like { account.untold.saturating_add(1) } else { u8::MAX };
-            account.buy(package.id.clone(), package.limits, now.monotonic);
+            let purchase = account.buy(package.id.clone(), package.limits, now.monotonic);
             account.phone = phone.or(account.phone);
             // A purchase may have taken the place of one that was just used up, whose clock stands still.
             if !account.online.is_empty() {
                 account.clock.start(now.monotonic, boot);
             }
+            purchase
         });
         self.bought_after_outage(username, package.limits.time);
         self.bought_meanwhile(username);
         self.touch_account(username);
         self.touch_gate(username);
+        purchase
     }
 
     pub(super) fn expire_orders(&mut self, now: Now) {
@@ -354,22 +373,11 @@ impl Gateway {
         Some(self.payment_view(newest, now))
     }
 
-    /// How many purchases come before what an order bought ([`PaymentView::before`]). Purchases do not say which order they are of: the newest
-    /// order is taken for the last that fits, any other for what is in use if that fits.
+    /// How many purchases come before what an order bought ([`PaymentView::before`]).
     fn before(&self, order: &Order) -> Option<usize> {
-        let OrderState::Paid { account: name, .. } = &order.state else { return None };
+        let OrderState::Paid { receipt, account: name, .. } = &order.state else { return None };
         let account = self.accounts.get(name).filter(|_| self.account_online(order.device).as_ref() == Some(name))?;
-        let limits = &order.package.limits;
-        let fits = |purchase: &Purchase| purchase.package == order.package.id || purchase.limits.adds_to(limits);
-        let age = |order: &Order| newness(order, order.created);
-        let newer = |other: &Order| other.state.account() == Some(name) && age(other) > age(order) && other.package.limits.adds_to(limits);
-        let is_newest = !self.orders.of_device(order.device).any(newer);
-        // One that is used up must not be taken for a later one that waits: of the older ones only what is in use is told.
-        if is_newest {
-            account.purchases.iter().rposition(fits)
-        } else {
-            account.purchases.iter().position(fits).filter(|place| *place == 0)
-        }
+        account.place_of(self.ledger.get(receipt)?.purchase?)
     }
 
     /// The number that a device asked to pay from last; not one that it gave up as mistyped. None while somebody else seems to have its

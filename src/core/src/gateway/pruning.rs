@@ -227,6 +227,7 @@ impl Gateway {
             amount,
             at: now.wall,
             account: None,
+            purchase: None,
             waited,
             idle_since: None,
         };

@@ -40,10 +40,10 @@ impl Gateway {
             None => phone.and_then(|phone| self.account_of_phone(phone, now)).or_else(|| self.new_account(phone, &package, entropy)),
         };
         let Some(username) = username else { return Answer::Refused(Refusal::NotStored) };
-        match device {
+        let purchase = match device {
             Some(device) => self.credit(&username, device, phone, &package, now),
             None => self.credit_account(&username, phone, &package, now),
-        }
+        };
         self.tell_of_sale(&Sold {
             username: &username,
             package: &package,
@@ -54,7 +54,7 @@ impl Gateway {
             language: self.orders.get(&entry.order).and_then(|order| order.language),
         });
         if let Some(entry) = self.ledger.get_mut(receipt) {
-            entry.account = Some(username.clone());
+            (entry.account, entry.purchase) = (Some(username.clone()), purchase);
             let waited =
                 entry.waited.get_or_insert_with(|| Box::new(Waited { why: Unserved::NoPackage, device, served_at: None, served_as: None }));
             (waited.served_at, waited.served_as) = (now.wall, Some(package.id.clone()));

@@ -82,6 +82,7 @@ pub fn ledger_entry(n: u64) -> LedgerEntry {
         amount: Shillings(10),
         at: None,
         account: Some(format!("user{n}").parse().unwrap()),
+        purchase: None,
         waited: None,
         idle_since: None,
     }
@@ -97,6 +98,7 @@ pub fn account(number: u64, bytes: u64) -> Account {
         phone: None,
         package: "hour".parse().unwrap(),
         purchases: VecDeque::new(),
+        taken_away: 0,
         clock: Clock::Unlimited,
         traffic: traffic.collect(),
         data_start: Bytes::ZERO,

@@ -272,6 +272,7 @@ impl Gateway {
             phone: None,
             package: package.clone(),
             purchases: [Purchase { package, limits }].into(),
+            taken_away: 0,
             clock: Clock::stopped(limits.time),
             traffic: FewMap::new(),
             data_start: Bytes::ZERO,

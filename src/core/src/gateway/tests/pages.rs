@@ -135,13 +135,57 @@ fn what_was_paid_for_is_in_use_or_waits_behind_so_many() {
     world.pass(HOUR);
     assert_eq!(places(&mut world), [None, Some(0), Some(1)], "what is used up does not wait");
     world.pass(HOUR);
-    assert_eq!(places(&mut world)[1..], [None, Some(0)]);
+    assert_eq!(places(&mut world), [None, None, Some(0)], "nor is it in use again with the next of its kind");
     // Offline, or on another account, nothing of it is in use.
     world.ask(Request::Logout { device: ALICE });
     assert_eq!(places(&mut world)[2], None);
     let mut world = World::ready();
     world.buys(ALICE, "hour", "NLJ7RT61S0");
     assert_eq!(world.buys(ALICE, "hour", "NLJ7RT61S1").before, Some(0), "the same twice is one");
+}
+
+#[test]
+fn each_payment_is_told_of_its_own_purchase() {
+    let mut world = World::ready();
+    let bought = |world: &mut World, package: &str, receipt: &str| {
+        world.pass(1_000);
+        world.buys(ALICE, package, receipt).payment
+    };
+    let hour = bought(&mut world, "hour", "NLJ7RT61S0");
+    let slow = bought(&mut world, "slow", "NLJ7RT61S1");
+    world.pass(1_000);
+    world.ask(Request::Grant { device: ALICE, package: "hour".parse().unwrap() });
+    let slow_again = bought(&mut world, "slow", "NLJ7RT61S2");
+    let run_as_one = bought(&mut world, "slow", "NLJ7RT61S3");
+    let places = |world: &mut World| [&hour, &slow, &slow_again, &run_as_one].map(|order| world.status(ALICE, order).before);
+    assert_eq!(places(&mut world), [Some(0), Some(1), Some(3), Some(3)], "an operator's gift stands between");
+    world.pass(HOUR);
+    assert_eq!(places(&mut world), [None, Some(0), Some(2), Some(2)]);
+    world.killed();
+    world.connect();
+    world.pass(HOUR);
+    assert_eq!(places(&mut world), [None, None, Some(1), Some(1)], "it is in the store");
+    world.pass(2 * HOUR);
+    assert_eq!(places(&mut world), [None, None, Some(0), Some(0)], "two hours that run as one");
+    world.pass(2 * HOUR);
+    assert_eq!(places(&mut world), [None; 4]);
+    // The account goes on, and so do its numbers.
+    assert_eq!(world.buys(ALICE, "hour", "NLJ7RT61S4").before, Some(0));
+    assert_eq!(places(&mut world), [None; 4]);
+}
+
+#[test]
+fn of_money_that_an_earlier_program_entered_no_place_is_told() {
+    let mut world = World::ready();
+    let view = world.buys(ALICE, "hour", "NLJ7RT61S0");
+    for value in world.store.values_mut() {
+        let text = String::from_utf8(value.clone()).unwrap();
+        *value = text.replace(r#","purchase":1"#, "").into_bytes();
+    }
+    world.killed();
+    world.connect();
+    assert_eq!(world.status(ALICE, &view.payment).before, None);
+    assert_eq!(world.buys(ALICE, "slow", "NLJ7RT61S1").before, Some(1), "what comes now is");
 }
 
 #[test]
