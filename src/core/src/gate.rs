@@ -73,7 +73,7 @@ pub struct GateAccount {
 pub enum GateChange {
     /// The account shall pass, just so.
     Set(GateAccount),
-    /// No device of the account shall pass. The kernel's last counts come back as usage.
+    /// No device of the account shall pass. The kernel's last counts come back.
     Remove(GateId),
 }
 

@@ -91,8 +91,10 @@ pub enum Input {
         /// From which address.
         address: IpAddr,
     },
-    /// What the kernel counted.
+    /// The kernel's counters were read: all that it counts, nothing where they could not be read.
     Usage(Vec<Usage>),
+    /// What the kernel counted last for devices that are in the gate no more: nothing is told of all others.
+    LastCounts(Vec<Usage>),
     /// The kernel says that an account's quota is used up.
     Depleted(crate::gate::GateId),
     /// A RADIUS server answered, or orders something.

@@ -216,7 +216,7 @@ impl Liar {
     #[must_use]
     pub fn input(&self, mut input: Input) -> Option<Input> {
         match &mut input {
-            Input::Usage(usage) => {
+            Input::Usage(usage) | Input::LastCounts(usage) => {
                 for counted in usage.iter_mut().filter(|counted| counted.traffic.down.0 > 0) {
                     if self.tells(Lie::ByteInvented) {
                         counted.traffic.down.0 += 1;

@@ -220,7 +220,7 @@ impl Router {
             let last = self.kernel.reconcile(self.liar.desired(gateway.desired_gate()));
             self.service.kernel_has_heard();
             if !last.is_empty() {
-                self.step(Input::Usage(last), at);
+                self.step(Input::LastCounts(last), at);
             }
         }
         if self.net {
@@ -293,7 +293,7 @@ impl Router {
                         let changes: Vec<GateChange> = changes.into_iter().map(|change| self.shared(change)).collect();
                         let last: Vec<Usage> = changes.into_iter().flat_map(|change| self.kernel.change(change)).collect();
                         if !last.is_empty() {
-                            follow.push(Input::Usage(last));
+                            follow.push(Input::LastCounts(last));
                         }
                     }
                 }

@@ -93,9 +93,6 @@ pub struct Gateway {
     /// The account with which the checkpoint that is being written goes on in the next step.
     writing: Option<GateId>,
     stopping: bool,
-    /// Accounts that go on with their next purchase as soon as the counters are read, and how many readings said nothing of
-    /// them since.
-    awaited: BTreeMap<GateId, u8>,
 
     step: Pending,
 }
@@ -167,7 +164,6 @@ impl Gateway {
             checkpoint_wanted: false,
             writing: None,
             stopping: false,
-            awaited: BTreeMap::new(),
             step: Pending::default(),
         };
         for record in records {
@@ -207,7 +203,7 @@ impl Gateway {
     pub fn handle(&mut self, input: Input, now: Now, entropy: &Entropy) -> Vec<Effect> {
         self.tell_of_near_ends(now);
         self.radius.begin_step(entropy);
-        let mut counted = None;
+        let (mut all_counted, mut last_counts) = (false, Vec::new());
         let writes_down = matches!(input, Input::Tick | Input::Usage(_));
         match input {
             Input::Tick => {}
@@ -228,9 +224,16 @@ impl Gateway {
             Input::ForeignAddress { mac, address } => self.sends_as_another(mac, address, now),
             Input::Port { mac, port } => self.came_by(mac, &port, now),
             Input::Usage(usage) => {
-                self.usage(&usage, now);
+                let most = self.count(&usage, now);
+                self.all_counted(most, now);
                 self.radius_counted(&usage, now);
-                counted = Some(usage);
+                self.radius_all_counted(now);
+                all_counted = true;
+            }
+            Input::LastCounts(usage) => {
+                self.count(&usage, now);
+                self.radius_counted(&usage, now);
+                last_counts = usage;
             }
             Input::Depleted(id) => self.depleted(id, now),
             Input::Radius(event) => self.radius_event(event, now, entropy),
@@ -249,7 +252,7 @@ impl Gateway {
             }
         }
         // Time passed, whatever the input was: nothing that is due waits for a tick of its own.
-        self.end_what_is_due(counted.as_deref(), now);
+        self.end_what_is_due(all_counted, &last_counts, now);
         self.radius_due(now);
         self.expire_orders(now);
         self.look_at_doubts(now);

@@ -64,7 +64,7 @@ impl Readings {
         *self = Self::default();
     }
 
-    /// The counters were read: `most` is what the account with a data limit that moved most did since they were last.
+    /// All counters were read: `most` is what the account with a data limit that moved most did since they were last.
     pub(super) fn read(&mut self, most: Bytes, devices: usize, checkpoint: Millis, now: Monotonic) {
         if most.0 > ASLEEP {
             let since = self.last.map_or(checkpoint, |last| now.since(last)).0.max(1);
@@ -73,12 +73,12 @@ impl Readings {
         } else if self.asked {
             self.distance = Millis(self.distance.0.saturating_mul(REST));
         } else {
-            // Somebody looked in between, or it was one account's last count.
+            // Somebody looked in between.
             return;
         }
         self.last = Some(now);
         let next = (self.distance < checkpoint).then(|| now.after(self.distance));
-        // What nobody asked for may be the last count of one account: it brings the others' reading nearer, and never puts it off.
+        // What nobody asked for puts nothing off: who has just begun has no pace yet, and is looked at as soon as that was planned.
         self.due = if std::mem::take(&mut self.asked) { next } else { self.due.into_iter().chain(next).min() };
     }
 }
@@ -129,7 +129,7 @@ mod tests {
         // A checkpoint or a page: 6 MB since the last reading, 39 s ago.
         readings.read(Bytes(6_000_000), 1, CHECKPOINT, Monotonic(60_000));
         assert_eq!(readings.due(), Some(Monotonic(66_500)));
-        // Another account's last count meanwhile puts nothing off.
+        // A page that asks meanwhile puts nothing off.
         readings.read(Bytes(70_000), 1, CHECKPOINT, Monotonic(61_000));
         assert_eq!(readings.due(), Some(Monotonic(66_500)));
         assert!(readings.ask(Monotonic(66_500)));

@@ -220,8 +220,9 @@ impl Gateway {
         paid.max() > online
     }
 
-    pub(super) fn usage(&mut self, usage: &[Usage], now: Now) {
-        // Of the accounts with a data limit: what the one moved that moved most. An account's devices come one after the other.
+    /// Notes what the kernel counted. Gives back what the account with a data limit that moved most did since it was counted last.
+    pub(super) fn count(&mut self, usage: &[Usage], now: Now) -> Bytes {
+        // An account's devices come one after the other.
         let (mut most, mut of_account) = (Bytes::ZERO, (GateId(0), Bytes::ZERO));
         for Usage { id, mac, traffic } in usage {
             let mut moved = Bytes::ZERO;
@@ -250,6 +251,11 @@ impl Gateway {
                 Some(true) => self.accounts.note_unwritten(*id),
             }
         }
+        most
+    }
+
+    /// All counters were read, and are noted.
+    pub(super) fn all_counted(&mut self, most: Bytes, now: Now) {
         self.readings.read(most, self.accounts.devices_online(), self.settings.checkpoint, now.monotonic);
         if std::mem::take(&mut self.checkpoint_wanted) {
             self.writing = Some(GateId(0));
@@ -270,21 +276,14 @@ impl Gateway {
         }
     }
 
-    /// Ends what is used up. `counted` is what the counters said just now, where they were read.
-    pub(super) fn end_what_is_due(&mut self, counted: Option<&[Usage]>, now: Now) {
-        let mut awaited = std::mem::take(&mut self.awaited);
+    /// Ends what is used up. Just now all counters were read, or the last ones of some devices came.
+    pub(super) fn end_what_is_due(&mut self, all_counted: bool, last_counts: &[Usage], now: Now) {
         for username in self.accounts.ended(now.monotonic) {
             let waits = self.accounts.get(&username).filter(|account| account.ends_by_counters()).map(|account| account.id);
-            if let Some(id) = waits {
-                // A reading may be of a few accounts only, or fail, or the kernel may have lost this one: two are enough.
-                let silent = counted.map(|usage| u8::from(usage.iter().all(|usage| usage.id != id)));
-                let told = counted.is_some_and(<[Usage]>::is_empty) || silent == Some(0);
-                let readings = awaited.remove(&id).unwrap_or(0) + silent.unwrap_or(0);
-                if !told && readings < 2 {
-                    self.awaited.insert(id, readings);
-                    self.step.read_usage = true;
-                    continue;
-                }
+            // A reading may fail, and the kernel may have lost this one: after it nothing more is to be learnt.
+            if waits.is_some_and(|id| !all_counted && last_counts.iter().all(|last| last.id != id)) {
+                self.step.read_usage = true;
+                continue;
             }
             self.first_purchase_ended(&username, false, now);
         }

@@ -488,7 +488,7 @@ impl Daemon {
 
 fn last_counts(last: Vec<Usage>, inputs: &mut VecDeque<Input>) {
     if !last.is_empty() {
-        inputs.push_back(Input::Usage(last));
+        inputs.push_back(Input::LastCounts(last));
     }
 }
 

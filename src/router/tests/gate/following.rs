@@ -80,7 +80,7 @@ impl Router {
                 match effect {
                     Effect::Gate(changes) => {
                         self.changes += 1;
-                        inputs.push_back(Input::Usage(self.gate.apply(&changes, clock::monotonic()).unwrap()));
+                        inputs.push_back(Input::LastCounts(self.gate.apply(&changes, clock::monotonic()).unwrap()));
                     }
                     Effect::ReadUsage => inputs.push_back(Input::Usage(self.gate.usage().unwrap())),
                     _ => {}

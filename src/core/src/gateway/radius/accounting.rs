@@ -132,7 +132,7 @@ impl Gateway {
         }
     }
 
-    /// What the kernel counted: last words, interim updates, and sessions that end by what they used or did not use.
+    /// What the kernel counted: last words, and sessions that end by what they used.
     pub(in crate::gateway) fn radius_counted(&mut self, usage: &[Usage], now: Now) {
         let of = |gateway: &Self, usage: &Usage| gateway.accounts.name_of(usage.id).cloned();
         let last: Vec<SessionId> = self
@@ -147,7 +147,10 @@ impl Gateway {
             .collect();
         last.iter().for_each(|id| self.stop(id, now));
         self.look_at_directions(usage, now);
+    }
 
+    /// All counters were read: interim updates, and sessions that end by what they did not use.
+    pub(in crate::gateway) fn radius_all_counted(&mut self, now: Now) {
         let until = now.monotonic.after(GOES_ALONG);
         let due: Vec<_> = self.radius.timers.iter().take_while(|(at, ..)| *at <= until).cloned().collect();
         for (at, id, timer) in due {

@@ -124,18 +124,26 @@ fn all_that_one_reading_shows_to_be_used_up_ends_at_once() {
 
 #[test]
 fn nobody_waits_for_counters_that_do_not_come() {
-    let others = || Input::Usage(vec![Usage { id: crate::gate::GateId(77), mac: BOB, traffic: Traffic::default() }]);
-    for (readings, empty) in [(1, true), (2, false)] {
+    let of_another = || vec![Usage { id: crate::gate::GateId(77), mac: BOB, traffic: Traffic::default() }];
+    let its_own = |world: &World| {
+        let traffic = Traffic { up: Bytes::ZERO, down: Bytes(5 * MB) };
+        vec![Usage { id: world.in_gate(ALICE).unwrap().id, mac: BOB, traffic }]
+    };
+    for (what, goes_on) in [("nothing", true), ("all but its own", true), ("its own last", true), ("another's last", false)] {
         let mut world = bought(&["hour", "mega"]);
         world.used(ALICE, 0, 5 * MB);
         world.pass(HOUR - 1);
         world.at += 1;
         assert!(world.step(Input::Tick).contains(&Effect::ReadUsage));
-        for n in 1..=readings {
-            assert_eq!(world.in_gate(ALICE).unwrap().data_end, None, "after {} readings", n - 1);
-            world.step(if empty { Input::Usage(Vec::new()) } else { others() });
-        }
-        assert_eq!(world.in_gate(ALICE).unwrap().data_end, Some(Bytes(105 * MB)));
+        assert_eq!(world.in_gate(ALICE).unwrap().data_end, None, "{what}: before the counters come");
+        let effects = world.step(match what {
+            "nothing" => Input::Usage(Vec::new()),
+            "all but its own" => Input::Usage(of_another()),
+            "its own last" => Input::LastCounts(its_own(&world)),
+            _ => Input::LastCounts(of_another()),
+        });
+        assert_eq!(world.in_gate(ALICE).unwrap().data_end.is_some(), goes_on, "{what}");
+        assert_eq!(effects.contains(&Effect::ReadUsage), !goes_on, "{what}: it is asked for again");
     }
 }
 

@@ -1,7 +1,7 @@
 //! No money, no service: time, data, devices, credentials.
 
 use super::world::*;
-use crate::gate::{GateId, Traffic};
+use crate::gate::{GateId, Traffic, Usage};
 use crate::request::{Answer, Refusal, Request, Target, Typed};
 use crate::step::{Effect, Input};
 use crate::units::{Bytes, Password, Seconds};
@@ -113,6 +113,19 @@ fn whose_data_is_limited_is_read_sooner_than_at_checkpoints_while_bytes_move() {
 }
 
 #[test]
+fn another_s_last_counts_are_no_reading() {
+    let mut world = World::ready();
+    world.buys(ALICE, "mega", "NLJ7RT61SV");
+    let account = world.in_gate(ALICE).unwrap().id;
+    world.pass(10 * MINUTE);
+    let (next, moved) = (world.gateway.poll_timeout(), Traffic { up: Bytes(0), down: Bytes(50_000_000) });
+    world.step(Input::LastCounts(vec![Usage { id: account, mac: BOB, traffic: moved }]));
+    assert_eq!(world.gateway.poll_timeout(), next, "it says nothing of the pace of who is online");
+    world.step(Input::Usage(vec![Usage { id: account, mac: BOB, traffic: Traffic { up: Bytes(50_000_000), ..moved } }]));
+    assert_ne!(world.gateway.poll_timeout(), next);
+}
+
+#[test]
 fn the_kernel_says_that_the_data_is_used_up() {
     // (bytes counted when the event comes, whether the session ends by it)
     for (counted, ends) in [(99_990_000, true), (99_934_464, true), (99_934_463, false), (50_000_000, false)] {
@@ -145,7 +158,7 @@ fn the_last_counts_come_after_the_device_is_offline() {
     let id = world.in_gate(ALICE).unwrap().id;
     world.ask(Request::Logout { device: ALICE });
     let traffic = crate::gate::Traffic { up: Bytes(1_000_000), down: Bytes(9_000_000) };
-    let effects = world.step(Input::Usage(vec![crate::gate::Usage { id, mac: ALICE, traffic }]));
+    let effects = world.step(Input::LastCounts(vec![Usage { id, mac: ALICE, traffic }]));
     assert!(matches!(effects[0], Effect::Persist(_)), "they are kept at once");
     world.killed();
     world.login(ALICE, &view);

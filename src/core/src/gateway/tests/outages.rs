@@ -200,6 +200,8 @@ fn usage_is_written_once_a_checkpoint_however_often_it_is_read() {
     }
     world.at += MINUTE;
     assert_eq!(world.step(Input::Tick), [Effect::ReadUsage]);
+    let last = crate::gate::Usage { id: crate::gate::GateId(77), mac: BOB, traffic: Traffic { up: Bytes(9), down: Bytes(9) } };
+    assert_eq!(world.step(Input::LastCounts(vec![last])), [], "the others are not read yet");
     assert!(matches!(world.step(Input::Usage(Vec::new())).as_slice(), [Effect::Persist(_)]));
 }
 

@@ -144,7 +144,7 @@ impl World {
             seed ^= seed << 17;
             u8::try_from(seed >> 56).unwrap()
         }));
-        if let Input::Usage(usage) = &input {
+        if let Input::Usage(usage) | Input::LastCounts(usage) = &input {
             self.counted.extend(usage.iter().map(|usage| ((usage.id, usage.mac), usage.traffic)));
         }
         let effects = self.gateway.handle(input, self.now(), &entropy);

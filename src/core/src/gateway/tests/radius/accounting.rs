@@ -54,6 +54,19 @@ fn sessions_go_on_idle_and_end_as_the_server_wants() {
     world.pass(3_000);
     assert_eq!(heard(&mut world), ["stop Ann@isp 170 s 5/5 IdleTimeout"]);
 
+    // What another device did last says nothing of this one.
+    let granted = Authorization { idle: Some(Seconds(120)), ..seconds(86_400) };
+    let_in(&mut world, ALICE, granted);
+    let gate = world.in_gate(ALICE).unwrap().id;
+    world.at += 120_000;
+    assert!(world.step(Input::Tick).contains(&Effect::ReadUsage));
+    last_counts(&mut world, crate::gate::GateId(77), BOB, 1, 1);
+    assert_eq!(world.in_gate(ALICE).map(|account| account.id), Some(gate), "ended for having done nothing, and nobody had looked");
+    world.step(Input::Usage(Vec::new()));
+    assert!(world.in_gate(ALICE).is_none());
+    world.pass(3_000);
+    heard(&mut world);
+
     // One direction only.
     let_in(&mut world, ALICE, Authorization { up: Some(Bytes(1_000)), ..seconds(86_400) });
     world.used(ALICE, 999, 50_000);

@@ -118,5 +118,5 @@ fn line(accounting: Accounting) -> String {
 
 /// The kernel's last counts of a device that was just taken offline.
 fn last_counts(world: &mut World, gate: crate::gate::GateId, device: Mac, up: u64, down: u64) {
-    world.step(Input::Usage(vec![Usage { id: gate, mac: device, traffic: Traffic { up: Bytes(up), down: Bytes(down) } }]));
+    world.step(Input::LastCounts(vec![Usage { id: gate, mac: device, traffic: Traffic { up: Bytes(up), down: Bytes(down) } }]));
 }
