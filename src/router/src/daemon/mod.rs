@@ -6,6 +6,7 @@
 
 mod batch;
 mod cleaning;
+mod events;
 mod front;
 mod garden;
 mod https;
@@ -21,16 +22,16 @@ mod update;
 
 use crate::clock;
 use crate::config::{self, Config};
-use crate::control::{self, wire};
-use crate::gate::{Gate, GateEvent, GateEvents, Sender, Senders};
+use crate::control::wire;
+use crate::gate::{Gate, GateEvent, GateEvents, Sender};
 use crate::neighbours::{self, NeighbourEvent, Neighbours, Sight};
 use crate::portal::PortalConfig;
 use crate::sync::{SyncEvent, SyncHandle};
-use crate::update::{Ended, Successor, Updates};
+use crate::update::{Successor, Updates};
 use anyhow::Context as _;
 use batch::Batch;
+use events::{Event, Sources, waiting};
 use lango_core::gate::Usage;
-use lango_core::radius::RadiusEvent;
 use lango_core::request::{Answer, AskId, Failures, FlowOffload, Request};
 use lango_core::step::Input;
 use lango_core::time::BootId;
@@ -42,8 +43,7 @@ use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
-use tokio::signal::unix::Signal;
-use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::sync::{broadcast, oneshot, watch};
 use tokio::time::Instant;
 
 /// Questions that are answered together at most: one flash write serves them all.
@@ -70,28 +70,6 @@ impl Asker {
             Self::Control(asker) => drop(asker.send(wire::Reply::Answer(Box::new(answer)))),
         }
     }
-}
-
-/// What happened outside.
-enum Event {
-    Stop(&'static str),
-    Reload,
-    Gate(GateEvent),
-    /// The kernel's gate events cannot be heard any more.
-    Deaf(std::io::Error),
-    Sight(Sight),
-    Sender(Sender),
-    Sync(SyncEvent),
-    Radius(RadiusEvent),
-    Portal(Request, oneshot::Sender<Answer>),
-    Control(wire::Command, oneshot::Sender<wire::Reply>),
-    Garden(garden::Found),
-    Cleaned(cleaning::Outcome),
-    /// An update is fetched, or is not to be had.
-    Fetched(Ended),
-    Due,
-    /// There is nothing else to do.
-    Idle,
 }
 
 struct Daemon {
@@ -127,22 +105,6 @@ struct Daemon {
     updates: Updates,
     /// What takes this program's place when it has stopped.
     successor: Option<Successor>,
-}
-
-struct Sources {
-    terminate: Signal,
-    interrupt: Signal,
-    reload: Signal,
-    gate: GateEvents,
-    /// New and foreign addresses of paid devices; nothing where the kernel has no packet log.
-    senders: Option<Senders>,
-    sync: Option<mpsc::Receiver<SyncEvent>>,
-    radius: mpsc::Receiver<RadiusEvent>,
-    portal: mpsc::Receiver<front::Ask>,
-    control: mpsc::Receiver<control::Ask>,
-    garden: mpsc::Receiver<garden::Found>,
-    fetched: mpsc::Receiver<Ended>,
-    portal_task: Option<(oneshot::Sender<()>, tokio::task::JoinHandle<()>)>,
 }
 
 /// Runs until it is told to stop, or is to end for another program, which it gives back. The gate stays in the kernel as it is then.
@@ -203,48 +165,6 @@ impl Daemon {
                 }
             }
         }
-    }
-
-    /// The next thing that happens. Where several have, the first named here comes first: what stops or limits access
-    /// before what asks for it, and the clock before questions, so that no flood of them holds back an end that is due.
-    async fn next(&mut self, sources: &mut Sources) -> Event {
-        let (due, when_idle) = (self.wake_up_at(), self.portions.when_idle(self.gate.as_ref()));
-        tokio::select! {
-            biased;
-            _ = sources.terminate.recv() => Event::Stop("told to stop"),
-            _ = sources.interrupt.recv() => Event::Stop("interrupted"),
-            event = sources.gate.next() => event.map_or_else(Event::Deaf, Event::Gate),
-            () = sleep_until(due) => Event::Due,
-            _ = sources.reload.recv() => Event::Reload,
-            Some(event) = receive(&mut sources.sync) => Event::Sync(event),
-            Some(event) = sources.radius.recv() => Event::Radius(event),
-            sight = self.neighbours.next() => Event::Sight(sight),
-            Some(sender) = next_sender(&mut sources.senders) => Event::Sender(sender),
-            Some((command, asker)) = sources.control.recv() => Event::Control(command, asker),
-            Some((request, asker)) = sources.portal.recv() => Event::Portal(request, asker),
-            Some(found) = sources.garden.recv() => Event::Garden(found),
-            outcome = self.cleaner.done() => Event::Cleaned(outcome),
-            Some(ended) = sources.fetched.recv() => Event::Fetched(ended),
-            () = sleep_until(when_idle) => Event::Idle,
-        }
-    }
-
-    fn wake_up_at(&self) -> Option<Instant> {
-        let rules = matches!(self.storage, Storage::Open(_))
-            .then(|| self.rules.get().poll_timeout())
-            .flatten()
-            .map(|at| Instant::now() + Duration::from_millis(at.since(clock::now().monotonic).0));
-        let gate = self.gate.as_ref();
-        let others = [
-            self.gate_again,
-            self.radius.due(),
-            self.storage.due(),
-            self.cleaner.due(gate),
-            self.portions.at_last(gate),
-            self.updates.due(),
-            self.certificates.as_ref().map(https::Certificates::due),
-        ];
-        rules.into_iter().chain(others.into_iter().flatten()).min()
     }
 
     /// Turns an event into inputs of the rules; what concerns the daemon alone is done here.
@@ -489,45 +409,5 @@ impl Daemon {
 fn last_counts(last: Vec<Usage>, inputs: &mut VecDeque<Input>) {
     if !last.is_empty() {
         inputs.push_back(Input::LastCounts(last));
-    }
-}
-
-/// What has arrived already and need not be waited for.
-fn waiting(sources: &mut Sources) -> Option<Event> {
-    if let Some(Ok(event)) = sources.sync.as_mut().map(mpsc::Receiver::try_recv) {
-        return Some(Event::Sync(event));
-    }
-    if let Ok(event) = sources.radius.try_recv() {
-        return Some(Event::Radius(event));
-    }
-    sources.portal.try_recv().ok().map(|(request, asker)| Event::Portal(request, asker))
-}
-
-async fn sleep_until(at: Option<Instant>) {
-    match at {
-        Some(at) => tokio::time::sleep_until(at).await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn next_sender(source: &mut Option<Senders>) -> Option<Sender> {
-    let Some(open) = source else { return std::future::pending().await };
-    match open.next().await {
-        Ok(found) => Some(found),
-        Err(cause) => {
-            log::warn!(
-                "gate: the kernel's packet log cannot be heard ({cause}); new addresses are learnt from ARP and neighbour discovery alone"
-            );
-            *source = None;
-            None
-        }
-    }
-}
-
-/// The next event of the sync, where there is one at all.
-async fn receive(sync: &mut Option<mpsc::Receiver<SyncEvent>>) -> Option<SyncEvent> {
-    match sync {
-        Some(sync) => sync.recv().await,
-        None => std::future::pending().await,
     }
 }
