@@ -99,8 +99,7 @@ fn codes(lengths: &[u8]) -> Vec<(u16, u8)> {
         next[usize::from(*length)] += 1;
         (code.reverse_bits() >> (16 - length), *length)
     };
-    let mut one = one;
-    lengths.iter().map(|length| one(length)).collect()
+    lengths.iter().map(one).collect()
 }
 
 /// The head of a last block with these codes, as bits and how many of them (section 3.2.7).
