@@ -300,16 +300,26 @@ impl Account {
         Some(self.data_end()?.minus(self.used()))
     }
 
-    /// Time left of all that was bought, one purchase after the other; nothing where one of them has no end of time.
-    #[must_use]
-    pub fn time_in_all(&self, at: Monotonic) -> Option<Millis> {
-        self.purchases.iter().skip(1).try_fold(self.clock.left(at)?, |sum, next| Some(sum.plus(next.limits.time?)))
+    /// What follows what runs now, as far as this device, which is online, stays so: where a purchase allows fewer than are online, those
+    /// that came last go offline, and what comes after it is not theirs either.
+    fn following(&self, device: Mac) -> impl Iterator<Item = Limits> + '_ {
+        let came = |mac: &Mac| self.online.get(mac).map(|online| (online.since, *mac));
+        let own = came(&device);
+        let before = self.online.keys().filter(|other| came(other) < own).count();
+        self.purchases.iter().skip(1).map(|purchase| purchase.limits).take_while(move |next| before < usize::from(next.devices.max(1)))
     }
 
-    /// Data left of all that was bought; nothing where one of them has no end of data.
+    /// Time until this device, which is online, is so no more: that of what runs and of what follows it, one purchase after the other; nothing
+    /// where one of them has no end of time.
     #[must_use]
-    pub fn data_in_all(&self) -> Option<Bytes> {
-        self.purchases.iter().skip(1).try_fold(self.data_left()?, |sum, next| Some(sum.plus(next.limits.data?)))
+    pub fn time_in_all(&self, device: Mac, at: Monotonic) -> Option<Millis> {
+        self.following(device).try_fold(self.clock.left(at)?, |sum, next| Some(sum.plus(next.time?)))
+    }
+
+    /// The same for data.
+    #[must_use]
+    pub fn data_in_all(&self, device: Mac) -> Option<Bytes> {
+        self.following(device).try_fold(self.data_left()?, |sum, next| Some(sum.plus(next.data?)))
     }
 
     /// Whether anything that was bought is left at `at`.

@@ -76,7 +76,7 @@ impl Gateway {
         online
             .map(|(account, mac, online)| {
                 let own = account.traffic.get(&mac).copied().unwrap_or_default();
-                let session = SessionView { bytes_up: own.up, bytes_down: own.down, ..self.session_view(account, online, now) };
+                let session = SessionView { bytes_up: own.up, bytes_down: own.down, ..self.session_view(account, (mac, online), now) };
                 OnlineView { mac, addresses: self.neighbours.addresses_of(mac).into_iter().collect(), session }
             })
             .collect()

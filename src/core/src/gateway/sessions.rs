@@ -354,10 +354,10 @@ impl Gateway {
 
     pub(super) fn session_of(&self, device: Mac, now: Now) -> Option<SessionView> {
         let account = self.accounts.get(&self.account_online(device)?)?;
-        Some(self.session_view(account, account.online.get(&device)?, now))
+        Some(self.session_view(account, (device, account.online.get(&device)?), now))
     }
 
-    pub(super) fn session_view(&self, account: &Account, online: &Online, now: Now) -> SessionView {
+    pub(super) fn session_view(&self, account: &Account, (device, online): (Mac, &Online), now: Now) -> SessionView {
         let traffic = account.traffic_sum();
         SessionView {
             username: self.shown_name(&account.username),
@@ -369,8 +369,8 @@ impl Gateway {
             bytes_down: traffic.down,
             devices: u8::try_from(account.online.len()).unwrap_or(u8::MAX),
             until: account.clock.ends().and_then(|ends| now.wall_at(ends)),
-            seconds_in_all: account.time_in_all(now.monotonic).map(Millis::as_seconds_ceil),
-            bytes_in_all: account.data_in_all(),
+            seconds_in_all: account.time_in_all(device, now.monotonic).map(Millis::as_seconds_ceil),
+            bytes_in_all: account.data_in_all(device),
         }
     }
 }

@@ -82,8 +82,8 @@ pub struct SessionView {
     /// When the time that is left ends, where it has an end and the router's clock is set. Not part of the contract's JSON.
     #[serde(skip)]
     pub until: Option<Wall>,
-    /// Time until the device is captive again, with all that waits behind the package in use; nothing where that has no end. Not part of the
-    /// contract's JSON.
+    /// Time until the device is captive again, with what waits behind the package in use as far as this device may use it, too; nothing where
+    /// that has no end. Not part of the contract's JSON.
     #[serde(skip)]
     pub seconds_in_all: Option<Seconds>,
     /// The same for data.

@@ -42,6 +42,24 @@ fn uses(world: &mut World, device: Mac, bytes: u64) {
 }
 
 #[test]
+fn what_is_left_in_all_is_what_this_device_may_use() {
+    let (mut world, _) = family();
+    let minutes = |world: &mut World| {
+        [ALICE, BOB, CAROL].map(|device| world.session(device).map(|session| session.seconds_in_all.unwrap().0.div_ceil(60)))
+    };
+    assert_eq!(minutes(&mut world), [Some(60); 3]);
+    // An hour for one device, the first of the three; what comes behind it for three is hers alone, too: the others went.
+    for package in ["slow", "family"] {
+        world.ask(Request::Grant { device: ALICE, package: package.parse().unwrap() });
+    }
+    assert_eq!(minutes(&mut world), [Some(180), Some(60), Some(60)]);
+    world.ask(Request::Logout { device: ALICE });
+    assert_eq!(minutes(&mut world), [None, Some(180), Some(60)], "who came next is the first now");
+    world.pass(HOUR);
+    assert_eq!(minutes(&mut world), [None, Some(120), None], "as it was told");
+}
+
+#[test]
 fn the_device_seen_longest_ago_gives_way_when_asked() {
     type Before = fn(&mut World);
     let cases: [(&str, Before, Mac); 5] = [
