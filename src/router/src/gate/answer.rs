@@ -2,6 +2,7 @@
 
 use super::names::{CounterName, QuotaName};
 use super::nft::{FAMILY, GENERIC_HEADER, OBJECT_COUNTER, OBJECT_QUOTA, QUOTA_DEPLETED, TABLE, attribute};
+use super::set::{Key, Set};
 use super::speeds::Class;
 use crate::netlink::codec::{Attribute, Malformed, Message, u32_at};
 use lango_core::time::Monotonic;
@@ -27,37 +28,52 @@ pub enum Object {
     Counter(CounterName, u64),
 }
 
-/// An element as the kernel describes it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// An element as the kernel describes it. Thousands of them are read one after the other: none takes memory of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Element {
-    /// The bytes that it is found by.
-    pub key: Vec<u8>,
-    /// The name of the object that it leads to.
-    pub object: Option<String>,
+    /// What it is found by.
+    pub key: Key,
+    /// What it leads to.
+    pub to: To,
     /// When it ends.
     pub until: Option<Monotonic>,
-    /// The class that it leads to.
-    pub class: Option<Class>,
+}
+
+/// What an element leads to; nothing where that is none of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum To {
+    /// A quota.
+    Quota(Option<QuotaName>),
+    /// A counter.
+    Counter(Option<CounterName>),
+    /// A class.
+    Class(Option<Class>),
+    /// To nothing: it is in a set.
+    Nothing,
 }
 
 impl Element {
-    /// Reads one, at `now`: the kernel tells how long it still has.
+    /// Reads one of a set's, at `now`: the kernel tells how long it still has. Nothing where its key is of a kind that we do not make.
     ///
     /// # Errors
     /// When it has no key.
-    pub fn read(item: Attribute<'_>, now: Monotonic) -> Result<Self, Malformed> {
+    pub fn read(item: Attribute<'_>, set: Set, now: Monotonic) -> Result<Option<Self>, Malformed> {
         let key = item.nested().find(attribute::ELEMENT_KEY)?.ok_or(Malformed::Missing("element's key"))?;
         let key = key.nested().find(attribute::DATA_VALUE)?.ok_or(Malformed::Missing("element's key"))?;
-        let object = item.nested().find(attribute::ELEMENT_OBJECT)?;
-        let data = item.nested().find(attribute::ELEMENT_DATA)?;
-        let class = data.map(|data| data.nested().find(attribute::DATA_VALUE)).transpose()?.flatten();
+        let object = item.nested().find(attribute::ELEMENT_OBJECT)?.and_then(|object| object.text());
+        let to = if set.marks() {
+            let data = item.nested().find(attribute::ELEMENT_DATA)?;
+            let class = data.map(|data| data.nested().find(attribute::DATA_VALUE)).transpose()?.flatten();
+            To::Class(class.and_then(|class| u32_at(class.value, 0)).map(Class::from_id))
+        } else {
+            match set.object() {
+                Some(OBJECT_QUOTA) => To::Quota(object.and_then(|name| name.parse().ok())),
+                Some(_) => To::Counter(object.and_then(|name| name.parse().ok())),
+                None => To::Nothing,
+            }
+        };
         let left = item.nested().find(attribute::ELEMENT_EXPIRATION)?.and_then(|a| a.be64());
-        Ok(Self {
-            key: key.value.to_vec(),
-            object: object.and_then(|o| o.text()).map(str::to_owned),
-            until: left.map(|left| now.after(Millis(left))),
-            class: class.and_then(|class| u32_at(class.value, 0)).map(Class::from_id),
-        })
+        Ok(Key::from_bytes(key.value).map(|key| Self { key, to, until: left.map(|left| now.after(Millis(left))) }))
     }
 }
 
@@ -108,7 +124,6 @@ pub fn object_in(message: &Message<'_>) -> Result<Option<Object>, Malformed> {
 #[cfg(test)]
 mod tests {
     use super::super::nft::{Request, add_counter, add_element, add_quota, message};
-    use super::super::set::Set;
     use super::*;
     use crate::gate::names::Direction;
     use crate::netlink::codec::{Messages, Writer};
@@ -165,11 +180,12 @@ mod tests {
         let message = Messages::new(&bytes).next().unwrap().unwrap();
         let list = message.attributes(GENERIC_HEADER).unwrap().find(attribute::ELEMENTS).unwrap().unwrap();
         let item = list.nested().next().unwrap().unwrap();
-        let mut element = Element { key: vec![2, 0, 0, 0, 0, 1], object: Some("q3.0".into()), until: None, class: None };
-        assert_eq!(Element::read(item, Monotonic(5)), Ok(element.clone()), "how long it was given is not how long it has");
+        let key = Key::Mac(Mac([2, 0, 0, 0, 0, 1]));
+        let mut element = Element { key, to: To::Quota(Some(QuotaName { id: GateId(3), serial: 0 })), until: None };
+        assert_eq!(Element::read(item, Set::UpQuota, Monotonic(5)), Ok(Some(element)), "how long it was given is not how long it has");
         let mut writer = Writer::new();
         writer.nest(attribute::LIST_ITEM, |w| {
-            w.nest(attribute::ELEMENT_KEY, |w| w.attribute(attribute::DATA_VALUE, &element.key));
+            w.nest(attribute::ELEMENT_KEY, |w| w.attribute(attribute::DATA_VALUE, &key.bytes()));
             w.be64(attribute::ELEMENT_EXPIRATION, 1_000);
             w.text(attribute::ELEMENT_OBJECT, "q3.0");
         });
@@ -180,8 +196,8 @@ mod tests {
         let message = Messages::new(&whole).next().unwrap().unwrap();
         let item = message.attributes(0).unwrap().next().unwrap().unwrap();
         element.until = Some(Monotonic(1_005));
-        assert_eq!(Element::read(item, Monotonic(5)), Ok(element));
+        assert_eq!(Element::read(item, Set::UpQuota, Monotonic(5)), Ok(Some(element)));
         let empty = Attribute { kind: 1, value: &[] };
-        assert_eq!(Element::read(empty, Monotonic(5)), Err(Malformed::Missing("element's key")));
+        assert_eq!(Element::read(empty, Set::UpQuota, Monotonic(5)), Err(Malformed::Missing("element's key")));
     }
 }

@@ -107,16 +107,15 @@ fn events(read: &Message<'_>) -> Result<Vec<GateEvent>, Malformed> {
 fn garden_in(read: &Message<'_>) -> Result<Vec<GateEvent>, Malformed> {
     let attributes = read.attributes(GENERIC_HEADER)?;
     let set = attributes.clone().find(attribute::ELEMENTS_SET)?.and_then(|name| name.text());
-    if ![Set::Garden4, Set::Garden6].iter().any(|garden| set == Some(garden.name())) {
+    let Some(garden) = [Set::Garden4, Set::Garden6].into_iter().find(|garden| set == Some(garden.name())) else {
         return Ok(Vec::new());
-    }
+    };
     let Some(list) = attributes.find(attribute::ELEMENTS)? else { return Ok(Vec::new()) };
     let now = clock::monotonic();
     let mut found = Vec::new();
     for item in list.nested() {
-        let element = Element::read(item?, now)?;
-        if let Some(Key::Address(address)) = Key::from_bytes(&element.key) {
-            found.push(GateEvent::Garden { address, until: element.until });
+        if let Some(Element { key: Key::Address(address), until, .. }) = Element::read(item?, garden, now)? {
+            found.push(GateEvent::Garden { address, until });
         }
     }
     Ok(found)

@@ -1,6 +1,6 @@
 //! The gate's talk with the kernel: dumps and transactions over one socket.
 
-use super::answer::{Element, Object, QuotaState, object_in, ours};
+use super::answer::{Element, Object, QuotaState, To, object_in, ours};
 use super::names::{CounterName, QuotaName};
 use super::nft::{GENERIC_HEADER, OBJECT_COUNTER, OBJECT_QUOTA, Request, SUBSYSTEM, attribute, comment_in, in_table, message};
 use super::offload::{self, Flowtable};
@@ -16,6 +16,23 @@ use std::net::IpAddr;
 
 /// The largest transaction that is wanted, in bytes: more than the most requests take.
 const LARGEST_TRANSACTION: usize = 1024 * 1024;
+
+/// The sets whose elements are accounts' own.
+const ACCOUNTS: [Set; 13] = [
+    Set::UpQuota,
+    Set::UpQuota4,
+    Set::UpQuota6,
+    Set::DownQuota4,
+    Set::DownQuota6,
+    Set::UpCounter,
+    Set::DownCounter4,
+    Set::DownCounter6,
+    Set::UpClass,
+    Set::DownClass4,
+    Set::DownClass6,
+    Set::Paid,
+    Set::Held4,
+];
 
 /// `NFNL_MSG_BATCH_BEGIN`, `NFNL_MSG_BATCH_END`
 const BATCH_BEGIN: u16 = 16;
@@ -34,15 +51,37 @@ pub struct Found {
     pub rules: usize,
 }
 
-/// Everything that the table holds of accounts.
+/// Everything that the table holds of accounts: lists, in which nothing has memory of its own. What is needed for a moment only leaves no
+/// holes then between the pieces of what stays.
 #[derive(Debug)]
 pub struct Accounts {
-    /// Elements and objects.
-    pub view: View,
+    /// By their keys: the kernel tells them as they lie in its hash tables, and maps that are filled in order have no gaps.
+    elements: Vec<Element>,
     /// What the quotas say.
     pub quotas: Vec<QuotaState>,
     /// What the counters hold, in bytes.
-    pub counted: BTreeMap<CounterName, u64>,
+    pub counted: Vec<(CounterName, u64)>,
+}
+
+impl Accounts {
+    /// The same as maps.
+    #[must_use]
+    pub fn view(&self) -> View {
+        let mut view = View::default();
+        view.quotas = self.quotas.iter().map(|quota| (quota.name, quota.limit)).collect();
+        for Element { key, to, until } in &self.elements {
+            match (*to, *key) {
+                (To::Quota(quota), key) => view.insert_pass(key, Pass { quota, end: (*until).into() }),
+                (To::Counter(counter), key) => view.insert_count(key, counter),
+                (To::Class(Some(class)), key) => drop(view.classes.insert(key, class)),
+                (To::Nothing, Key::Mac(mac)) => drop(view.paid.insert(mac, (*until).into())),
+                (To::Nothing, Key::Pair(mac, IpAddr::V4(address))) => drop(view.held.insert((mac, address))),
+                _ => {}
+            }
+        }
+        view.counters = self.counted.iter().map(|(name, _)| *name).collect();
+        view
+    }
 }
 
 /// The socket.
@@ -146,8 +185,7 @@ impl Kernel {
     pub fn known_addresses(&mut self) -> Vec<(Key, Option<CounterName>)> {
         let sets = [Set::DownCounter4, Set::DownCounter6];
         let elements = sets.into_iter().flat_map(|set| self.elements(set).unwrap_or_default());
-        let known = elements.filter_map(|element| Some((Key::from_bytes(&element.key)?, element.object?.parse().ok())));
-        known.collect()
+        elements.map(|Element { key, to, .. }| (key, if let To::Counter(counter) = to { counter } else { None })).collect()
     }
 
     /// The names of the chains of our table that packets enter by themselves.
@@ -169,42 +207,15 @@ impl Kernel {
     /// # Errors
     /// When the kernel refuses to tell.
     pub fn accounts(&mut self) -> Result<Accounts, NetlinkError> {
-        let mut view = View::default();
         let quotas = self.quotas()?;
-        view.quotas = quotas.iter().map(|quota| (quota.name, quota.limit)).collect();
         let counted = self.counters()?;
-        view.counters = counted.keys().copied().collect();
-        for set in [Set::UpQuota, Set::UpQuota4, Set::UpQuota6, Set::DownQuota4, Set::DownQuota6] {
-            for element in self.elements(set)? {
-                let Some(key) = Key::from_bytes(&element.key) else { continue };
-                let quota = element.object.and_then(|name| name.parse().ok());
-                view.insert_pass(key, Pass { quota, end: element.until.into() });
-            }
+        // So large a piece is the kernel's own (`memory`), and what is not used of it is not in RAM.
+        let mut elements = Vec::with_capacity(8_192);
+        for set in ACCOUNTS {
+            elements.append(&mut self.elements(set)?);
         }
-        for set in [Set::UpCounter, Set::DownCounter4, Set::DownCounter6] {
-            for element in self.elements(set)? {
-                let Some(key) = Key::from_bytes(&element.key) else { continue };
-                view.insert_count(key, element.object.and_then(|name| name.parse().ok()));
-            }
-        }
-        for set in [Set::UpClass, Set::DownClass4, Set::DownClass6] {
-            for element in self.elements(set)? {
-                if let (Some(key), Some(class)) = (Key::from_bytes(&element.key), element.class) {
-                    view.classes.insert(key, class);
-                }
-            }
-        }
-        for element in self.elements(Set::Paid)? {
-            if let Some(Key::Mac(mac)) = Key::from_bytes(&element.key) {
-                view.paid.insert(mac, element.until.into());
-            }
-        }
-        for element in self.elements(Set::Held4)? {
-            if let Some(Key::Pair(mac, IpAddr::V4(address))) = Key::from_bytes(&element.key) {
-                view.held.insert((mac, address));
-            }
-        }
-        Ok(Accounts { view, quotas, counted })
+        elements.sort_unstable_by(|a, b| a.key.cmp(&b.key));
+        Ok(Accounts { elements, quotas, counted })
     }
 
     /// The flowtables that take packets from any interface, whosever they are.
@@ -225,9 +236,9 @@ impl Kernel {
     pub fn garden(&mut self) -> Result<BTreeMap<IpAddr, Option<Monotonic>>, NetlinkError> {
         let mut garden = BTreeMap::new();
         for set in [Set::Garden4, Set::Garden6] {
-            garden.extend(self.elements(set)?.iter().filter_map(|element| match Key::from_bytes(&element.key) {
-                Some(Key::Address(address)) => Some((address, element.until)),
-                _ => None,
+            garden.extend(self.elements(set)?.iter().filter_map(|element| match element.key {
+                Key::Address(address) => Some((address, element.until)),
+                Key::Mac(_) | Key::Pair(..) => None,
             }));
         }
         Ok(garden)
@@ -249,10 +260,10 @@ impl Kernel {
     ///
     /// # Errors
     /// When the kernel refuses to tell.
-    pub fn counters(&mut self) -> Result<BTreeMap<CounterName, u64>, NetlinkError> {
-        self.objects(OBJECT_COUNTER, BTreeMap::new, |found, object| {
+    pub fn counters(&mut self) -> Result<Vec<(CounterName, u64)>, NetlinkError> {
+        self.objects(OBJECT_COUNTER, Vec::new, |found, object| {
             if let Object::Counter(name, bytes) = object {
-                found.insert(name, bytes);
+                found.push((name, bytes));
             }
         })
     }
@@ -318,7 +329,7 @@ impl Kernel {
             let now = clock::monotonic();
             let Some(list) = m.attributes(GENERIC_HEADER)?.find(attribute::ELEMENTS)? else { return Ok(()) };
             for item in list.nested() {
-                found.push(Element::read(item?, now)?);
+                found.extend(Element::read(item?, set, now)?);
             }
             Ok(())
         })

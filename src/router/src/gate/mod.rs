@@ -146,14 +146,16 @@ impl Gate {
 
     /// Reads everything anew.
     fn refresh(&mut self) -> Result<Facts, GateError> {
-        let kernel::Accounts { view, quotas, counted } = self.kernel.accounts().map_err(cannot("read the accounts"))?;
+        let accounts = self.kernel.accounts().map_err(cannot("read the accounts"))?;
         self.garden = self.kernel.garden().map_err(cannot("read the walled garden"))?;
-        self.view = view;
+        // What was known goes first: the new maps take its place in memory. Beside it, they would leave holes as large as it was.
+        self.view = View::default();
+        self.view = accounts.view();
         self.speeds.adopt(&self.view);
         let in_force =
             |quota: &&answer::QuotaState| quota.hit && self.view.quota_in_force(quota.name.id).is_some_and(|(name, _)| name == quota.name);
-        let hit = quotas.iter().filter(in_force).map(|quota| quota.name.id).collect();
-        Ok(Facts { hit, counted, ..Facts::default() })
+        let hit = accounts.quotas.iter().filter(in_force).map(|quota| quota.name.id).collect();
+        Ok(Facts { hit, counted: accounts.counted.iter().copied().collect(), ..Facts::default() })
     }
 
     /// The accounts that the kernel has, as last known.
@@ -264,10 +266,10 @@ impl Gate {
         carried_out?;
         self.speeds.settle(&touched);
         let ids: Vec<GateId> = targets.iter().map(|(id, _)| *id).collect();
-        let mut counted = BTreeMap::new();
+        let mut counted = Vec::new();
         for name in ids.iter().flat_map(|id| self.view.left_counters(*id)).collect::<Vec<_>>() {
             if let Some(bytes) = self.kernel.counter(name).map_err(cannot("read a counter"))? {
-                counted.insert(name, bytes);
+                counted.push((name, bytes));
             }
         }
         self.note_left(ids, now);
@@ -318,7 +320,7 @@ impl Gate {
                 // So are the garden's sets; a version that had none has nothing to take over.
                 self.garden = self.kernel.garden().unwrap_or_default();
                 let counted = self.kernel.counters().map_err(cannot("read the counters"))?;
-                Facts { counted, ..Facts::default() }
+                Facts { counted: counted.into_iter().collect(), ..Facts::default() }
             }
             Table::Missing => {
                 self.view = View::default();
@@ -333,7 +335,6 @@ impl Gate {
         self.speeds.want(targets.iter().copied(), now);
         facts.classes = self.speeds.classes(targets.iter().map(|(id, _)| *id));
         let preparation = self.preparation();
-        let before = facts.counted.clone();
         let held = holders(&self.view, &targets);
         if !preparation.is_empty() && !matches!(self.table, Table::Ours { .. }) {
             // The rules are not there before the accounts: connections would be reset in between.
@@ -364,10 +365,10 @@ impl Gate {
         self.departed.reconciled();
         self.speeds.settle_all();
         let left: BTreeSet<_> = ids.iter().flat_map(|id| self.view.left_counters(*id)).collect();
-        let mut counted = if left.is_empty() { BTreeMap::new() } else { self.kernel.counters().map_err(cannot("read the counters"))? };
-        counted.retain(|name, _| left.contains(name));
+        let mut counted = if left.is_empty() { Vec::new() } else { self.kernel.counters().map_err(cannot("read the counters"))? };
+        counted.retain(|(name, _)| left.contains(name));
         // What a table of another version counted for devices that went is told here, for the last time.
-        counted.extend(before.into_iter().filter(|(name, _)| !self.view.counters.contains(name)));
+        counted.extend(facts.counted.into_iter().filter(|(name, _)| !self.view.counters.contains(name)));
         self.note_left(ids, now);
         Ok(usage(counted))
     }
@@ -410,7 +411,7 @@ fn delete(kernel: &mut Kernel) -> Result<(), GateError> {
 }
 
 /// Counters, put together by account and device.
-fn usage(counted: BTreeMap<CounterName, u64>) -> Vec<Usage> {
+fn usage(counted: Vec<(CounterName, u64)>) -> Vec<Usage> {
     let mut totals: BTreeMap<(GateId, Mac), Traffic> = BTreeMap::new();
     for (name, bytes) in counted {
         let traffic = totals.entry((name.id, name.mac)).or_default();
