@@ -214,7 +214,7 @@ impl Kernel {
         for set in ACCOUNTS {
             elements.append(&mut self.elements(set)?);
         }
-        elements.sort_unstable_by(|a, b| a.key.cmp(&b.key));
+        elements.sort_unstable_by_key(|element| element.key);
         Ok(Accounts { elements, quotas, counted })
     }
 
