@@ -250,16 +250,16 @@ impl Rule {
     }
 
     /// Puts what was loaded into the set, where the kernel has room, or renews it there. With a limit the packet is one that
-    /// is beyond it; one that found no room is not.
-    fn grow(self, set: Set, limit: Option<Limit>) -> Self {
+    /// is beyond it, or is not; one that found no room is neither.
+    fn grow(self, set: Set, limit: Option<(Limit, bool)>) -> Self {
         self.expression("dynset", |w| {
             w.text(1, set.name());
             w.be32(3, 1); // NFT_DYNSET_OP_UPDATE
             w.be32(4, REGISTER);
-            if let Some(limit) = limit {
+            if let Some((limit, beyond)) = limit {
                 w.nest(7, |w| {
                     w.text(attribute::EXPRESSION_NAME, "limit");
-                    w.nest(attribute::EXPRESSION_DATA, |w| limit.write(w, true));
+                    w.nest(attribute::EXPRESSION_DATA, |w| limit.write(w, beyond));
                 });
             }
         })
@@ -268,13 +268,19 @@ impl Rule {
     /// The sending device is beyond its limit, which the set keeps.
     #[must_use]
     pub fn sender_beyond(self, set: Set, limit: Limit) -> Self {
-        self.sender().grow(set, Some(limit))
+        self.sender().grow(set, Some((limit, true)))
+    }
+
+    /// The sending device is within its limit, which the set keeps.
+    #[must_use]
+    pub fn sender_within(self, set: Set, limit: Limit) -> Self {
+        self.sender().grow(set, Some((limit, false)))
     }
 
     /// The same for the address that the packet goes to.
     #[must_use]
     pub fn destination_beyond(self, set: Set, limit: Limit) -> Self {
-        self.address(Side::Destination, set).grow(set, Some(limit))
+        self.address(Side::Destination, set).grow(set, Some((limit, true)))
     }
 
     /// The sending device and its address are put into the set, which has room for them.

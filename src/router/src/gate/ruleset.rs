@@ -84,9 +84,12 @@ const CHAINS: [&str; 15] = [
 /// The object that keeps connections out of flowtables.
 const WHOLE: &str = "whole";
 
-/// Packets from new addresses that are looked at in a second: many phones' worth, and a bound for one that makes addresses
-/// up.
+/// Packets from new addresses that are told in a second, of all devices: many phones' worth, and what a small router's daemon has time for.
 const LEARNT: u32 = 100;
+
+/// The same of one device: a phone that comes back with all of its addresses anew. One that makes addresses up uses up what is its own, and the
+/// others' are learnt all the same; ten such at once have a tenth of all each.
+const TOLD: Limit = Limit { rate: 10, seconds: 1, burst: 20, bytes: false };
 
 /// What a device may send from new addresses before they are known: the beginnings of many connections, and a call's first seconds.
 /// A daemon needs milliseconds to learn an address; where there is none, nobody is answered at such an address, and what is
@@ -322,7 +325,11 @@ fn uncommented_rules(config: &GateConfig, known: Known) -> Uncommented {
     ]);
     // A new one of its own: told first, so that who used up what may go out so is learnt all the same.
     if config.learn {
-        requests.push(Rule::new("strange").at_most_a_second(LEARNT).log(learn::GROUP, learn::HEADER6, ""));
+        requests.push(Rule::new("strange").sender_within(Set::Telling, TOLD).at_most_a_second(LEARNT).log(
+            learn::GROUP,
+            learn::HEADER6,
+            "",
+        ));
     }
     requests.extend([
         Rule::new("strange").sender_beyond(Set::Learning, LEARNING).silently_drop(),

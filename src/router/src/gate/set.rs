@@ -59,6 +59,8 @@ pub enum Set {
     Held4,
     /// Paid devices that send from an address that is new, each with how much more may go out so.
     Learning,
+    /// The same devices, each with how many more of such packets may be told.
+    Telling,
     /// The walled garden.
     Garden4,
     /// The walled garden.
@@ -88,7 +90,7 @@ pub struct Bounds {
 
 impl Set {
     /// All of them.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::Lan,
         Self::Paid,
         Self::UpQuota,
@@ -104,6 +106,7 @@ impl Set {
         Self::DownClass6,
         Self::Held4,
         Self::Learning,
+        Self::Telling,
         Self::Garden4,
         Self::Garden6,
         Self::Asking,
@@ -133,6 +136,7 @@ impl Set {
             Self::DownClass6 => "down_class6",
             Self::Held4 => "held4",
             Self::Learning => "learning",
+            Self::Telling => "telling",
             Self::Garden4 => "garden4",
             Self::Garden6 => "garden6",
             Self::Asking => "asking",
@@ -149,9 +153,14 @@ impl Set {
     pub const fn key(self) -> KeyType {
         match self {
             Self::Lan => KeyType::INTERFACE,
-            Self::Paid | Self::UpQuota | Self::UpCounter | Self::UpClass | Self::Learning | Self::Asking | Self::AskingAnew => {
-                KeyType::ETHER
-            }
+            Self::Paid
+            | Self::UpQuota
+            | Self::UpCounter
+            | Self::UpClass
+            | Self::Learning
+            | Self::Telling
+            | Self::Asking
+            | Self::AskingAnew => KeyType::ETHER,
             Self::UpQuota4 | Self::Held4 | Self::AskingFrom4 => KeyType::ETHER_IPV4,
             Self::UpQuota6 | Self::AskingFrom6 => KeyType::ETHER_IPV6,
             Self::DownQuota4 | Self::DownCounter4 | Self::DownClass4 | Self::Garden4 | Self::Answered4 => KeyType::IPV4,
@@ -185,6 +194,7 @@ impl Set {
     pub const fn bounds(self) -> Option<Bounds> {
         match self {
             Self::Learning => Some(Bounds { most: 16_384, milliseconds: 120_000 }),
+            Self::Telling => Some(Bounds { most: 16_384, milliseconds: 60_000 }),
             Self::Asking => Some(Bounds { most: 4_096, milliseconds: 60_000 }),
             Self::AskingAnew => Some(Bounds { most: 4_096, milliseconds: 3_600_000 }),
             Self::AskingFrom4 | Self::AskingFrom6 => Some(Bounds { most: 8_192, milliseconds: 3_600_000 }),

@@ -6,6 +6,7 @@ use lango::gate::{Sender, Senders};
 use lango_core::gate::{GateAccount, GateChange};
 use lango_core::units::Bytes;
 use std::net::UdpSocket;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// What is heard of senders at the router.
@@ -145,6 +146,46 @@ fn a_device_that_nobody_learns_of_sends_little_from_new_addresses() {
         socket.send_to(&[0; 1_000], socket_address(INTERNET4, 4001)).unwrap();
     });
     eventually("the other one's first packet", || (world.arrived() == before + 1).then_some(()));
+}
+
+#[test]
+fn a_device_that_floods_from_new_addresses_keeps_nobody_else_s_from_being_told() {
+    let world = World::new();
+    let heard = listen(&world);
+    let mut gate = world.gate();
+    gate.apply(&[GateChange::Set(account(1, &[1])), GateChange::Set(account(2, &[2]))], now()).unwrap();
+    ip(&format!("-n {} addr add fd77::99/64 dev eth0 nodad", world.name(Host::Phone1)));
+    ip(&format!("-n {} addr add fd77::66/64 dev eth0 nodad", world.name(Host::Phone2)));
+    let (sent, over, begun) = (AtomicU32::new(0), AtomicBool::new(false), Instant::now());
+    let mut of_the_flood = 0;
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            world.within(Host::Phone2, || {
+                let socket = UdpSocket::bind(socket_address("fd77::66", 0)).unwrap();
+                while !over.load(Ordering::Relaxed) && begun.elapsed() < Duration::from_secs(30) {
+                    let _ = socket.send_to(b"x", socket_address(INTERNET6, 4000));
+                    sent.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        });
+        // Far more than all devices together are told of in that time.
+        eventually("the flood", || (sent.load(Ordering::Relaxed) > 5_000).then_some(()));
+        world.within(Host::Phone1, || {
+            let socket = UdpSocket::bind(socket_address("fd77::99", 0)).unwrap();
+            socket.send_to(b"x", socket_address(INTERNET6, 4000)).unwrap();
+        });
+        let until = Instant::now() + Duration::from_secs(3);
+        let told = loop {
+            match heard.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                Ok(Sender { mac: from, .. }) if from == mac(2) => of_the_flood += 1,
+                told => break told,
+            }
+        };
+        over.store(true, Ordering::Relaxed);
+        assert_eq!(told, Ok(Sender { mac: mac(1), address: "fd77::99".parse().unwrap(), foreign: false }));
+    });
+    let most = 20 + 10 * (begun.elapsed().as_secs() + 1);
+    assert!((1..=most).contains(&of_the_flood), "{of_the_flood} of {} were told, {most} at most", sent.into_inner());
 }
 
 #[test]
