@@ -233,6 +233,17 @@ pub fn add_counter(name: &CounterName, bytes: u64) -> Request {
     })
 }
 
+/// Makes a counter that nothing counts with, under a name that is no account's.
+#[must_use]
+pub fn add_idle_counter(name: &str) -> Request {
+    object(message::NEW_OBJECT, CREATE | EXCLUSIVE, name, OBJECT_COUNTER, |w| {
+        w.nest(attribute::OBJECT_DATA, |w| {
+            w.be64(attribute::COUNTER_BYTES, 0);
+            w.be64(attribute::COUNTER_PACKETS, 0);
+        });
+    })
+}
+
 /// Makes a quota of which so many bytes are consumed already. The kernel refuses more consumed than there is.
 #[must_use]
 pub fn add_quota(name: QuotaName, limit: u64, consumed: u64) -> Request {

@@ -204,6 +204,16 @@ impl Rule {
         self.sender_and_address(quota).object(quota).object(Set::UpCounter)
     }
 
+    /// The map has no element under zero; any more, where it had one.
+    #[must_use]
+    pub fn without(self, set: Set) -> Self {
+        let zero = self.expression("immediate", |w| {
+            w.be32(1, REGISTER);
+            w.nest(2, |w| w.attribute(attribute::DATA_VALUE, &[0; 4]));
+        });
+        zero.look_up(set, false)
+    }
+
     fn address(self, side: Side, set: Set) -> Self {
         let (protocol, source, length) = match set.key().1 {
             4 => (2, 12, 4),  // NFPROTO_IPV4

@@ -1,7 +1,9 @@
 //! What our table holds besides the accounts: sets, chains, rules (docs/gate.md shows them as `nft` prints them). Pure.
 
 use super::learn;
-use super::nft::{Request, add_chain, add_element, add_expectation_of_nothing, add_set, add_table, delete_rules, empty_set, message};
+use super::nft::{
+    Request, add_chain, add_element, add_expectation_of_nothing, add_idle_counter, add_set, add_table, delete_rules, empty_set, message,
+};
 use super::rule::{InterfaceName, Limit, Rule, Side, Transport};
 use super::set::Set;
 use lango_core::tree::BTreeSet;
@@ -168,6 +170,21 @@ pub fn rules(config: &GateConfig) -> Vec<Request> {
 
 /// The comment of the first rule of `forward` while accounts are still being put in.
 pub const UNFINISHED: &str = "Lango, accounts are coming";
+
+/// What a table of another version is given just before it is replaced, so that nobody is refused by what is left of it. With the new table in force,
+/// the kernel still asks the old `forward` for a moment, until it comes to taking that out; and its maps are empty by then. So is this one, and then
+/// the old chain stops nothing: the new one, which is asked next, decides. The same before it refuses: a packet may be half through.
+#[must_use]
+pub fn leaving() -> [Request; 5] {
+    let name = Set::Leaving.name();
+    let [forward, refuse] = ["forward", "refuse"].map(|chain| {
+        let mut rule = Rule::new(chain).without(Set::Leaving).accept();
+        rule.at_the_head();
+        rule
+    });
+    let element = add_element(Set::Leaving, &[0; 4], None, Some(name));
+    [add_idle_counter(name), add_set(Set::Leaving, 1, COLLECT_EVERY), element, forward, refuse]
+}
 
 /// The rules while accounts are still being put in, a part after the other. Who is not known yet may have paid: nothing is let
 /// through, but no connection is reset either, nor led to the portal, which would bind it there.

@@ -77,6 +77,8 @@ pub enum Set {
     Answered4,
     /// Addresses that are answered, each with what it may be answered.
     Answered6,
+    /// A map with one element, that goes with a table of another version (`ruleset::leaving`). It is in no table of this one.
+    Leaving,
 }
 
 /// The bounds of a set that others than we fill.
@@ -89,7 +91,7 @@ pub struct Bounds {
 }
 
 impl Set {
-    /// All of them.
+    /// All that our table has.
     pub const ALL: [Self; 24] = [
         Self::Lan,
         Self::Paid,
@@ -145,6 +147,7 @@ impl Set {
             Self::AskingFrom6 => "asking_from6",
             Self::Answered4 => "answered4",
             Self::Answered6 => "answered6",
+            Self::Leaving => "leaving",
         }
     }
 
@@ -163,7 +166,7 @@ impl Set {
             | Self::AskingAnew => KeyType::ETHER,
             Self::UpQuota4 | Self::Held4 | Self::AskingFrom4 => KeyType::ETHER_IPV4,
             Self::UpQuota6 | Self::AskingFrom6 => KeyType::ETHER_IPV6,
-            Self::DownQuota4 | Self::DownCounter4 | Self::DownClass4 | Self::Garden4 | Self::Answered4 => KeyType::IPV4,
+            Self::DownQuota4 | Self::DownCounter4 | Self::DownClass4 | Self::Garden4 | Self::Answered4 | Self::Leaving => KeyType::IPV4,
             Self::DownQuota6 | Self::DownCounter6 | Self::DownClass6 | Self::Garden6 | Self::Answered6 => KeyType::IPV6,
         }
     }
@@ -173,7 +176,7 @@ impl Set {
     pub const fn object(self) -> Option<u32> {
         match self {
             Self::UpQuota | Self::UpQuota4 | Self::UpQuota6 | Self::DownQuota4 | Self::DownQuota6 => Some(OBJECT_QUOTA),
-            Self::UpCounter | Self::DownCounter4 | Self::DownCounter6 => Some(OBJECT_COUNTER),
+            Self::UpCounter | Self::DownCounter4 | Self::DownCounter6 | Self::Leaving => Some(OBJECT_COUNTER),
             _ => None,
         }
     }

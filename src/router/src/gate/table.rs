@@ -86,6 +86,9 @@ impl Gate {
                 return Preparation::of_rules(rules);
             }
             Table::Foreign => {
+                if let Err(refused) = self.kernel.transact(ruleset::leaving().iter()) {
+                    log::debug!("gate: what is left of the table may refuse a packet while it is replaced: {}", refused.error);
+                }
                 // A chain that is deleted goes on with its rules until the kernel, which does what it was asked in order, comes to it. Where that
                 // is after thousands of objects, what it finds meanwhile are maps that are empty already, and it refuses who has paid.
                 let chains = self.kernel.base_chains().unwrap_or_default();
