@@ -3,6 +3,7 @@
 //! Elements end by themselves, at any moment: one that a plan takes out may be gone when the kernel comes to it, which then
 //! refuses the whole transaction. So a refusal teaches what the kernel really has, and the rest is planned anew.
 
+use super::names::CounterName;
 use super::nft::{
     OBJECT_COUNTER, OBJECT_QUOTA, Request, add_class, add_counter, add_element, add_quota, delete_element, delete_object, set_limit,
 };
@@ -18,7 +19,7 @@ use crate::netlink::codec::HEADER;
 use crate::netlink::socket::NetlinkError;
 use lango_core::gate::GateId;
 use lango_core::time::Monotonic;
-use lango_core::tree::BTreeSet;
+use lango_core::tree::{BTreeMap, BTreeSet};
 use nix::errno::Errno;
 
 /// How often a plan is made anew before it is given up.
@@ -129,6 +130,28 @@ impl Preparation {
     }
 }
 
+/// What was counted since a plan was made.
+#[derive(Default)]
+struct Since {
+    /// What counters that went on hold, in bytes.
+    counters: BTreeMap<CounterName, u64>,
+    /// What accounts used meanwhile, in bytes.
+    accounts: BTreeMap<GateId, u64>,
+}
+
+impl Since {
+    /// Adds it to what an operation begins with; tells whether there was any.
+    fn add_to(&self, op: &mut Op) -> bool {
+        match op {
+            Op::AddCounter { name, bytes } => self.counters.get(name).map(|counted| *bytes = (*bytes).max(*counted)).is_some(),
+            Op::AddQuota { name, limit, consumed } => {
+                self.accounts.get(&name.id).map(|used| *consumed = consumed.saturating_add(*used).min(*limit)).is_some()
+            }
+            _ => false,
+        }
+    }
+}
+
 impl Gate {
     /// Brings these accounts and keys in order.
     pub(super) fn carry_out(
@@ -203,7 +226,12 @@ impl Gate {
         } else {
             0
         };
-        for group in groups {
+        let replaces = self.table == Table::Foreign && !preparation.begun && !preparation.frame.is_empty();
+        let mut since = Since::default();
+        for mut group in groups {
+            for op in &mut group {
+                since.add_to(op);
+            }
             // Ends are counted from when the kernel hears of them: each part is put together just before it is sent.
             let now = clock::monotonic();
             let requests: Vec<_> = group.iter().map(|op| request(op, now)).collect();
@@ -211,6 +239,9 @@ impl Gate {
             let most = transaction.requests.len() + told + requests.len() > most_requests;
             // Rules come with it, if only with the first or the last one, which has a few more of them.
             if most || transaction.bytes + bytes + BATCH_ENDS + rules * 5 / 4 > most_bytes {
+                if replaces && !preparation.begun {
+                    since = self.counted_since(&mut transaction, facts);
+                }
                 if !preparation.begun && !preparation.frame.is_empty() {
                     ruleset::rules_meanwhile(&self.config).into_iter().for_each(|request| transaction.push(request, None));
                 }
@@ -229,10 +260,36 @@ impl Gate {
         for request in preparation.rules.iter().chain(&late) {
             transaction.push(request.clone(), None);
         }
+        if replaces && !preparation.begun {
+            self.counted_since(&mut transaction, facts);
+        }
         self.send(transaction, facts)?;
         self.marked |= classes;
         *preparation = Preparation::default();
         Ok(())
+    }
+
+    /// Reads the counters of a table that is about to go once more, and corrects what takes its place by what they counted since the plan was made: a
+    /// busy router takes a while for a plan. What the kernel itself needs for the exchange stays uncounted. Where they cannot be read, what was
+    /// read before serves, to the customers' gain.
+    fn counted_since(&mut self, transaction: &mut Transaction, facts: &mut Facts) -> Since {
+        let mut since = Since::default();
+        for (name, bytes) in self.kernel.counters().unwrap_or_default() {
+            let before = facts.counted.insert(name, bytes).unwrap_or_default();
+            if bytes > before {
+                since.counters.insert(name, bytes);
+                *since.accounts.entry(name.id).or_default() += bytes - before;
+            }
+        }
+        let now = clock::monotonic();
+        for (request_of, op) in transaction.requests.iter_mut().zip(&mut transaction.ops) {
+            if let Some(op) = op
+                && since.add_to(op)
+            {
+                *request_of = request(op, now);
+            }
+        }
+        since
     }
 
     /// What is to be done where a table was refused when a part of it was in the kernel already. That part stays until another takes
