@@ -4,7 +4,7 @@
 use lango::gate::answer::{Element, object_in, ours};
 use lango::gate::conntrack::message::{DELETE, Entry, OwnAddress};
 use lango::gate::events::events_in;
-use lango::gate::{learn, offload};
+use lango::gate::{Set, learn, offload};
 use lango::neighbours::message;
 use lango::netlink::codec::{Messages, REQUEST, Writer};
 use lango_core::time::Monotonic;
@@ -32,7 +32,9 @@ pub(crate) fn netlink(bytes: &[u8]) {
             assert!(Messages::new(&deletion).all(|message| message.is_ok()), "a message that nobody can read");
         }
         for attribute in item.attributes(4).into_iter().flatten().flatten() {
-            let _ = Element::read(attribute, Monotonic(1_000));
+            for set in Set::ALL {
+                let _ = Element::read(attribute, set, Monotonic(1_000));
+            }
         }
     }
     // Each message has a header, or the walk does not end.

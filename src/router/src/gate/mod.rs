@@ -28,6 +28,7 @@ pub use garden::dnsmasq_line;
 pub use learn::{Sender, Senders};
 pub use offload::SWITCH_OFFLOAD_OFF;
 pub use ruleset::{GateConfig, Whole};
+pub use set::Set;
 
 use crate::clock;
 use crate::netlink::socket::NetlinkError;
