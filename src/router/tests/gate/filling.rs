@@ -232,8 +232,10 @@ fn a_program_with_another_layout_takes_over_without_losing_a_packet() {
         println!("{accounts} accounts, number {id}: taken over in {taken:?}; lost {}, not counted {uncounted}", streamed.lost().len());
         let why = format!("refused and without room: {before:?} before, {:?} after", seen());
         assert_eq!(streamed.lost(), [0u64; 0], "of {} of a thousand a second, {accounts} accounts; {why}", streamed.sent);
-        // What passed by the old table after its counters were read for the last time: while the kernel made the exchange, not while it was planned.
-        let most = u64::try_from(taken.as_millis()).unwrap() / 2 + 10;
+        // What passed by the old table after its counters were read for the last time: while the kernel made the exchange, not while it was planned. An
+        // optimised program plans so quickly that it does not show.
+        let taken_ms = u64::try_from(taken.as_millis()).unwrap();
+        let most = if cfg!(debug_assertions) { taken_ms / 2 + 10 } else { taken_ms + 20 };
         assert!(uncounted <= most, "{uncounted} packets were not counted, in {taken:?}");
     }
 }
