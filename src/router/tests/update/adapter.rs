@@ -268,9 +268,11 @@ fn of_two_offers_at_once_the_higher_number_gets_in_place_and_no_other() {
             assert_eq!(refused(router.offered("m-2", &signed(&router.manifest(7, &second)))), Some(Reason::NotNewer));
             router.offered_ok("m-3", &eight);
             assert_eq!(refused(router.offered("m-1", &seven)), Some(Reason::NotNewer), "it is over, whatever comes of its fetch");
-            for _ in 0..=usize::from(first_is_here) {
+            if first_is_here {
                 assert_eq!(router.ended().await, None);
+                assert_eq!(router.updates.due(), None, "the end of the first one's fetch is not the second one's");
             }
+            assert_eq!(router.ended().await, None);
             let next = router.looked().await;
             assert!(matches!(&next, Next::GiveWay(told, _) if *told == report("m-3", State::Applying, None)), "{next:?}");
             assert_eq!(fs::read(router.sbin.join("lango")).unwrap(), second);
