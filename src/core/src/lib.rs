@@ -19,6 +19,7 @@ pub mod payer;
 pub mod radius;
 pub mod record;
 pub mod request;
+pub mod restart;
 pub mod settings;
 pub mod step;
 mod text;

@@ -18,6 +18,7 @@ pub mod neighbours;
 pub mod netlink;
 pub mod portal;
 pub mod radius;
+pub mod restart;
 pub mod retry;
 pub mod store;
 pub mod sync;

@@ -25,6 +25,7 @@ fn main() -> ExitCode {
         Job::Ask(ask) => end(&cli::ask(arguments.config.as_deref(), ask, arguments.json)),
         Job::Run => {
             lango::logger::start();
+            lango::restart::guard();
             end(&cli::run(arguments.config()))
         }
     }

@@ -11,12 +11,14 @@ use crate::control;
 use crate::gate::{Gate, GateConfig, GateEvent, GateEvents, Senders, Whole};
 use crate::neighbours::Neighbours;
 use crate::portal::{self, Doors, Own, PortalConfig, SecureName, Site};
-use crate::store::Store;
+use crate::restart;
+use crate::store::{Store, StoreError};
 use crate::sync::{Broker, Sync, SyncConfig};
 use crate::update::{Started, Updates};
 use anyhow::Context as _;
 use lango_core::gateway::Gateway;
 use lango_core::request::Failures;
+use lango_core::restart::Part;
 use lango_core::step::Input;
 use lango_core::tree::BTreeMap;
 use lango_core::units::Password;
@@ -47,6 +49,10 @@ pub(super) async fn start(config_path: &Path, mut config: Config, own: Own) -> a
         .await
         .with_context(|| format!("the control socket {} cannot be made", config.gateway.control.display()))?;
 
+    // Not opened once more at once: whoever watches this program has it do so after a while.
+    if let Some(panicked) = restart::heard(Part::StoreOpening) {
+        return Err(StoreError::gave_up(&config.gateway.store, &panicked.said).into());
+    }
     let (store, records) = Store::open(&config.gateway.store)?;
     log::debug!("start: the store with {} records is open after {:?}", records.len(), began.elapsed());
     let gate_events = GateEvents::open().context("the kernel's gate events cannot be heard")?;

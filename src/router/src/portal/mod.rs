@@ -1,7 +1,7 @@
 //! The captive portal: HTTP for customers' phones, and the pages that they see (docs/portal.md).
 //!
 //! The daemon implements [`Backend`] and runs [`serve`] on the current-thread runtime, inside a `LocalSet` (connections
-//! are `spawn_local` tasks; a panic in one costs that connection and nothing else). What of the config the portal needs
+//! are `spawn_local` tasks; a panic in one is known as a request's, [`crate::restart`]). What of the config the portal needs
 //! comes as [`PortalConfig`] through a watch channel, so that a SIGHUP takes effect with the next request. A name
 //! (`portal_host`) and an address are the same to it: it answers at the address at which it was reached, too.
 //!
@@ -50,9 +50,11 @@ pub use secure::Secure;
 pub use site::{Own, Site};
 pub use top::TEXTS;
 
+use crate::restart;
 use crowd::{Crowd, Who};
 use lango_core::package::Package;
 use lango_core::request::{Answer, Request};
+use lango_core::restart::Part;
 use lango_core::tree::BTreeMap;
 use lango_core::units::{Mac, OrderId};
 use nix::sys::socket::setsockopt;
@@ -62,7 +64,7 @@ use rustls::ServerConfig;
 use secure::Agreement;
 use socket::{Line, State};
 use std::cell::RefCell;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -366,7 +368,7 @@ fn answer_at_once(door: &TcpListener) {
 }
 
 /// Carries on with a connection until its time is over, or another one needs its place.
-async fn until_over(line: &Line, idle: Duration, conversation: Pin<&mut impl Future<Output = ()>>) {
+async fn until_over(line: &Line, idle: Duration, mut conversation: Pin<&mut impl Future<Output = ()>>) {
     let overdue = async {
         loop {
             let (now, over) = (Instant::now(), line.over());
@@ -381,7 +383,7 @@ async fn until_over(line: &Line, idle: Duration, conversation: Pin<&mut impl Fut
     };
     tokio::select! {
         biased;
-        () = conversation => {}
+        () = poll_fn(|context| restart::within(Part::Request, || conversation.as_mut().poll(context))) => {}
         () = overdue => {}
         () = line.cutting() => {}
     }

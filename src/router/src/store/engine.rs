@@ -3,9 +3,10 @@
 //! `flush` alone is never enough: sled calls `sync_file_range` there, which writes neither the file's length nor the
 //! disk's own cache. `sync_data` on the same file comes after it, always, before anyone is told that a change is there.
 
-use super::error::StoreError;
+use super::error::{StoreError, gave_up};
 use super::folder::Folder;
 use super::form::{self, Digest, FORMAT, Joiner, MARKER, Marked, Marker, Stored};
+use crate::restart;
 use lango_core::record::{Change, Reader, Record, Unreadable};
 use lango_core::tree::BTreeMap;
 use nix::libc::c_ulong;
@@ -41,6 +42,7 @@ impl Engine {
             return Err(StoreError::Later { path: folder.path().to_owned(), format });
         }
         folder.clear_half_written()?;
+        let _opening = restart::Opening::begin();
         let tree = open_tree(&folder)?;
         let file = File::open(folder.path().join("db")).map_err(|cause| folder.failed(cause))?;
 
@@ -232,12 +234,13 @@ fn said(cause: sled::Error) -> String {
     cause.to_string()
 }
 
-/// sled panics on some damage and on some failed writes; that must not end the gate's owner.
+/// sled panics on some damage and on some failed writes. In a program that starts again from a panic ([`restart`]) nothing comes of it here;
+/// in all others nothing of theirs may end of it.
 fn guarded<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| Err(panicked(&*panic)))
 }
 
 fn panicked(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    format!("the engine gave up ({})", text.unwrap_or("no reason given"))
+    gave_up(text.unwrap_or("no reason given"))
 }

@@ -1,7 +1,7 @@
 //! What can go wrong with the store, said so that the reader knows what to do next.
 
 use lango_core::record::Unreadable;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Why the store could not be opened or written.
 #[derive(Debug, thiserror::Error)]
@@ -60,4 +60,17 @@ pub enum StoreError {
         /// What failed first.
         cause: String,
     },
+}
+
+impl StoreError {
+    /// Its engine panicked while it was opened.
+    #[must_use]
+    pub fn gave_up(path: &Path, said: &str) -> Self {
+        Self::Damaged { path: path.to_owned(), cause: gave_up(said) }
+    }
+}
+
+/// What is told of an engine that panicked.
+pub(super) fn gave_up(said: &str) -> String {
+    format!("the engine gave up ({said})")
 }

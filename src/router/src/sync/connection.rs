@@ -6,7 +6,7 @@
 use super::cause::explain;
 use super::config::SyncConfig;
 use super::poll::{Failure, unpanicked};
-use super::task::{Command, Task};
+use super::task::{Command, GAVE_UP, Task};
 use super::{SyncEvent, count};
 use super::{letter, topics};
 use crate::tls;
@@ -298,7 +298,7 @@ impl Task {
                 self.forget |= matches!(*error, ConnectionError::MqttState(StateError::Deserialization(TooLarge(_))));
                 explain(&error, &self.config, clock())
             }
-            Failure::Panic => "the MQTT library gave up on what it sent".to_owned(),
+            Failure::Panic => GAVE_UP.to_owned(),
         };
         self.broken(live, cause)
     }

@@ -1,6 +1,8 @@
-//! Polling rumqttc without its panics: there are some, on packets that no sound broker sends, and the gate's owner must
-//! not end of what comes over a wire.
+//! Polling rumqttc with its panics: there are some, on packets that no sound broker sends. The program starts again from one, knows that it
+//! was the broker's, and waits before it connects. What does not start again, tests above all, has it as a connection's end.
 
+use crate::restart;
+use lango_core::restart::Part;
 use rumqttc::{ConnectionError, Event};
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -18,7 +20,7 @@ pub enum Failure {
 /// The next event, or the end of the connection.
 pub async fn unpanicked(poll: impl Future<Output = Result<Event, ConnectionError>>) -> Result<Event, Failure> {
     let mut poll = pin!(poll);
-    poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| poll.as_mut().poll(context))) {
+    poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| restart::within(Part::Broker, || poll.as_mut().poll(context)))) {
         Ok(Poll::Ready(polled)) => Poll::Ready(polled.map_err(|error| Failure::Connection(Box::new(error)))),
         Ok(Poll::Pending) => Poll::Pending,
         Err(_) => Poll::Ready(Err(Failure::Panic)),

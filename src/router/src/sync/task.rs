@@ -4,8 +4,10 @@ use super::config::SyncConfig;
 use super::connection::End;
 use super::quiet::Quiet;
 use super::{Failures, SyncEvent, count};
+use crate::restart;
 use crate::retry::Retry;
 use lango_core::message::Up;
+use lango_core::restart::Part;
 use ring::rand::{SecureRandom, SystemRandom};
 use rustls::ClientConfig;
 use std::cell::Cell;
@@ -17,6 +19,9 @@ use tokio::time::{Instant, sleep_until};
 
 /// One line at most in this time about what is refused.
 const ABOUT_REFUSED: Duration = Duration::from_secs(10);
+
+/// Said of a broker on whose bytes the MQTT library panicked.
+pub(super) const GAVE_UP: &str = "the MQTT library gave up on what it sent";
 
 /// What the program tells the task.
 #[derive(Debug)]
@@ -65,8 +70,18 @@ impl Task {
     /// Connects, again and again, until told to stop.
     pub async fn run(mut self) {
         let mut retry = Retry::of_a_connection();
+        // The program that ran before ended of what this broker sent: the waits go on from there.
+        let mut first = restart::heard(Part::Broker).map(|panicked| {
+            for _ in 1..panicked.in_a_row {
+                retry.failed(Duration::ZERO, 0);
+            }
+            End::Lost { cause: GAVE_UP.to_owned(), worked: Duration::ZERO }
+        });
         loop {
-            let mut end = self.connect().await;
+            let mut end = match first.take() {
+                Some(end) => end,
+                None => self.connect().await,
+            };
             if let End::Lost { cause, worked } = end {
                 if std::mem::take(&mut self.hurried) {
                     retry.reset();

@@ -13,6 +13,7 @@ mod started;
 pub use started::Started;
 
 use crate::config::settings::Update as Settings;
+use crate::restart::PANICKED;
 use fetch::Patience;
 use files::Files;
 use lango_core::request::UpdateView;
@@ -66,7 +67,7 @@ impl Successor {
     pub fn take_over(&self) -> io::Error {
         use std::os::unix::process::CommandExt as _;
         match self {
-            Self::Start(script) => Command::new(script).args(std::env::args_os().skip(1)).exec(),
+            Self::Start(script) => Command::new(script).args(std::env::args_os().skip(1)).env_remove(PANICKED).exec(),
         }
     }
 }

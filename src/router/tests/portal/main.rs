@@ -9,5 +9,6 @@ mod world;
 mod calls;
 mod pages;
 mod probes;
+mod restarted;
 mod secure;
 mod street;
