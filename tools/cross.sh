@@ -4,7 +4,8 @@
 #
 #   tools/cross.sh check                     says whether this machine has the compiler
 #   tools/cross.sh prepare TARGET…           compiler, linker and standard library for these targets
-#   tools/cross.sh build TARGET [CARGO ARGS] cargo build --release for it; the programs land in target/cross/TARGET/release
+#   tools/cross.sh build TARGET [CARGO ARGS] cargo build --release for it; the programs land in target/cross/TARGET/release. A panic
+#                                            ends them (docs/decisions/0055-panics.md); with --test among the arguments it unwinds
 #   tools/cross.sh cc TARGET [ARGS]          the C compiler for it, as `cc`: what it makes is static
 #
 # How it fits together:
@@ -47,6 +48,15 @@ flags_variable() { printf 'CARGO_TARGET_%s_RUSTFLAGS' "$(tr 'a-z-' 'A-Z_' <<<"$1
 flags_of_target() {
   case $1 in
     armv7-*) printf '%s' '-Ctarget-feature=+thumb-mode' ;;
+  esac
+}
+
+# A panic unwinds in tests, which catch their own. It ends a program, which then starts itself again: so there is nothing in it that
+# unwinds, not in its library either.
+panic=unwind
+flags_of_panic() {
+  case $panic in
+    abort) printf '%s' '-Cforce-unwind-tables=no' ;;
   esac
 }
 
@@ -95,25 +105,28 @@ prepare_linker() {
 
 # Sets `sysroot`. Different compilers, even of one version, have different libraries: rustc refuses a mixture.
 sysroot_of_compiler() {
-  sysroot=$cache/sysroot-$( (echo "$RECIPE"; "$compiler" -vV; sha256sum <"$(readlink -f "$compiler")") | sha256sum | cut -c1-16)
+  local recipe=$RECIPE
+  [ "$panic" = unwind ] || recipe="$RECIPE $panic"
+  sysroot=$cache/sysroot-$( (echo "$recipe"; "$compiler" -vV; sha256sum <"$(readlink -f "$compiler")") | sha256sum | cut -c1-16)
 }
 
 prepare_library() {
-  local target=$1 home=$sysroot/lib/rustlib/$1 work started=$SECONDS
+  local target=$1 home=$sysroot/lib/rustlib/$1 work features=optimize_for_size started=$SECONDS
   [ -d "$home/lib" ] && return
+  [ "$panic" = abort ] || features=panic-unwind,$features
   say "building Rust's standard library for $target (once; some minutes)"
   unpack_crates "$target"
   work=$(mktemp -d "$cache/library.XXXXXX")
   mkdir "$work/src"
   : >"$work/src/lib.rs"
-  cat >"$work/Cargo.toml" <<'TOML'
+  cat >"$work/Cargo.toml" <<TOML
 [package]
 name = "library"
 version = "0.0.0"
 edition = "2024"
 [profile.release]
 opt-level = "z"
-panic = "unwind"
+panic = "$panic"
 [workspace]
 TOML
   # The crate panic_abort must itself be compiled to abort, or programs that unwind do not link. build-std cannot say that
@@ -129,8 +142,8 @@ SH
   # Bitcode, so that the program's link-time optimisation reaches into the library. Of its features: not what names the
   # functions of a backtrace, for a stripped program has no names to be found; and its own smaller algorithms.
   (cd "$work" && env RUSTC="$compiler" RUSTC_WRAPPER="$work/rustc-wrapper" RUSTC_BOOTSTRAP=1 CARGO_TARGET_DIR="$work/target" \
-    "$(flags_variable "$target")=-Cembed-bitcode=yes $(remapped "$("$compiler" --print sysroot)/lib/rustlib/src/rust" "$work") $(flags_of_target "$target")" \
-    cargo build --jobs "$jobs" --release --target "$target" -Zbuild-std=std,panic_abort,proc_macro,test -Zbuild-std-features=panic-unwind,optimize_for_size)
+    "$(flags_variable "$target")=-Cembed-bitcode=yes $(remapped "$("$compiler" --print sysroot)/lib/rustlib/src/rust" "$work") $(flags_of_target "$target") $(flags_of_panic)" \
+    cargo build --jobs "$jobs" --release --target "$target" -Zbuild-std=std,panic_abort,proc_macro,test -Zbuild-std-features="$features")
   mkdir -p "$work/done/lib" "$(dirname "$home")"
   rm -f "$work/target/$target/release/deps/"liblibrary*
   cp "$work/target/$target/release/deps/"*.rlib "$work/done/lib/"
@@ -154,13 +167,17 @@ prepare() {
 
 build() {
   local target=$1; shift
+  case " $* " in
+    *' --test '* | *' --tests '*) ;;
+    *) panic=abort ;;
+  esac
   prepare "$target"
   unpack_crates "$target"
   # zig, not rustc's own copy, brings musl's start files and libc: hence link-self-contained=no. A function's name says of which
   # crate it is in the newer form of names alone: src/router/rare.rs goes by it.
   env RUSTC="$compiler" CARGO_ZIGBUILD_ZIG_PATH="$zig" ZIG_GLOBAL_CACHE_DIR="$cache/zig" \
-    CARGO_TARGET_DIR="$target_folder" \
-    "$(flags_variable "$target")=--sysroot $sysroot -Clink-self-contained=no -Csymbol-mangling-version=v0 $(remapped "$here" "$target_folder") $(flags_of_target "$target") $(place_of_target "$target")" \
+    CARGO_TARGET_DIR="$target_folder" CARGO_PROFILE_RELEASE_PANIC="$panic" \
+    "$(flags_variable "$target")=--sysroot $sysroot -Clink-self-contained=no -Csymbol-mangling-version=v0 $(remapped "$here" "$target_folder") $(flags_of_target "$target") $(flags_of_panic) $(place_of_target "$target")" \
     "$zigbuild" zigbuild --jobs "$jobs" --manifest-path "$here/Cargo.toml" --release --target "$target" "$@"
 }
 
