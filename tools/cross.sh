@@ -65,7 +65,7 @@ flags_of_panic() {
 # (docs/decisions/0043-bytes.md).
 place_of_target() {
   case $1 in
-    armv7-*) printf '%s' '-Crelocation-model=static' ;;
+    armv7-* | aarch64-*) printf '%s' '-Crelocation-model=static' ;;
   esac
 }
 
