@@ -168,7 +168,7 @@ prepare() {
 build() {
   local target=$1; shift
   case " $* " in
-    *' --test '* | *' --tests '*) ;;
+    *' --test'* | *' --all-targets '* | *' --bench'*) ;;
     *) panic=abort ;;
   esac
   prepare "$target"
@@ -194,7 +194,7 @@ cc_of_target() {
 
 case ${1:-} in
   check) check_compiler ;;
-  prepare) shift; [ $# -ge 1 ] || usage; prepare "$@" ;;
+  prepare) shift; [ $# -ge 1 ] || usage; panic=abort; prepare "$@" ;;
   build) shift; [ $# -ge 1 ] || usage; build "$@" ;;
   cc) shift; [ $# -ge 1 ] || usage; cc_of_target "$@" ;;
   *) usage ;;

@@ -12,7 +12,7 @@ use std::convert::Infallible;
 use std::io::Write as _;
 use std::os::unix::process::CommandExt as _;
 use std::panic::PanicHookInfo;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{self, Command};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -23,6 +23,9 @@ pub const PANICKED: &str = "LANGO_PANICKED";
 
 /// What the start script said to the program that panicked, and not to this one.
 const SAID_BY_THE_START_SCRIPT: &str = "LANGO_UNDONE";
+
+/// Where the start script keeps what it knows of an update, by its own word.
+const UPDATES: &str = "LANGO_UPDATES";
 
 /// Where nothing can take the place: a bug (sysexits). Whoever watches the program starts it again after a while.
 const SOFTWARE: i32 = 70;
@@ -37,6 +40,9 @@ thread_local! {
 
 /// Set while the store is opened: its engine does some of that on threads of its own.
 static OPENING: AtomicBool = AtomicBool::new(false);
+
+/// Set by who was told to end: what panics on the way there ends as well, for the program that took its place would know nothing of it.
+static STOPPING: AtomicBool = AtomicBool::new(false);
 
 /// Set by the first panic. Others only wait for their end.
 static ENDING: AtomicBool = AtomicBool::new(false);
@@ -73,6 +79,11 @@ pub fn heard(part: Part) -> Option<Panicked> {
 pub fn within<T>(part: Part, work: impl FnOnce() -> T) -> T {
     let _here = Here { before: HERE.replace(part) };
     work()
+}
+
+/// The program was told to end: from here on a panic is its end, too.
+pub fn stopping() {
+    STOPPING.store(true, Ordering::SeqCst);
 }
 
 /// The store is being opened, until this is dropped.
@@ -121,7 +132,7 @@ fn panicked(panic: &PanicHookInfo<'_>) {
         }
     }
     let part = part();
-    let said = said(part, panic);
+    let said = said(panic);
     let Err(why) = start_again(part, &said);
     let _unwritable = writeln!(std::io::stderr().lock(), "error: {} gave up ({said}); {why}", part.name());
     process::exit(SOFTWARE)
@@ -129,11 +140,18 @@ fn panicked(panic: &PanicHookInfo<'_>) {
 
 fn start_again(part: Part, said: &str) -> Result<Infallible, String> {
     let guard = GUARD.get().ok_or("nothing can take its place")?;
+    if STOPPING.load(Ordering::SeqCst) {
+        return Err("it was told to stop: ending".to_owned());
+    }
     let next = Panicked::after(guard.before.as_ref(), part, said, clock::monotonic())
         .ok_or("that was too often in a minute: ending, to be started again later")?;
     // After an update over the air it is another program, which is the start script's to start and to watch.
     if std::env::current_exe().ok().as_ref() != Some(&guard.program) {
         return Err("there is another program in its place: ending, to be started by the start script".to_owned());
+    }
+    // The start script counts the starts of one on trial, and would not see this one.
+    if std::env::var_os(UPDATES).is_some_and(|updates| Path::new(&updates).join("trial").exists()) {
+        return Err("it is on trial: ending, to be started by the start script".to_owned());
     }
     // Of the calling thread, and through exec: the new program's timers would be late by an hour.
     nix::sys::prctl::set_timerslack(TIMER_SLACK).map_err(|cause| format!("timers would be late: {cause}"))?;
@@ -147,14 +165,10 @@ fn start_again(part: Part, said: &str) -> Result<Infallible, String> {
     Err(format!("it cannot be started again: {cause}"))
 }
 
-/// What a panic says: where it was, and its text where that is the program's own. Text that was put together may hold what somebody sent,
-/// a password or a number; the store's engine speaks of its pages alone.
-fn said(part: Part, panic: &PanicHookInfo<'_>) -> String {
-    let text = match (part, panic.payload().downcast_ref::<&str>()) {
-        (_, Some(text)) => text,
-        (Part::StoreOpening | Part::Store, None) => panic.payload().downcast_ref::<String>().map_or("no reason given", String::as_str),
-        _ => "no reason given",
-    };
+/// What a panic says: where it was, and its text where that stands in the source as it is. Text that was put together may hold what somebody
+/// sent, a password or a number; the store's engine puts whole pages into its own.
+fn said(panic: &PanicHookInfo<'_>) -> String {
+    let text = panic.payload().downcast_ref::<&str>().copied().unwrap_or("no reason given");
     match panic.location() {
         Some(place) => format!("{place}: {text}"),
         None => text.to_owned(),

@@ -54,7 +54,7 @@ pub struct PaymentView {
     #[serde(skip)]
     pub given_up: bool,
     /// How many purchases come before what was bought, on the account that the device is online with: 0 where it is in use. Nothing where it
-    /// is used up, and where the device is not online on that account. Not part of the contract's JSON.
+    /// is used up, where the device is not online on that account, and of money that a program entered that kept no number of it. Not part of the contract's JSON.
     #[serde(skip)]
     pub before: Option<usize>,
 }

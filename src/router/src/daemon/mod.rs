@@ -380,6 +380,7 @@ impl Daemon {
     }
 
     async fn stop(&mut self, sources: &mut Sources) -> anyhow::Result<()> {
+        crate::restart::stopping();
         // Answers under way are finished by the loop first; then nobody new is let in.
         if let Some((stop, serving)) = sources.portal_task.take() {
             drop(stop);

@@ -173,7 +173,8 @@ pub const UNFINISHED: &str = "Lango, accounts are coming";
 
 /// What a table of another version is given just before it is replaced, so that nobody is refused by what is left of it. With the new table in force,
 /// the kernel still asks the old `forward` for a moment, until it comes to taking that out; and its maps are empty by then. So is this one, and then
-/// the old chain stops nothing: the new one, which is asked next, decides. The same before it refuses: a packet may be half through.
+/// the old chain stops nothing: the new one, which is asked before it, has decided. The same before it refuses: a packet may be half through. What passed
+/// the new chain before its rules were in force, and comes to the old one after, goes through whoever sent it: one packet a processor at most.
 #[must_use]
 pub fn leaving() -> [Request; 5] {
     let name = Set::Leaving.name();

@@ -234,12 +234,13 @@ impl Gate {
             }
             // Ends are counted from when the kernel hears of them: each part is put together just before it is sent.
             let now = clock::monotonic();
-            let requests: Vec<_> = group.iter().map(|op| request(op, now)).collect();
+            let mut requests: Vec<_> = group.iter().map(|op| request(op, now)).collect();
             let bytes: usize = requests.iter().map(bytes_of).sum();
             let most = transaction.requests.len() + told + requests.len() > most_requests;
             // Rules come with it, if only with the first or the last one, which has a few more of them.
             if most || transaction.bytes + bytes + BATCH_ENDS + rules * 5 / 4 > most_bytes {
-                if replaces && !preparation.begun {
+                let read_again = replaces && !preparation.begun;
+                if read_again {
                     since = self.counted_since(&mut transaction, facts);
                 }
                 if !preparation.begun && !preparation.frame.is_empty() {
@@ -249,6 +250,14 @@ impl Gate {
                 self.marked |= classes && preparation.rules.is_empty();
                 preparation.begun = true;
                 told = 0;
+                if read_again {
+                    // This group was put together before what was counted since was known; never twice, for quotas are added to.
+                    for (request_of, op) in requests.iter_mut().zip(&mut group) {
+                        if since.add_to(op) {
+                            *request_of = request(op, now);
+                        }
+                    }
+                }
             }
             for (request, op) in requests.into_iter().zip(group) {
                 transaction.push(request, Some(op));

@@ -75,6 +75,8 @@ impl Task {
             for _ in 1..panicked.in_a_row {
                 retry.failed(Duration::ZERO, 0);
             }
+            // It sends again what nobody took. What counts of it, the relay says again until it is answered.
+            self.forget |= panicked.in_a_row > 1;
             End::Lost { cause: GAVE_UP.to_owned(), worked: Duration::ZERO }
         });
         loop {

@@ -243,7 +243,7 @@ fn a_program_with_another_layout_takes_over_without_losing_a_packet() {
 #[test]
 fn what_is_left_of_a_replaced_table_refuses_nobody() {
     let world = World::new();
-    let _server = Server::udp(&world, Host::Internet, socket_address(INTERNET4, 4000), "e");
+    let server = Server::udp(&world, Host::Internet, socket_address(INTERNET4, 4000), "e");
     let desired = a_thousand(2_000);
     let refused = || world.within(Host::Phone1, || udp_and_icmp("Icmp:", "InDestUnreachs"));
     for round in 0..5 {
@@ -252,7 +252,8 @@ fn what_is_left_of_a_replaced_table_refuses_nobody() {
         let streams = [0; 2].map(|_| Stream::start(&world, Host::Phone1, socket_address(INTERNET4, 4000), Duration::ZERO, 100));
         let mut gate = world.gate();
         assert!(gate.is_to_be_replaced());
-        std::thread::sleep(Duration::from_millis(100));
+        let served = server.served();
+        eventually("they pass", || (server.served() > served + 500).then_some(()));
         let before = refused();
         gate.reconcile(&desired, now()).unwrap();
         let sent: u64 = streams.into_iter().map(|stream| stream.stop().sent).sum();

@@ -77,6 +77,24 @@ fn another_program_in_its_place_is_not_its_to_start() {
 }
 
 #[test]
+fn one_on_trial_is_the_start_scripts_to_count() {
+    let place = tempfile::tempdir().unwrap();
+    fs::write(place.path().join("trial"), "600").unwrap();
+    let ended = start("on trial", place.path());
+    assert_eq!((ended.code, starts(&ended).len()), (Some(70), 1), "{ended:?}");
+    assert!(ended.error.contains("it is on trial"), "{ended:?}");
+    fs::remove_file(place.path().join("trial")).unwrap();
+    assert_eq!(starts(&start("on trial", place.path())).len(), 2, "its trial is over");
+}
+
+#[test]
+fn one_that_was_told_to_stop_ends() {
+    let ended = start("stopping", Path::new(""));
+    assert_eq!((ended.code, starts(&ended).len()), (Some(70), 1), "{ended:?}");
+    assert!(ended.error.contains("it was told to stop"), "{ended:?}");
+}
+
+#[test]
 fn a_broker_whose_bytes_it_was_is_left_alone_for_a_while() {
     let ended = once("broker, and connect", "Broker 1");
     assert!(ended.error.contains("gave up on what it sent; trying again in "), "{ended:?}");

@@ -1,6 +1,6 @@
 //! The process that panics, and what is seen of it.
 
-use lango::restart::{Opening, guard, heard, within};
+use lango::restart::{Opening, guard, heard, stopping, within};
 use lango::sync::{Broker, Sync, SyncConfig};
 use lango_core::restart::Part;
 use lango_core::units::Password;
@@ -35,6 +35,7 @@ pub fn start(what: &str, place: &Path) -> Ended {
         .env("LANGO_TEST_WHAT", what)
         .env("LANGO_TEST_PLACE", place)
         .env_remove(lango::restart::PANICKED)
+        .env("LANGO_UPDATES", place)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -119,7 +120,11 @@ fn panics(what: &str, place: &Path) {
             within(Part::Request, || ());
             told_to();
         }
-        "other" | "for ever" => told_to(),
+        "other" | "for ever" | "on trial" => told_to(),
+        "stopping" => {
+            stopping();
+            told_to();
+        }
         "replaced" => {
             fs::File::create(place.join("new")).unwrap().write_all(b"another").unwrap();
             fs::rename(place.join("new"), place.join("lango")).unwrap();
