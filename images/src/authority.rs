@@ -8,11 +8,20 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer as _;
 use x509_parser::time::ASN1Time;
 
-/// Checks that the file holds certificates alone (PEM, X.509), each of an authority and good now. `now`: seconds since 1970.
+/// What the router reads of such a file, in bytes.
+const MAX_SIZE: usize = 1024 * 1024;
+
+/// Checks that the file holds certificates alone (PEM, X.509), each of an authority and good now, and is no larger than a router reads. Stricter
+/// than the router, which passes over what it cannot read in a bundle and holds nothing against an anchor. `now`: seconds since 1970.
 ///
 /// # Errors
 /// When there is none, or one of them is not that: which one, and what would be right.
 pub fn check(pem: &str, now: i64) -> anyhow::Result<()> {
+    anyhow::ensure!(
+        pem.len() <= MAX_SIZE,
+        "the file of --ca is larger than {} KiB, and routers read no more: give the certificate that signed the broker's alone",
+        MAX_SIZE / 1024
+    );
     anyhow::ensure!(!pem.contains("PRIVATE KEY"), "the file of --ca holds a private key: the certificates alone are wanted");
     let marks = ["-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"].map(|mark| pem.matches(mark).count());
     anyhow::ensure!(marks[0] > 0 && marks[0] == marks[1], "there is no certificate in the file of --ca (PEM)");
@@ -53,7 +62,7 @@ fn day(time: ASN1Time) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::check;
+    use super::{MAX_SIZE, check};
     use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, KeyPair, KeyUsagePurpose, date_time_ymd};
 
     /// 2026-01-01.
@@ -77,6 +86,7 @@ mod tests {
         let (one, other) = (certificate(|_| ()), certificate(|params| params.key_usages = vec![KeyUsagePurpose::KeyCertSign]));
         assert_eq!(told(&one), "");
         assert_eq!(told(&format!("What people write about it:\n{one}\r\n{other}")), "");
+        assert_eq!(told(&format!("{one}{}", "\n".repeat(MAX_SIZE - one.len()))), "");
     }
 
     #[test]
@@ -89,6 +99,7 @@ mod tests {
             (String::new(), "there is no certificate in the file of --ca"),
             ("hello".to_owned(), "there is no certificate in the file of --ca"),
             (good.replace("-----END CERTIFICATE-----", ""), "there is no certificate in the file of --ca"),
+            (format!("{good}{}", "\n".repeat(MAX_SIZE - good.len() + 1)), "the file of --ca is larger than 1024 KiB"),
             (format!("{good}-----BEGIN PRIVATE KEY-----\n"), "holds a private key"),
             (wrapped("MIIB"), "certificate 1 in the file of --ca is damaged: it is no X.509 certificate"),
             (wrapped("?"), "certificate 1 in the file of --ca is damaged: its base64"),

@@ -189,8 +189,9 @@ lango_late_radios() {
 lango_close_wifi() { # SECTION
 	local radio
 	radio="$(uci -q get "wireless.$1.device")" && [ "$(uci -q get "wireless.$1.encryption")" = none ] || return 0
-	# Off in the place where it was: what else the radio carries is somebody's.
-	if [ "$(uci -q get "wireless.$1.disabled")" = 0 ] && [ -z "$(uci -q get "wireless.$radio.disabled")" ]; then
+	# Off in the place where it was: what else the radio carries is somebody's. To 24.10 that is the radio, which says 0 once it is opened; from
+	# 25.12 on nothing is said of it. What is said of the network decides nothing: it may be off by now, or stand here twice.
+	if [ -z "$(uci -q get "wireless.$radio.disabled")" ]; then
 		uci set "wireless.$1.disabled=1"
 	else
 		uci set "wireless.$radio.disabled=1"
