@@ -290,6 +290,20 @@ impl<'a> Tab<'a> {
         self.browser.pipe().events(&self.session)
     }
 
+    /// Does this to each page from now on, once it is there and before its own script looks at it. A page that a test answered in the
+    /// router's place ([`Tab::answer`]) is no way to do that: what such a one asks the router gets no answer.
+    #[must_use]
+    pub fn alter(&self, statements: &str) -> String {
+        let source = format!("document.addEventListener('DOMContentLoaded', () => {{ {statements} }})");
+        let added = self.must("Page.addScriptToEvaluateOnNewDocument", json!({"source": source}));
+        added["identifier"].as_str().unwrap_or_default().to_owned()
+    }
+
+    /// No longer does what [`Tab::alter`] gave this name.
+    pub fn leave_as_it_is(&self, name: &str) {
+        self.must("Page.removeScriptToEvaluateOnNewDocument", json!({"identifier": name}));
+    }
+
     /// From now on holds up what the page sends to these paths: the test answers in the router's place, or lets it go.
     pub fn hold(&self, paths: &[&str]) {
         let patterns: Vec<Value> = paths.iter().map(|path| json!({"urlPattern": format!("*{path}*")})).collect();

@@ -134,16 +134,28 @@ fn what_takes_over_while_the_account_page_is_open_is_shown() {
         tab.see(&texts.with("package_is", "label", "Bundle"));
         assert_eq!(tab.eval("document.querySelector('[data-time]').innerText"), texts.of("unlimited"), "{}", tab.shown());
         assert!(!tab.text().contains(texts.of("queued_title")), "nothing waits any more\n{}", tab.shown());
-        // And it stays as it is.
-        let _ = tab.eval("window.here = true");
-        tab.hold(&["check-session"]);
-        for _ in 0..2 {
-            let asked = tab.held();
-            assert_eq!(tab.eval("window.here"), true, "the page comes anew without need");
-            tab.let_go(&asked);
-        }
+        stays(&tab, "what took over");
     }
     lab.money_is_service();
+}
+
+/// Makes the page ask the router where it stands, as it does each ten seconds, and when it comes into sight.
+const COME_INTO_SIGHT: &str = "document.dispatchEvent(new Event('visibilitychange'))";
+
+/// It is the same page after the router's answers.
+fn stays(tab: &Tab<'_>, which: &str) {
+    let _ = tab.eval("window.here = true");
+    tab.hold(&["check-session"]);
+    for _ in 0..3 {
+        let asked = lango_lab::wait::until("the page to ask", SOON, || {
+            let _ = tab.try_eval(COME_INTO_SIGHT);
+            tab.held_now()
+        });
+        let asked = asked.unwrap_or_else(|e| panic!("{which}: {e:#}\n{}", tab.shown()));
+        assert_eq!(tab.eval("window.here"), true, "{which}: the page comes anew without need\n{}", tab.shown());
+        tab.let_go(&asked);
+    }
+    tab.hold_nothing();
 }
 
 /// Minutes from midnight of a moment as pages write it, which ends with its time.
@@ -157,7 +169,7 @@ fn minutes(moment: &str) -> u32 {
 #[test]
 fn the_end_is_told_by_the_router_s_clock_and_in_east_africa_s_time_wherever_the_phone_thinks_it_is() {
     let lab = Lab::selling(PACKAGES);
-    for (package, texts) in ["hour", "day"].into_iter().zip(&Texts::all()) {
+    for ((package, leap), texts) in [("hour", 7_200_000), ("day", -7_200_000)].into_iter().zip(&Texts::all()) {
         let phone = lab.joined_phone();
         let browser = Browser::start(&phone, &lab.world.folder).unwrap_or_else(|e| panic!("{e:#}"));
         lab.safaricom.customer("0712000001", Customer::who(Answer::Pays));
@@ -169,9 +181,15 @@ fn the_end_is_told_by_the_router_s_clock_and_in_east_africa_s_time_wherever_the_
         let told = shown();
         assert!(told.contains(':'), "{}", tab.shown());
         assert_eq!(told.contains(' '), package == "day", "what ends tomorrow says so: {told}");
-        // The phone's clock is put right by hours, as it happens once a phone is online.
-        let _ = tab.eval("(() => { window.here = true; const real = Date.now; Date.now = () => real() + 7200000; })()");
+        // The phone's clock is put right by hours, as it happens once a phone is online. What the router has answered is held against it.
+        let _ = tab.eval(
+            "(() => { window.answers = 0; const ask = lango.ask; \
+             lango.ask = (how, what, then) => ask(how, what, (v, s) => { then(v, s); window.answers += 1; }); })()",
+        );
+        tab.wait("an answer", &format!("{COME_INTO_SIGHT} && window.answers > 0"));
+        let _ = tab.eval(&format!("(() => {{ window.here = true; const real = Date.now; Date.now = () => real() + {leap}; }})()"));
         tab.wait("the page to come anew", "window.here === undefined && document.readyState === 'complete'");
+        stays(&tab, "after the leap");
         assert!((minutes(&shown()) + 1_441 - minutes(&told)) % 1_440 <= 2, "{} instead of {told}", shown());
 
         // A router whose clock is not set says no moment, and names days and months for the script.
@@ -194,6 +212,43 @@ fn the_end_is_told_by_the_router_s_clock_and_in_east_africa_s_time_wherever_the_
         assert_eq!(shown().rsplit_once(' ').map(|(day, _)| day), told.rsplit_once(' ').map(|(day, _)| day));
         assert!(tab.text().contains(&format!("{} {}", texts.of("until"), shown())), "it is there to be seen\n{}", tab.shown());
     }
+    lab.money_is_service();
+}
+
+#[test]
+fn the_page_does_not_come_anew_for_what_it_would_say_again() {
+    let lab = Lab::selling(PACKAGES);
+    let phone = lab.joined_phone();
+    let browser = Browser::start(&phone, &lab.world.folder).unwrap_or_else(|e| panic!("{e:#}"));
+    lab.safaricom.customer("0712000001", Customer::who(Answer::Pays));
+    phone.await_paid(&phone.pay("hour", "0712000001"));
+    let tab = browser.tab("en", true).unwrap_or_else(|e| panic!("{e:#}"));
+    // The page as it is, what is left a number, its words an object; and that it was altered is to be seen in it.
+    let altered = |change: &str| {
+        tab.alter(&format!(
+            "const e = document.querySelector('[data-units]'), left = +e.dataset.seconds, u = JSON.parse(e.dataset.units); \
+             {change}; e.dataset.altered = 'yes';"
+        ))
+    };
+    let seen = || assert!(tab.has("[data-units][data-altered]"), "{}", tab.shown());
+    for (which, change) in [
+        ("a page that was long on its way", "e.dataset.seconds = left + 20"),
+        ("an operator's own words", "delete u.package; delete u.bytes; e.dataset.units = JSON.stringify(u)"),
+        ("an operator's own page, which does not say what is left", "delete e.dataset.seconds"),
+    ] {
+        let name = altered(change);
+        tab.portal("/account");
+        seen();
+        stays(&tab, which);
+        tab.leave_as_it_is(&name);
+    }
+    // More than there was is by no clock.
+    let name = altered("e.dataset.seconds = left - 300");
+    tab.portal("/account");
+    seen();
+    tab.leave_as_it_is(&name);
+    let _ = tab.eval("window.here = true");
+    tab.wait("the page to come anew", "window.here === undefined && document.readyState === 'complete'");
     lab.money_is_service();
 }
 
