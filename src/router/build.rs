@@ -117,6 +117,10 @@ fn samples(web: &Path) -> Result<Vec<String>, Box<dyn Error>> {
     let mut pages = BTreeMap::new();
     for entry in fs::read_dir(web.join("pages"))? {
         let path = entry?.path();
+        // What an editor leaves beside them is none.
+        if path.extension().is_none_or(|e| e != "html") {
+            continue;
+        }
         pages.insert(path.file_stem().unwrap_or_default().to_string_lossy().into_owned(), read(&path)?);
     }
     let layout = pages.remove("layout").ok_or("web/pages: there is no layout.html")?;

@@ -14,6 +14,9 @@ const END: usize = 256;
 /// The largest stored block (RFC 1951 section 3.2.4).
 const BLOCK: usize = 0xffff;
 
+/// A last block with nothing in it, in the codes that need no head (section 3.2.6).
+const LAST: [u8; 2] = [3, 0];
+
 /// No name, no time, made on Unix (RFC 1952 section 2.3).
 const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 2, 3];
 
@@ -23,6 +26,12 @@ const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 2, 3];
 pub fn file(packed: &[Cow<'static, [u8]>], length: usize, crc: u32, tail: &[u8]) -> Vec<Cow<'static, [u8]>> {
     let mut end = Vec::with_capacity(tail.len() + 16);
     squeeze(&mut end, tail);
+    // In a script of which the codes know nothing it is more than it was.
+    if end.len() > tail.len() + tail.len().div_ceil(BLOCK) * 5 + LAST.len() {
+        end.clear();
+        store(&mut end, tail);
+        end.extend_from_slice(&LAST);
+    }
     end.extend_from_slice(&crc32(crc, tail).to_le_bytes());
     // RFC 1952: the length modulo 2^32.
     let total = (length as u64).wrapping_add(tail.len() as u64) & 0xffff_ffff;
@@ -181,6 +190,16 @@ mod tests {
         {
             let word = noise(12);
             unpacked(&[word.clone(), noise(distance.saturating_sub(12)), word].concat());
+        }
+        // Where the codes do not fit it is stored, in any number of blocks.
+        for length in [1, 1_000, BLOCK, BLOCK + 1, 100_000] {
+            let packed = unpacked(&noise(length));
+            assert!(packed < length + 64, "{packed} of {length}");
+        }
+        let amharic = "የኢንተርኔት ጥቅል ይምረጡ። በኤም-ፔሳ ይክፈሉ፣ ወዲያውኑ ይገናኛሉ። ";
+        for text in [amharic.to_owned(), amharic.chars().rev().collect::<String>() + amharic] {
+            let packed = unpacked(text.as_bytes());
+            assert!(packed < text.len() + 64, "{packed} of {}", text.len());
         }
         // A page's worth of HTML is less than half of what it was; by the codes that need no head (section 3.2.6) it was more.
         let html = include_bytes!("../../../../web/pages/login.html");
