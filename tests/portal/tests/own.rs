@@ -52,8 +52,12 @@ fn the_operator_s_own_portal_and_the_pages_of_those_who_come_back() {
 
     // As editors on Windows save them: browsers make one kind of line end of all before they look at the policy's hashes.
     let web = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../web"));
-    // A script of one's own stands in the place of all of ours.
+    // A script of one's own stands in the place of all of ours, on every page. Without our comments: an operator's has none of them.
     let scripts = ["script.js", "login.js", "follow.js", "live.js"].map(|name| fs::read_to_string(web.join(name)).unwrap());
+    let scripts = scripts.map(|text| {
+        let lines = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+        lines.map(|line| format!("{line}\n")).collect::<String>()
+    });
     for (name, built) in [("more.css", String::new()), ("script.js", scripts.concat())] {
         let own = folder.join("templates").join(name);
         let text = fs::read_to_string(&own).unwrap_or(built);
