@@ -31,13 +31,7 @@ pub enum Part {
 }
 
 impl Part {
-    const ALL: [(Self, &str); 5] = [
-        (Self::StoreOpening, "opening"),
-        (Self::Store, "store"),
-        (Self::Broker, "broker"),
-        (Self::Request, "request"),
-        (Self::Other, "other"),
-    ];
+    const ALL: [Self; 5] = [Self::StoreOpening, Self::Store, Self::Broker, Self::Request, Self::Other];
 
     const fn word(self) -> &'static str {
         match self {
@@ -103,7 +97,7 @@ impl Panicked {
     pub fn read(text: &str) -> Option<Self> {
         let mut words = text.splitn(4, ' ');
         let word = words.next()?;
-        let (part, _) = Part::ALL.into_iter().find(|(_, known)| *known == word)?;
+        let part = Part::ALL.into_iter().find(|part| part.word() == word)?;
         let in_a_row = words.next()?.parse().ok()?;
         let at = words.next()?.split(',').map(|at| at.parse().map(Monotonic)).collect::<Result<Vec<_>, _>>().ok()?;
         (at.len() <= OFTEN).then_some(())?;
@@ -123,11 +117,9 @@ fn one_line(said: &str) -> String {
 mod tests {
     use super::*;
 
-    const PARTS: [Part; 5] = [Part::StoreOpening, Part::Store, Part::Broker, Part::Request, Part::Other];
-
     #[test]
     fn what_is_written_is_read_again() {
-        for part in PARTS {
+        for part in Part::ALL {
             let first = Panicked::after(None, part, "node.rs:12:5: it is no page", Monotonic(1_000)).unwrap();
             let second = Panicked::after(Some(&first), part, "", Monotonic(2_000)).unwrap();
             for panicked in [first, second] {
@@ -151,7 +143,7 @@ mod tests {
     fn too_many_in_a_minute_are_not_started_from() {
         let mut before = None;
         for n in 0..OFTEN as u64 {
-            before = Panicked::after(before.as_ref(), PARTS[n as usize % 5], "", Monotonic(n * 1_000));
+            before = Panicked::after(before.as_ref(), Part::ALL[n as usize % 5], "", Monotonic(n * 1_000));
             assert!(before.is_some(), "{n}");
         }
         let last = before.as_ref();

@@ -225,20 +225,19 @@ fn element(kind: u16, flags: u16, set: Set, body: impl FnOnce(&mut Writer)) -> R
 /// Makes a counter that has counted so many bytes already.
 #[must_use]
 pub fn add_counter(name: &CounterName, bytes: u64) -> Request {
-    object(message::NEW_OBJECT, CREATE | EXCLUSIVE, &name.to_string(), OBJECT_COUNTER, |w| {
-        w.nest(attribute::OBJECT_DATA, |w| {
-            w.be64(attribute::COUNTER_BYTES, bytes);
-            w.be64(attribute::COUNTER_PACKETS, 0);
-        });
-    })
+    new_counter(&name.to_string(), bytes)
 }
 
 /// Makes a counter that nothing counts with, under a name that is no account's.
 #[must_use]
 pub fn add_idle_counter(name: &str) -> Request {
+    new_counter(name, 0)
+}
+
+fn new_counter(name: &str, bytes: u64) -> Request {
     object(message::NEW_OBJECT, CREATE | EXCLUSIVE, name, OBJECT_COUNTER, |w| {
         w.nest(attribute::OBJECT_DATA, |w| {
-            w.be64(attribute::COUNTER_BYTES, 0);
+            w.be64(attribute::COUNTER_BYTES, bytes);
             w.be64(attribute::COUNTER_PACKETS, 0);
         });
     })
