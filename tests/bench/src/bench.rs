@@ -99,7 +99,7 @@ impl Bench {
     /// The two networks before one of them has a gate: how far from 1 a ratio is that should be 1.
     fn noise(&mut self) -> Result<()> {
         for (id, direction) in [("noise-down", Direction::Down), ("noise-up", Direction::Up)] {
-            let compared = self.tcp(self.plan.phones, direction)?;
+            let compared = self.tcp(&self.plan, self.plan.phones, direction)?;
             self.report.set(id, 0, bits(&compared));
         }
         Ok(())
@@ -183,6 +183,18 @@ impl Bench {
             self.installing(online)?;
         }
         Ok(())
+    }
+
+    /// Only TCP with each packet by itself.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub fn run_packets(mut self) -> Result<()> {
+        let store = self.memory.path().join("packets");
+        self.lango.start(&store)?;
+        let online = self.plan.fills.iter().copied().find(|online| *online > 1).context("a plan with more than one online")?;
+        self.fill(online, &"plain".parse()?)?;
+        self.each_by_itself(online)
     }
 
     /// Only the memory, without a relay and with one.
@@ -305,15 +317,15 @@ impl Bench {
         Ok(())
     }
 
-    fn tcp(&self, phones: u32, direction: Direction) -> Result<Comparison> {
-        let measure = |network| move || forwarding::tcp(network, phones as usize, direction, &self.plan);
-        compare(&self.plan, measure(&self.plain), measure(&self.gated))
+    fn tcp(&self, plan: &Plan, phones: u32, direction: Direction) -> Result<Comparison> {
+        let measure = |network| move || forwarding::tcp(network, phones as usize, direction, plan);
+        compare(plan, measure(&self.plain), measure(&self.gated))
     }
 
     fn forwarding(&mut self, online: u32, [tcp_down, tcp_up, packets_down, packets_up]: [&'static str; 4]) -> Result<()> {
         let phones = online.min(self.plan.phones);
         for (id, direction) in [(tcp_down, Direction::Down), (tcp_up, Direction::Up)] {
-            let compared = self.tcp(phones, direction).with_context(|| id.to_owned())?;
+            let compared = self.tcp(&self.plan, phones, direction).with_context(|| id.to_owned())?;
             self.report.set(id, online, bits(&compared));
         }
         // The phones have ports of their own: what the crowd sent in their name would confuse the bridge.
@@ -336,9 +348,10 @@ impl Bench {
     /// TCP whose packets nothing puts together, as on a router whose network card and driver do not.
     fn each_by_itself(&mut self, online: u32) -> Result<()> {
         let phones = online.min(self.plan.phones);
+        let plan = Plan { rounds: self.plan.rounds_by_packet, ..self.plan };
         [&self.plain, &self.gated].into_iter().try_for_each(|network| network.packets_together(1))?;
         for (id, direction) in [("tcp-small-down", Direction::Down), ("tcp-small-up", Direction::Up)] {
-            let compared = self.tcp(phones, direction).with_context(|| id.to_owned())?;
+            let compared = self.tcp(&plan, phones, direction).with_context(|| id.to_owned())?;
             self.report.set(id, online, bits(&compared));
             for network in [&self.plain, &self.gated] {
                 let mean = forwarding::packet_length(network, phones as usize, direction, &self.plan)?;

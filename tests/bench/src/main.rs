@@ -31,10 +31,11 @@ const BEGIN: &str = "<!-- make bench: begin -->";
 const END: &str = "<!-- make bench: end -->";
 
 /// A run that is not over by then never will be.
-const LIMIT: Duration = Duration::from_secs(20 * 60);
+const LIMIT: Duration = Duration::from_secs(30 * 60);
 
 fn main() -> Result<()> {
-    let (mut plan, mut page, mut readme, mut installing, mut memory, mut portal) = (Plan::FULL, None, None, false, false, false);
+    let (mut plan, mut page, mut readme) = (Plan::FULL, None, None);
+    let (mut installing, mut memory, mut portal, mut packets) = (false, false, false, false);
     let mut parser = lexopt::Parser::from_env();
     while let Some(argument) = parser.next()? {
         match argument {
@@ -42,11 +43,12 @@ fn main() -> Result<()> {
             Long("installing") => installing = true,
             Long("memory") => memory = true,
             Long("portal") => portal = true,
+            Long("packets") => packets = true,
             Long("page") => page = Some(PathBuf::from(parser.value()?)),
             Long("readme") => readme = Some(PathBuf::from(parser.value()?)),
             Long("help") => {
                 println!(
-                    "lango-bench [--quick] [--page FILE] [--readme FILE] | --installing | --memory | --portal\n\nFILE gets the table; README only between its marks.\n--installing: only how long thousands of speeds hold up others.\n--memory: only the daemon's memory, up to 1,000 online and after take-overs, without a relay and with one; about five minutes.\n--portal: only the portal, beside a bare server; about two minutes."
+                    "lango-bench [--quick] [--page FILE] [--readme FILE] | --installing | --memory | --portal | --packets\n\nFILE gets the table; README only between its marks.\n--installing: only how long thousands of speeds hold up others.\n--memory: only the daemon's memory, up to 1,000 online and after take-overs, without a relay and with one; about five minutes.\n--portal: only the portal, beside a bare server; about two minutes.\n--packets: only TCP with each packet by itself, with 1,000 online; about five minutes."
                 );
                 return Ok(());
             }
@@ -72,6 +74,9 @@ fn main() -> Result<()> {
     }
     if memory {
         return bench.run_memory();
+    }
+    if packets {
+        return bench.run_packets();
     }
     if portal {
         let report = bench.run_portal()?;
