@@ -7,11 +7,13 @@ use lango_core::update::{Reason, Url};
 use ring::digest::{Context, SHA256};
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
+use std::fs::OpenOptions;
 use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::fs::{File, OpenOptions};
+use tokio::fs::File;
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
@@ -136,18 +138,18 @@ pub async fn fetch(wanted: &Wanted, tls: Arc<ClientConfig>, patience: Patience) 
         Err(Reason::Unreachable)
     });
     if done.is_err() {
-        // It may not be there at all.
-        let _ = tokio::fs::remove_file(&wanted.path).await;
+        // It may not be there at all. At once: left to another thread it might come after this fetch was given up, and take the next one's.
+        let _ = std::fs::remove_file(&wanted.path);
     }
     done
 }
 
 async fn fetch_to(wanted: &Wanted, tls: Arc<ClientConfig>, mut patience: Patience) -> Result<(), Reason> {
-    // What lies there may be another's, or a way to elsewhere: never written through.
-    let _ = tokio::fs::remove_file(&wanted.path).await;
-    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&wanted.path).await;
+    // What lies there may be another's, or a way to elsewhere: never written through. Both at once, as above.
+    let _ = std::fs::remove_file(&wanted.path);
+    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&wanted.path);
     let mut fetched = match disk(file) {
-        Ok(file) => Fetched { file, have: 0, may_write: wanted.size.saturating_mul(2), hash: Context::new(&SHA256) },
+        Ok(file) => Fetched { file: File::from_std(file), have: 0, may_write: wanted.size.saturating_mul(2), hash: Context::new(&SHA256) },
         Err(End::Never(reason)) => return Err(reason),
         Err(End::Broken(_)) => return Err(Reason::Disk),
     };
