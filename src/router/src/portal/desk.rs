@@ -109,6 +109,11 @@ impl<B: Backend> Desk<B> {
         self.session(device).await.is_ok_and(|session| session.is_some())
     }
 
+    /// Whether it is known without asking that the device at an address has nothing of its own: no session, no payment under way.
+    pub fn has_nothing(&self, peer: IpAddr) -> bool {
+        self.backend.device_heard(peer).is_some_and(|device| self.backend.common_start(device, |_, _| ()).is_some())
+    }
+
     /// The device at an address.
     pub(super) async fn device(&self, peer: IpAddr) -> Result<Mac, Problem> {
         self.backend.device_of(peer).await.ok_or(Problem::UNKNOWN_DEVICE)

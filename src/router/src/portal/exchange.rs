@@ -47,6 +47,7 @@ where
     let mut shared = RefCell::new(stream);
     let mut stopping = std::pin::pin!(desk.stopping());
     let mut fresh_until = line.begun() + limits.fresh;
+    let mut redirected = false;
     // What has arrived and is not answered yet.
     let mut inbox = Vec::new();
     loop {
@@ -90,13 +91,15 @@ where
         let head = &asked.head;
         let made = if head.addressee(desk.config().host_of(secure), || local(stream)) == Addressee::Elsewhere {
             // Browsers keep connections, and have spare ones. One that was made before payment still ends here: closed without a word, the
-            // request goes out again on a new one (RFC 9110 section 9.2.2), which the gate lets through.
-            if Instant::now() >= fresh_until {
+            // request goes out again on a new one (RFC 9110 section 9.2.2), which the gate lets through. Never so on a new one: a browser
+            // shows an error then.
+            if Instant::now() >= fresh_until || redirected && !desk.has_nothing(peer) {
                 if desk.is_online(peer).await {
                     break;
                 }
                 fresh_until = Instant::now() + limits.fresh;
             }
+            redirected = true;
             let closes = head.close || desk.crowded();
             Some((desk.redirect(secure, head.method == "HEAD", closes), closes))
         } else if head.method == "GET" && head.path == "/" {

@@ -170,7 +170,7 @@ pub struct Limits {
     pub read: Duration,
     /// For a request to begin, on a new connection and on a kept one.
     pub idle: Duration,
-    /// A connection that is older than this may have been made before its device was online.
+    /// A connection that is older than this may have been made before its device was online, even if nothing was answered on it yet.
     pub fresh: Duration,
     /// For a part of an answer to be taken by the client.
     pub write: Duration,

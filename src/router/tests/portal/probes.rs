@@ -112,7 +112,7 @@ fn a_request_without_a_host_is_captive_too() {
 
 #[test]
 fn a_connection_from_before_payment_is_closed_without_a_word() {
-    within(Limits { fresh: std::time::Duration::ZERO, ..Limits::default() }, async |world| {
+    within(Limits::default(), async |world| {
         let (request, mut wire) = ("GET /generate_204 HTTP/1.1\r\nHost: www.google.com\r\n\r\n", Wire::open(&world, PHONE).await);
         wire.send(request.as_bytes()).await;
         assert_eq!(wire.answer(false).await.unwrap().status, 302);
