@@ -99,7 +99,7 @@ impl Bench {
     /// The two networks before one of them has a gate: how far from 1 a ratio is that should be 1.
     fn noise(&mut self) -> Result<()> {
         for (id, direction) in [("noise-down", Direction::Down), ("noise-up", Direction::Up)] {
-            let compared = self.tcp(&self.plan, self.plan.phones, direction)?;
+            let compared = self.tcp(&self.plan, (id, 0), self.plan.phones, direction)?;
             self.report.set(id, 0, bits(&compared));
         }
         Ok(())
@@ -269,7 +269,7 @@ impl Bench {
         let seen = installing::anew(&self.gated, &self.lango, online).context("setting all speeds anew")?;
         let [longest, own] = [seen.longest, seen.longest_own].map(|time| time.as_secs_f64() * 1e3);
         let text = format!("{longest:.0} ms, {own:.0} ms ({:.1} s)", seen.took.as_secs_f64());
-        self.report.set("installing", online, Figure { value: longest, text });
+        self.report.set("installing", online, Figure::new(longest, text));
         Ok(())
     }
 
@@ -317,15 +317,15 @@ impl Bench {
         Ok(())
     }
 
-    fn tcp(&self, plan: &Plan, phones: u32, direction: Direction) -> Result<Comparison> {
+    fn tcp(&self, plan: &Plan, (id, online): (&'static str, u32), phones: u32, direction: Direction) -> Result<Comparison> {
         let measure = |network| move || forwarding::tcp(network, phones as usize, direction, plan);
-        compare(plan, measure(&self.plain), measure(&self.gated))
+        compare(plan, self.report.at_least(id, online), measure(&self.plain), measure(&self.gated))
     }
 
     fn forwarding(&mut self, online: u32, [tcp_down, tcp_up, packets_down, packets_up]: [&'static str; 4]) -> Result<()> {
         let phones = online.min(self.plan.phones);
         for (id, direction) in [(tcp_down, Direction::Down), (tcp_up, Direction::Up)] {
-            let compared = self.tcp(&self.plan, phones, direction).with_context(|| id.to_owned())?;
+            let compared = self.tcp(&self.plan, (id, online), phones, direction).with_context(|| id.to_owned())?;
             self.report.set(id, online, bits(&compared));
         }
         // The phones have ports of their own: what the crowd sent in their name would confuse the bridge.
@@ -336,7 +336,7 @@ impl Bench {
         let (plain, gated) = (Spread::prepare(&self.plain, &devices)?, Spread::prepare(&self.gated, &devices)?);
         let mut found = Vec::new();
         for (id, direction) in [(packets_down, Direction::Down), (packets_up, Direction::Up)] {
-            let compared = compare(&self.plan, || plain.measure(direction, &self.plan), || gated.measure(direction, &self.plan));
+            let compared = compare(&self.plan, None, || plain.measure(direction, &self.plan), || gated.measure(direction, &self.plan));
             found.push((id, compared.with_context(|| id.to_owned())?));
         }
         for (id, compared) in found {
@@ -348,10 +348,10 @@ impl Bench {
     /// TCP whose packets nothing puts together, as on a router whose network card and driver do not.
     fn each_by_itself(&mut self, online: u32) -> Result<()> {
         let phones = online.min(self.plan.phones);
-        let plan = Plan { rounds: self.plan.rounds_by_packet, ..self.plan };
+        let plan = Plan { rounds_at_most: self.plan.rounds_by_packet, ..self.plan };
         [&self.plain, &self.gated].into_iter().try_for_each(|network| network.packets_together(1))?;
         for (id, direction) in [("tcp-small-down", Direction::Down), ("tcp-small-up", Direction::Up)] {
-            let compared = self.tcp(&plan, phones, direction).with_context(|| id.to_owned())?;
+            let compared = self.tcp(&plan, (id, online), phones, direction).with_context(|| id.to_owned())?;
             self.report.set(id, online, bits(&compared));
             for network in [&self.plain, &self.gated] {
                 let mean = forwarding::packet_length(network, phones as usize, direction, &self.plan)?;
@@ -370,7 +370,7 @@ impl Bench {
         let seen = restart::take_over(&self.gated, &mut self.lango, &self.sink, store, device, self.take_overs, rounds)?;
         self.report.set("take-over", online, median_and_worst(&seen.took));
         let text = format!("{} of {}", seen.lost, count(u32::try_from(seen.sent)?));
-        self.report.set("lost", online, Figure { value: seen.lost as f64, text });
+        self.report.set("lost", online, Figure::new(seen.lost as f64, text));
         self.report.set("memory-again", online, megabytes(rest::memory(self.lango.pid()?)?));
         Ok(())
     }
@@ -391,28 +391,30 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
 }
 
 fn plain(value: f64, digits: usize, unit: &str) -> Figure {
-    Figure { value, text: format!("{value:.digits$}{unit}") }
+    Figure::new(value, format!("{value:.digits$}{unit}"))
 }
 
 fn median_and_99(samples: &Samples) -> Figure {
-    Figure { value: samples.median(), text: format!("{:.2} ({:.1}) ms", samples.median(), samples.quantile(0.99)) }
+    Figure::new(samples.median(), format!("{:.2} ({:.1}) ms", samples.median(), samples.quantile(0.99)))
 }
 
 /// The worst is what counts.
 fn median_and_worst(samples: &Samples) -> Figure {
-    Figure { value: samples.worst(), text: format!("{:.0} ({:.0}) ms", samples.median(), samples.worst()) }
+    Figure::new(samples.worst(), format!("{:.0} ({:.0}) ms", samples.median(), samples.worst()))
 }
 
-fn bits(Comparison { plain, gated, ratio }: &Comparison) -> Figure {
-    Figure { value: *ratio, text: format!("{ratio:.2} ({:.1} / {:.1} Gbit/s)", gated / 1e9, plain / 1e9) }
+fn bits(compared: &Comparison) -> Figure {
+    let Comparison { plain, gated, ratio, between: (low, high) } = *compared;
+    let text = format!("{ratio:.2} ({low:.2} to {high:.2}; {:.1} / {:.1} Gbit/s)", gated / 1e9, plain / 1e9);
+    Figure::new(ratio, text).between(compared.between)
 }
 
-fn packets(Comparison { plain, gated, ratio }: &Comparison) -> Figure {
-    Figure { value: *ratio, text: format!("{ratio:.2} ({:.0} / {:.0} thousand)", gated / 1e3, plain / 1e3) }
+fn packets(Comparison { plain, gated, ratio, .. }: &Comparison) -> Figure {
+    Figure::new(*ratio, format!("{ratio:.2} ({:.0} / {:.0} thousand)", gated / 1e3, plain / 1e3))
 }
 
 /// All of it is what counts.
 pub fn megabytes(rest::Memory { all, anonymous, file }: rest::Memory) -> Figure {
     let mega = |kib: u64| kib as f64 * 1_024.0 / 1e6;
-    Figure { value: mega(all), text: format!("{:.1} MB ({:.1} + {:.1})", mega(all), mega(anonymous), mega(file)) }
+    Figure::new(mega(all), format!("{:.1} MB ({:.1} + {:.1})", mega(all), mega(anonymous), mega(file)))
 }

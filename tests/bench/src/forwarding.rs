@@ -35,15 +35,30 @@ pub struct Comparison {
     pub gated: f64,
     /// The median of the ratios of windows next to each other.
     pub ratio: f64,
+    /// Where that is in truth, as far as the windows tell ([`Samples::median_between`]).
+    pub between: (f64, f64),
 }
 
-/// Measures in turn, so that what else the machine does falls on both.
+/// Measures in turn, so that what else the machine does falls on both; and goes on until it is clear whether the ratio is at least `aim`, where there
+/// is one and the plan has more rounds.
 ///
 /// # Errors
 /// When one of them forwards nothing.
-pub fn compare(plan: &Plan, mut plain: impl FnMut() -> Result<f64>, mut gated: impl FnMut() -> Result<f64>) -> Result<Comparison> {
-    let mut pairs = Vec::new();
-    for round in 0..plan.rounds {
+pub fn compare(
+    plan: &Plan,
+    aim: Option<f64>,
+    mut plain: impl FnMut() -> Result<f64>,
+    mut gated: impl FnMut() -> Result<f64>,
+) -> Result<Comparison> {
+    let mut pairs: Vec<(f64, f64)> = Vec::new();
+    let ratios = |pairs: &[(f64, f64)]| pairs.iter().filter(|p| p.0 > 0.0).map(|p| p.1 / p.0).collect::<Samples>();
+    for round in 0..plan.rounds.max(plan.rounds_at_most) {
+        if round >= plan.rounds && round % plan.rounds == 0 {
+            let (low, high) = ratios(&pairs).median_between();
+            if aim.is_none_or(|aim| high < aim || aim <= low) {
+                break;
+            }
+        }
         // Each goes first as often as the other.
         let pair = if round % 2 == 0 {
             let first = plain()?;
@@ -58,8 +73,8 @@ pub fn compare(plan: &Plan, mut plain: impl FnMut() -> Result<f64>, mut gated: i
     let sum = |of: fn(&(f64, f64)) -> f64| pairs.iter().map(of).sum::<f64>();
     ensure!(sum(|p| p.0) > 0.0 && sum(|p| p.1) > 0.0, "nothing was forwarded: {pairs:?} (plain, gated)");
     let median = |of: fn(&(f64, f64)) -> f64| pairs.iter().map(of).collect::<Samples>().median();
-    let ratio = pairs.iter().filter(|p| p.0 > 0.0).map(|p| p.1 / p.0).collect::<Samples>().median();
-    Ok(Comparison { plain: median(|p| p.0), gated: median(|p| p.1), ratio })
+    let ratios = ratios(&pairs);
+    Ok(Comparison { plain: median(|p| p.0), gated: median(|p| p.1), ratio: ratios.median(), between: ratios.median_between() })
 }
 
 /// TCP of that many phones, in bits a second.
@@ -219,4 +234,29 @@ fn received() -> Result<(u64, u64)> {
     let line = text.lines().find_map(|line| line.trim().strip_prefix("eth0:")).context("there is no eth0")?;
     let mut numbers = line.split_whitespace().map_while(|word| word.parse().ok());
     numbers.next().zip(numbers.next()).with_context(|| format!("/proc/net/dev says {line:?}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The ratio of each pair by its number; the aim, whether it goes on to the end, and what is made of it.
+    #[test]
+    fn it_is_measured_until_it_is_clear() {
+        // Evenly over 0.08, whatever is left out at the end.
+        let spread = |middle: f64| move |pair: u32| middle + f64::from(pair * 37 % 101) * 0.000_8 - 0.04;
+        for (middle, aim, pairs) in
+            [(1.0, None, 15), (1.0, Some(0.95), 15), (0.9, Some(0.95), 15), (0.96, Some(0.95), 90), (0.95, Some(0.95), 150)]
+        {
+            let (counted, ratio) = (std::cell::Cell::new(0), spread(middle));
+            let gated = || {
+                counted.set(counted.get() + 1);
+                Ok(ratio(counted.get() - 1))
+            };
+            let compared = compare(&Plan::FULL, aim, || Ok(1.0), gated).unwrap();
+            assert!((compared.ratio - middle).abs() < 0.01, "{middle}: {}", compared.ratio);
+            assert!(compared.between.0 <= compared.ratio && compared.ratio <= compared.between.1, "{:?}", compared.between);
+            assert_eq!(counted.get(), pairs, "{middle} beside {aim:?}");
+        }
+    }
 }

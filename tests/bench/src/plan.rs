@@ -11,10 +11,11 @@ pub struct Plan {
     pub grants: u32,
     /// Devices among those online that really carry TCP.
     pub phones: u32,
-    /// Pairs of forwarding windows, plain and gated in turn.
+    /// Pairs of forwarding windows, plain and gated in turn. Where there is an aim and they do not tell, as many again …
     pub rounds: u32,
-    /// The same, of TCP with each packet by itself: where the processors are all that bounds it, the median of fifteen pairs was 0.89 to 1.07 in
-    /// ten goes of one run, for what is nearly nothing either way.
+    /// … up to so many.
+    pub rounds_at_most: u32,
+    /// The same, of TCP with each packet by itself: where the processors are all that bounds it, pairs differ more.
     pub rounds_by_packet: u32,
     /// How long TCP may find its pace before a window.
     pub warm: Duration,
@@ -31,13 +32,14 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// All of it, within twenty minutes.
+    /// All of it, within half an hour.
     pub const FULL: Self = Self {
         fills: &[1, 1_000, 10_000],
         grants: 200,
         phones: 16,
         rounds: 15,
-        rounds_by_packet: 150,
+        rounds_at_most: 150,
+        rounds_by_packet: 300,
         warm: Duration::from_millis(100),
         window: Duration::from_millis(300),
         restarts: 7,
@@ -52,7 +54,8 @@ impl Plan {
         grants: 20,
         phones: 7,
         rounds: 3,
-        rounds_by_packet: 3,
+        rounds_at_most: 6,
+        rounds_by_packet: 6,
         warm: Duration::from_millis(100),
         window: Duration::from_millis(200),
         restarts: 2,

@@ -52,7 +52,7 @@ pub fn run(plan: &Plan, plain: &Network, gated: &Network, daemon: u32, report: &
     let redirects = answers(&gated.phones[0], SocketAddrV4::new(INTERNET, 80), PROBE).context("the portal's redirect")?;
     let pages = answers(&gated.phones[0], SocketAddrV4::new(ROUTER, PORTAL_PORT), PAGE).context("the portal's page")?;
     let length = pages.kept.len() as f64 / 1e3;
-    report.set("page", 0, Figure { value: length, text: format!("{length:.1} KB") });
+    report.set("page", 0, Figure::new(length, format!("{length:.1} KB")));
     // The captive devices' port 80, as the gate redirects it.
     plain.router.nft(&format!(
         "table ip bare {{
@@ -143,25 +143,20 @@ impl Ask {
             took[side].borrow_mut().extend(answered.times);
             Ok(answered.rate)
         };
-        let compared = compare(plan, || ask(plain, self.bare, 0), || ask(gated, self.portal, 1)).context(rate)?;
-        let Comparison { plain: bare, gated: portal, ratio } = compared;
+        let compared = compare(plan, None, || ask(plain, self.bare, 0), || ask(gated, self.portal, 1)).context(rate)?;
+        let Comparison { plain: bare, gated: portal, ratio, .. } = compared;
         let text = format!("{ratio:.2} ({:.1} / {:.1} thousand)", portal / 1e3, bare / 1e3);
-        report.set(rate, crowd, Figure { value: ratio, text });
+        report.set(rate, crowd, Figure::new(ratio, text));
         let [bare, portal] = cost.map(RefCell::into_inner);
         let ratio = bare.iter().zip(&portal).map(|(bare, portal)| bare / portal).collect::<Samples>().median();
         let median = |all: Vec<f64>| all.into_iter().collect::<Samples>().median();
         let [bare, portal] = [bare, portal].map(median);
         let [bare_waits, waits] = waits.map(|all| median(all.into_inner()));
-        report.set(
-            processor,
-            crowd,
-            Figure {
-                value: ratio, text: format!("{ratio:.2} ({portal:.1} / {bare:.1} µs, after a wait of {waits:.1} / {bare_waits:.1})")
-            },
-        );
+        let text = format!("{ratio:.2} ({portal:.1} / {bare:.1} µs, after a wait of {waits:.1} / {bare_waits:.1})");
+        report.set(processor, crowd, Figure::new(ratio, text));
         let [bare, portal] = took.map(|took| took.into_inner().into_iter().collect::<Samples>());
         let of = |samples: &Samples| format!("{:.2} / {:.2} ms", samples.median(), samples.quantile(0.99));
-        report.set(times, crowd, Figure { value: portal.median(), text: format!("{} ({})", of(&portal), of(&bare)) });
+        report.set(times, crowd, Figure::new(portal.median(), format!("{} ({})", of(&portal), of(&bare))));
         Ok(())
     }
 }
@@ -269,7 +264,7 @@ fn slow(plan: &Plan, gated: &Network, report: &mut Report) -> Result<()> {
     }
     for (crowd, samples) in [0, count].into_iter().zip(took) {
         let text = format!("{:.2} / {:.2} / {:.1} ms", samples.median(), samples.quantile(0.99), samples.worst());
-        report.set("first-byte", crowd, Figure { value: samples.worst(), text });
+        report.set("first-byte", crowd, Figure::new(samples.worst(), text));
     }
     Ok(())
 }
@@ -308,8 +303,8 @@ fn memory(gated: &Network, daemon: u32, files: usize, report: &mut Report) -> Re
         (open >= 3 * OF_ONE_PHONE).then_some(open)
     })?;
     let open = still_open(&held)?;
-    let Figure { value, text } = megabytes(rest::memory(daemon)?);
-    report.set("portal-memory", OPEN, Figure { value, text: format!("{text} ({} of them are kept)", open.max(inside)) });
+    let open = format!(" ({} of them are kept)", open.max(inside));
+    report.set("portal-memory", OPEN, megabytes(rest::memory(daemon)?).and(&open));
     drop(held);
     until_true("the connections to be gone", PATIENCE, gone)?;
     report.set("portal-memory-after", OPEN, megabytes(rest::memory(daemon)?));

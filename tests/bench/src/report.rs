@@ -33,11 +33,17 @@ const fn at_least(least: f64, up_to: u32) -> Aim {
 
 impl Aim {
     /// Whether a figure is what it must be; `fewest` is the same line's figure with the fewest online.
-    fn holds(&self, figure: f64, fewest: f64) -> bool {
-        match self.bound {
-            Bound::AtMost(most) => figure <= most,
-            Bound::AtLeast(least) => figure >= least,
-            Bound::Flat(times) => figure <= fewest * times,
+    fn verdict(&self, figure: &Figure, fewest: f64) -> Verdict {
+        let (low, high) = figure.between;
+        let (well, badly) = match self.bound {
+            Bound::AtMost(most) => (high <= most, low > most),
+            Bound::AtLeast(least) => (low >= least, high < least),
+            Bound::Flat(times) => (high <= fewest * times, low > fewest * times),
+        };
+        match (well, badly) {
+            (true, _) => Verdict::Met,
+            (_, true) => Verdict::Missed,
+            _ => Verdict::AtTheAim,
         }
     }
 
@@ -55,6 +61,15 @@ impl Aim {
             most => format!("{bound} to {}", count(most)),
         }
     }
+}
+
+/// What a run says of an aim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Verdict {
+    Met,
+    /// What was measured does not tell on which side it is, however often it was.
+    AtTheAim,
+    Missed,
 }
 
 /// A line of the table.
@@ -179,8 +194,27 @@ const PORTAL: &[Line] = &[
 
 /// What was measured: the number that the line's aims are about, in their unit, and all that is said of it.
 pub struct Figure {
-    pub value: f64,
-    pub text: String,
+    value: f64,
+    /// Where it is in truth, as far as that is known.
+    between: (f64, f64),
+    text: String,
+}
+
+impl Figure {
+    /// One that is taken as it is.
+    pub const fn new(value: f64, text: String) -> Self {
+        Self { value, between: (value, value), text }
+    }
+
+    /// The same, where only this much is known of it: not less than the first, and not more than the other.
+    pub fn between(self, between: (f64, f64)) -> Self {
+        Self { between, ..self }
+    }
+
+    /// All that is said of it, and this besides.
+    pub fn and(self, more: &str) -> Self {
+        Self { text: self.text + more, ..self }
+    }
 }
 
 /// What was measured so far.
@@ -208,7 +242,7 @@ impl Report {
     /// # Panics
     /// When there is no line of that name.
     pub fn set(&mut self, id: &'static str, online: u32, figure: Figure) {
-        let line = self.lines.iter().find(|line| line.id == id).unwrap_or_else(|| panic!("no line {id}"));
+        let line = self.line(id);
         println!(
             "    {:>6} {}  {}: {text}",
             count(online),
@@ -219,11 +253,23 @@ impl Report {
         self.cells.insert((id, online), figure);
     }
 
-    /// The aims of a line that are not met with so many.
-    fn missed_at(&self, line: &Line, online: u32) -> Vec<Aim> {
+    /// How much a figure of this line must be at least, with so many.
+    ///
+    /// # Panics
+    /// When there is no line of that name.
+    pub fn at_least(&self, id: &'static str, online: u32) -> Option<f64> {
+        self.line(id).aims_at(online).into_iter().find_map(|aim| if let Bound::AtLeast(least) = aim.bound { Some(least) } else { None })
+    }
+
+    fn line(&self, id: &'static str) -> &'static Line {
+        self.lines.iter().find(|line| line.id == id).unwrap_or_else(|| panic!("no line {id}"))
+    }
+
+    /// The aims of a line with so many, and what is said of them.
+    fn verdicts(&self, line: &Line, online: u32) -> Vec<(Aim, Verdict)> {
         let Some(cell) = self.cells.get(&(line.id, online)) else { return Vec::new() };
         let fewest = self.cells.iter().find(|((id, _), _)| *id == line.id).map_or(cell.value, |(_, first)| first.value);
-        line.aims_at(online).into_iter().filter(|aim| !aim.holds(cell.value, fewest)).collect()
+        line.aims_at(online).into_iter().map(|aim| (aim, aim.verdict(cell, fewest))).collect()
     }
 
     /// Each figure that is not what it must be, in words.
@@ -231,7 +277,7 @@ impl Report {
         let mut all = Vec::new();
         for line in self.lines {
             for (_, online) in self.cells.keys().filter(|(id, _)| *id == line.id) {
-                for aim in self.missed_at(line, *online) {
+                for (aim, _) in self.verdicts(line, *online).into_iter().filter(|(_, verdict)| *verdict == Verdict::Missed) {
                     let value = self.cells[&(line.id, *online)].value;
                     all.push(format!("{} at {}: {value:.4}, and the aim is {}", line.name, count(*online), aim.words()));
                 }
@@ -254,8 +300,12 @@ impl Report {
             let _infallible = write!(text, "| {} |", line.name);
             for column in &columns {
                 let said = self.cells.get(&(line.id, *column)).map_or("", |cell| cell.text.as_str());
-                let missed = if self.missed_at(line, *column).is_empty() { "" } else { " **MISSED**" };
-                let _infallible = write!(text, " {said}{missed} |");
+                let mark = match self.verdicts(line, *column).into_iter().map(|(_, verdict)| verdict).max() {
+                    Some(Verdict::Missed) => " **MISSED**",
+                    Some(Verdict::AtTheAim) => " *at the aim*",
+                    _ => "",
+                };
+                let _infallible = write!(text, " {said}{mark} |");
             }
             let _infallible = writeln!(text, " {} |", line.aim_words());
         }
@@ -309,7 +359,7 @@ mod tests {
     use super::*;
 
     fn figure(value: f64, text: &str) -> Figure {
-        Figure { value, text: text.to_owned() }
+        Figure::new(value, text.to_owned())
     }
 
     #[test]
@@ -357,6 +407,18 @@ mod tests {
         let mut portal = Report::of_portal();
         portal.set("pages-each", 50, figure(0.59, "0.59"));
         assert_eq!(portal.missed(), ["whole pages a second, a connection each at 50: 0.5900, and the aim is ≥ 0.6"]);
+    }
+
+    #[test]
+    fn what_is_not_known_so_well_is_neither_met_nor_missed() {
+        for (between, mark, missed) in [((0.95, 0.97), "", 0), ((0.93, 0.95), " *at the aim*", 0), ((0.92, 0.949), " **MISSED**", 1)] {
+            let mut report = Report::default();
+            report.set("tcp-up", 1_000, figure(0.95, "0.95").between(between));
+            assert_eq!(report.missed().len(), missed, "{between:?}");
+            assert!(report.table(true).contains(&format!("| 0.95{mark} |")), "{}", report.table(true));
+        }
+        let report = Report::default();
+        assert_eq!(["tcp-up", "packets-up", "take-over"].map(|id| report.at_least(id, 10_000)), [Some(0.9), None, None]);
     }
 
     #[test]
