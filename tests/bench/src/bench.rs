@@ -9,6 +9,7 @@ use crate::grants::{self, Grants};
 use crate::network::{Memory, Network};
 use crate::plan::Plan;
 use crate::report::{Figure, Report, count};
+use crate::shaper::Shaper;
 use crate::traffic::Sink;
 use crate::{installing, portal, rest, restart};
 use anyhow::{Context as _, Result, ensure};
@@ -163,11 +164,32 @@ impl Bench {
             let devices = self.timed_devices();
             let grants = grants::through_daemon(&self.gated, &self.lango, &self.sink, &package, &devices)?;
             self.report.set("grant-speeds", online, median_and_99(&grants.first_packet));
-            let ids = ["speeds-tcp-down", "speeds-tcp-up", "speeds-packets-down", "speeds-packets-up"];
-            self.forwarding(online, ids)?;
+            self.forwarding_with_speeds(online)?;
             self.installing(online)?;
         }
         Ok(())
+    }
+
+    /// Beside a router that holds the same speeds without Lango, and beside plain NAT.
+    fn forwarding_with_speeds(&mut self, online: u32) -> Result<()> {
+        let shaper = Shaper::set_up(&self.plain, &self.gated, online)?;
+        self.forwarding(online, ["speeds-tcp-down", "speeds-tcp-up", "speeds-packets-down", "speeds-packets-up"])?;
+        shaper.ensure_used()?;
+        drop(shaper);
+        self.forwarding(online, ["unheld-tcp-down", "unheld-tcp-up", "unheld-packets-down", "unheld-packets-up"])
+    }
+
+    /// Only TCP and small packets with speeds.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub fn run_speeds(mut self) -> Result<Report> {
+        let package: PackageId = "fast".parse()?;
+        self.lango.start(&self.memory.path().join("fast"))?;
+        let online = self.plan.fills.iter().copied().find(|online| *online > 1).context("a plan with more than one online")?;
+        self.fill(online, &package)?;
+        self.forwarding_with_speeds(online)?;
+        Ok(self.report)
     }
 
     /// Only how long thousands of speeds hold up others.

@@ -17,6 +17,7 @@ mod program;
 mod report;
 mod rest;
 mod restart;
+mod shaper;
 mod traffic;
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -35,7 +36,7 @@ const LIMIT: Duration = Duration::from_secs(50 * 60);
 
 fn main() -> Result<()> {
     let (mut plan, mut page, mut readme) = (Plan::FULL, None, None);
-    let (mut installing, mut memory, mut portal, mut packets) = (false, false, false, false);
+    let (mut installing, mut memory, mut portal, mut packets, mut speeds) = (false, false, false, false, false);
     let mut parser = lexopt::Parser::from_env();
     while let Some(argument) = parser.next()? {
         match argument {
@@ -44,11 +45,12 @@ fn main() -> Result<()> {
             Long("memory") => memory = true,
             Long("portal") => portal = true,
             Long("packets") => packets = true,
+            Long("speeds") => speeds = true,
             Long("page") => page = Some(PathBuf::from(parser.value()?)),
             Long("readme") => readme = Some(PathBuf::from(parser.value()?)),
             Long("help") => {
                 println!(
-                    "lango-bench [--quick] [--page FILE] [--readme FILE] | --installing | --memory | --portal | --packets\n\nFILE gets the table; README only between its marks.\n--installing: only how long thousands of speeds hold up others.\n--memory: only the daemon's memory, up to 1,000 online and after take-overs, without a relay and with one; about five minutes.\n--portal: only the portal, beside a bare server; about two minutes.\n--packets: only TCP with each packet by itself, with 1,000 online; about five minutes."
+                    "lango-bench [--quick] [--page FILE] [--readme FILE] | --installing | --memory | --portal | --packets | --speeds\n\nFILE gets the table; README only between its marks.\n--installing: only how long thousands of speeds hold up others.\n--memory: only the daemon's memory, up to 1,000 online and after take-overs, without a relay and with one; about five minutes.\n--portal: only the portal, beside a bare server; about two minutes.\n--packets: only TCP with each packet by itself, with 1,000 online; about five minutes.\n--speeds: only what is forwarded with speeds, with 1,000 online; some minutes."
                 );
                 return Ok(());
             }
@@ -77,6 +79,11 @@ fn main() -> Result<()> {
     }
     if packets {
         return bench.run_packets();
+    }
+    if speeds {
+        let report = bench.run_speeds()?;
+        println!("\n{}", report.table(true));
+        return judge(plan, &[&report]);
     }
     if portal {
         let report = bench.run_portal()?;
