@@ -138,6 +138,19 @@ impl Bench {
         self.report.set("durable", online, median_and_99(&durable));
         self.lango.stop()?;
         std::fs::remove_dir_all(&disk)?;
+        let single = self.memory.path().join("single");
+        if online == 1 {
+            copy(store, &single)?;
+        } else {
+            copy(&single, &disk)?;
+            self.lango.start(&disk)?;
+            rest::settle(self.lango.pid()?, self.plan.settle)?; // who is not online any more is cleaned up after
+            let devices = self.timed_devices();
+            let grants = grants::through_daemon(&self.gated, &self.lango, &self.sink, package, &devices)?;
+            self.report.set("grant-alone", online, median_and_99(&grants.first_packet));
+            self.lango.stop()?;
+            std::fs::remove_dir_all(&disk)?;
+        }
 
         let devices = self.timed_devices();
         let grants = grants::gate_alone(&self.gated, &self.sink, &devices)?;

@@ -246,7 +246,7 @@ mod tests {
         // Evenly over 0.08, whatever is left out at the end.
         let spread = |middle: f64| move |pair: u32| middle + f64::from(pair * 37 % 101) * 0.000_8 - 0.04;
         for (middle, aim, pairs) in
-            [(1.0, None, 15), (1.0, Some(0.95), 15), (0.9, Some(0.95), 15), (0.96, Some(0.95), 90), (0.95, Some(0.95), 150)]
+            [(1.0, None, 15), (1.0, Some(0.95), 15), (0.9, Some(0.95), 15), (0.97, Some(0.95), 60), (0.95, Some(0.95), 150)]
         {
             let (counted, ratio) = (std::cell::Cell::new(0), spread(middle));
             let gated = || {

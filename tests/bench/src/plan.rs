@@ -32,7 +32,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// All of it, within forty minutes.
+    /// All of it, within an hour.
     pub const FULL: Self = Self {
         fills: &[1, 1_000, 10_000],
         grants: 200,
